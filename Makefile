@@ -1,0 +1,49 @@
+# `make help` lists the targets.
+SHELL := bash
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PYTHON ?= python3
+PROTOS := $(wildcard protos/course_analytics/v1/*.proto)
+
+.PHONY: help setup run test lint format proto lock clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(READY) ## Make .venv with everything that running and testing need
+
+$(READY): requirements.lock pyproject.toml devstack/bootstrap.py
+	@$(PYTHON) devstack/bootstrap.py
+
+run: setup ## Start everything on this machine: Redis, MongoDB, the programs, Envoy and a demo course (Ctrl-C ends it)
+	@$(BIN)/python -m devstack
+
+test: setup ## Run the whole test suite against real servers
+	@$(BIN)/python -m pytest
+
+lint: setup ## Format and lint checks, types, architecture, protos
+	@$(BIN)/ruff format --check
+	@$(BIN)/ruff check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/deptry .
+	@$(BIN)/buf lint gateway/course_analytics.binpb --path course_analytics
+	@$(BIN)/buf breaking gateway/course_analytics.binpb --against protos/released.binpb --path course_analytics
+	@$(BIN)/buf format --diff --exit-code protos
+	@$(BIN)/python -m devstack.generate --check
+
+format: setup ## Format the code
+	@$(BIN)/ruff format
+	@$(BIN)/ruff check --fix
+	@$(BIN)/buf format --write protos
+
+proto: setup ## Generate Python code, type stubs and the gateway's descriptor from the protos
+	@$(BIN)/python -m devstack.generate
+
+lock: setup ## Pin every dependency by hash again
+	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header \
+		--upgrade --quiet --output-file requirements.lock
+
+clean: ## Remove the local stack's data and everything that was built (not .venv)
+	@rm -rf .devstack dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

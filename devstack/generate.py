@@ -1,0 +1,78 @@
+"""Generates, in one step, everything that is made from the protos.
+
+Python code and type stubs beside the protos, and the descriptor set that the gateway and `buf` read. One step, because a server and
+a gateway that disagree about a field's type do not fail: a REST `-1` was read as 4294967295 and answered with 200.
+
+    python -m devstack.generate           writes them
+    python -m devstack.generate --check   exit 1 when writing them would change anything
+"""
+
+import argparse
+import filecmp
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import google.api
+import grpc_tools
+
+ROOT = Path(__file__).parent.parent
+PROTOS = ROOT / "protos"
+DESCRIPTOR = ROOT / "gateway" / "course_analytics.binpb"
+PACKAGE = Path("course_analytics/v1")
+
+
+def protoc(*arguments: str) -> None:
+    """Runs protoc over our protos, with Google's on the include path."""
+    includes = [PROTOS, Path(grpc_tools.__path__[0]) / "_proto", Path(google.api.__path__[0]).parent.parent]
+    ours = [str(path.relative_to(PROTOS)) for path in sorted((PROTOS / PACKAGE).glob("*.proto"))]
+    command = [sys.executable, "-m", "grpc_tools.protoc", *(f"-I{include}" for include in includes)]
+    subprocess.run([*command, *arguments, *ours], check=True)
+
+
+def generate(code: Path, descriptor: Path) -> None:
+    """Writes Python modules below `code` and the descriptor set to `descriptor`.
+
+    The descriptor set holds `google.rpc`'s error details too, which no message of ours names: the gateway prints them.
+    """
+    plugins = Path(sys.executable).parent
+    protoc(
+        f"--plugin=protoc-gen-mypy={plugins / 'protoc-gen-mypy'}",
+        f"--plugin=protoc-gen-mypy_grpc={plugins / 'protoc-gen-mypy_grpc'}",
+        f"--python_out={code}",
+        f"--grpc_python_out={code}",
+        f"--mypy_out=quiet:{code}",
+        f"--mypy_grpc_out=quiet:{code}",
+    )
+    protoc(
+        "--include_imports",
+        "--include_source_info",
+        f"--descriptor_set_out={descriptor}",
+        "google/rpc/error_details.proto",
+    )
+
+
+def main() -> int:
+    """Generates into a temporary folder, then either compares or moves the results into place."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if anything is out of date")
+    check: bool = parser.parse_args().check
+    with tempfile.TemporaryDirectory() as folder:
+        fresh = Path(folder)
+        generate(fresh, fresh / DESCRIPTOR.name)
+        targets = {path: PROTOS / PACKAGE / path.name for path in (fresh / PACKAGE).iterdir()}
+        targets[fresh / DESCRIPTOR.name] = DESCRIPTOR
+        stale = [to for new, to in targets.items() if not (to.exists() and filecmp.cmp(new, to, shallow=False))]
+        if check and stale:
+            print("out of date, run `make proto`:", *(path.relative_to(ROOT) for path in stale))
+            return 1
+        if not check:
+            for new, to in targets.items():
+                shutil.copyfile(new, to)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
