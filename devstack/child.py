@@ -1,0 +1,161 @@
+"""Child processes of the local stack: tied to our life, their output in a file, ready when a condition says so."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+HOST = "127.0.0.1"
+TETHER = Path(__file__).parent / "tether.py"
+POLL_SECONDS = 0.02
+
+
+class StartError(Exception):
+    """A child did not come up; the message names it and ends with the tail of its log."""
+
+
+def port_is_free(port: int) -> bool:
+    """Whether a server could listen on this port of 127.0.0.1 now."""
+    with socket.socket() as probe:
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # as servers do: lingering connections do not matter
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port() -> int:
+    """A free port that stays ours over restarts.
+
+    Below the ephemeral range, so that no outgoing connection takes it while its server is down, and so low that the cluster
+    bus of a Redis (port + 10000) is below that range too.
+    """
+    ports = range(10_000, 22_768)
+    return next(port for port in random.sample(ports, len(ports)) if port_is_free(port))
+
+
+class Child:
+    """One command as a child process.
+
+    Start it from a thread that lives as long as the child is wanted: the kernel ties a child to the thread that forked it.
+    """
+
+    def __init__(
+        self, name: str, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.name = name
+        self.command = list(command)
+        self.log = log
+        self.environment = environment
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The running or ended process. RuntimeError before the first start."""
+        if self._process is None:
+            raise RuntimeError(f"{self.name} was never started")
+        return self._process
+
+    @property
+    def pid(self) -> int:
+        """The process id, also after the end."""
+        return self.process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, seconds: float = 30.0) -> None:
+        """Starts it and returns when it is ready. StartError when it ends or is not ready in time; it is ended then."""
+        self.launch()
+        try:
+            self.wait_until_ready(seconds)
+        except BaseException:
+            self.kill()
+            raise
+
+    def launch(self) -> None:
+        """Starts it without waiting for anything. In a session of its own, so that a Ctrl-C reaches only us."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        tether = [sys.executable, "-I", "-S", str(TETHER), str(os.getpid())]
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [*tether, *self.command],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def ready(self) -> bool:
+        """Whether it can do its work. A subclass asks the server; a plain command is ready at once."""
+        return True
+
+    def wait_until_ready(self, seconds: float) -> None:
+        """Returns when `ready` holds. StartError when the child ends or the time is over."""
+        self.wait_for(self.ready, seconds, "was not ready")
+
+    def wait_for(self, condition: Callable[[], bool], seconds: float, complaint: str) -> None:
+        """Returns when the condition holds. StartError with the complaint when the child ends or the time is over."""
+        deadline = time.monotonic() + seconds
+        while self.process.poll() is None:
+            if condition():
+                return
+            if time.monotonic() > deadline:
+                raise StartError(f"{self.name} {complaint} within {seconds:g} s. {self.tail()}")
+            time.sleep(POLL_SECONDS)
+        raise StartError(f"{self.name} ended with exit code {self.process.returncode}. {self.tail()}")
+
+    def stop(self, seconds: float = 25.0) -> int:
+        """Asks it to end (SIGTERM), kills it when it has not after so many seconds, returns its exit code."""
+        self.signal(signal.SIGTERM)
+        self.resume()  # a paused process would never see the SIGTERM
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return self.kill()
+
+    def kill(self) -> int:
+        """Ends it as a power cut would (SIGKILL), returns its exit code."""
+        self.signal(signal.SIGKILL)
+        return self.process.wait()
+
+    def wait(self, seconds: float) -> int:
+        """Its exit code, when it ends by itself in time. subprocess.TimeoutExpired otherwise."""
+        return self.process.wait(seconds)
+
+    def pause(self) -> None:
+        """Freezes it (SIGSTOP): connections stay open and nothing answers."""
+        self.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Lets a frozen one go on (SIGCONT)."""
+        self.signal(signal.SIGCONT)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends a signal; one that has ended gets none."""
+        self.process.send_signal(number)
+
+    def restart(self) -> None:
+        """Starts it again where it was: same command, port and data. Stops it first when it runs."""
+        if self.running:
+            self.stop()
+        self.start()
+
+    def output(self) -> str:
+        """All it has printed so far, over all its starts."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def tail(self, lines: int = 15) -> str:
+        """Where its log is and how that ends."""
+        return "\n  ".join([f"{self.log} ends with:", *self.output().splitlines()[-lines:]])

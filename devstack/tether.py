@@ -1,0 +1,20 @@
+"""Runs a command that dies with its parent: `python tether.py PARENT_PID COMMAND...`.
+
+The kernel kills the command when the parent is gone, however it ended, so no server outlives a killed test run or terminal.
+A program of its own, because Popen's `preexec_fn` may deadlock in a parent with threads and runs gRPC's fork handlers.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1
+
+if __name__ == "__main__":
+    parent, *command = sys.argv[1:]
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
+        sys.exit(f"prctl: {os.strerror(ctypes.get_errno())}")
+    if os.getppid() != int(parent):  # it died before the request above, which therefore never fires
+        sys.exit(f"the parent process {parent} is gone")
+    os.execvp(command[0], command)  # noqa: S606  no shell is wanted: this process becomes the command

@@ -1,0 +1,58 @@
+"""Whether a Redis is configured to keep what it answers for: checked at first contact, before anything is built on it."""
+
+import re
+from collections.abc import Mapping
+
+from redis.exceptions import ResponseError
+
+from shared.redis_connection import RedisConnection, pairs
+from shared.settings import Barrier
+
+
+class UnsuitableRedis(Exception):
+    """This Redis would lose acknowledged counts; the text says which setting mends it."""
+
+
+async def check_durability(connection: RedisConnection, barrier: Barrier, *, timeout: float) -> None:
+    """Raises UnsuitableRedis unless the server's settings carry the barrier. Raises RedisUnreachable."""
+    info_reply, config_reply = await connection.call(
+        ("INFO", "everything"), ("CONFIG", "GET", "appendfsync"), timeout=timeout
+    )
+    if isinstance(info_reply, ResponseError):
+        info: Mapping[str, str] = {}
+    else:
+        info = dict(re.findall(r"^(\w+):([^\r\n]*)", info_reply.decode(), re.MULTILINE))
+    fsync = "" if isinstance(config_reply, ResponseError) else pairs(config_reply).get("appendfsync", b"").decode()
+    problems = objections(info, fsync, barrier)
+    if problems:
+        raise UnsuitableRedis("; ".join(problems))
+
+
+def objections(info: Mapping[str, str], appendfsync: str, barrier: Barrier) -> list[str]:
+    """What is wrong with a server, one sentence each, from its INFO and its `appendfsync`; what it hides is empty."""
+    problems = []
+    policy = info.get("maxmemory_policy", "")
+    if policy not in ("", "noeviction"):
+        problems.append(f"Redis would evict counters (maxmemory-policy {policy}): set maxmemory-policy noeviction")
+    if barrier.kind == "aof":
+        problems += _aof_objections(info, appendfsync)
+    return problems
+
+
+def _aof_objections(info: Mapping[str, str], appendfsync: str) -> list[str]:
+    if not info.get("aof_enabled") or not appendfsync:
+        return [
+            "Redis hides INFO or CONFIG, so ANALYTICS_FLUSH_BARRIER=aof cannot be checked: allow both to this user, "
+            "or set ANALYTICS_FLUSH_BARRIER=replicas:N"
+        ]
+    if info["aof_enabled"] != "1":
+        return ["Redis keeps nothing on disk: set appendonly yes, or ANALYTICS_FLUSH_BARRIER=replicas:N"]
+    # WAITAOF came with Redis 7.2. With everysec it waits for the next fsync on Redis 8, but Valkey answers at once without one.
+    everysec_waits = "valkey_version" not in info and _major(info.get("redis_version", "")) >= 8
+    if appendfsync == "always" or (appendfsync == "everysec" and everysec_waits):
+        return []
+    return [f"appendfsync {appendfsync} may lose what WAITAOF has confirmed on this server: set appendfsync always"]
+
+
+def _major(version: str) -> int:
+    return int(version.partition(".")[0] or 0)

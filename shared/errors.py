@@ -1,0 +1,131 @@
+"""Every error that a caller can get, the one table from error to gRPC status, and the decorator that applies it.
+
+The gateway turns a status into REST: its code into the HTTP status, its message and details into the JSON body.
+"""
+
+import functools
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple, NoReturn, TypeVar
+
+import grpc
+import structlog
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import BadRequest, RetryInfo
+from google.rpc.status_pb2 import Status
+from grpc_status import rpc_status
+
+log = structlog.get_logger()
+
+RETRY_AFTER = RetryInfo(retry_delay=Duration(seconds=1))
+
+Servicer = TypeVar("Servicer")
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+
+class Violation(NamedTuple):
+    """What is wrong with one field; `field` is its path as JSON spells it, such as `events[3].telemetry.lectureId`."""
+
+    field: str
+    description: str
+
+
+class ServiceError(Exception):
+    """An answer other than OK. The subclass fixes the code; the text goes to the caller."""
+
+    code = grpc.StatusCode.UNKNOWN
+
+    def details(self) -> list[Message]:
+        """The `google.rpc` messages that go with the text."""
+        return []
+
+
+class Unauthenticated(ServiceError):
+    """No token, or not a valid one."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+
+
+class InvalidRequest(ServiceError):
+    """One or more fields are wrong: all of them are named."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        super().__init__("; ".join(f"{violation.field}: {violation.description}" for violation in violations))
+        self.violations = violations
+
+    def details(self) -> list[Message]:
+        """One `BadRequest` that lists every bad field."""
+        fields = [BadRequest.FieldViolation(field=field, description=text) for field, text in self.violations]
+        return [BadRequest(field_violations=fields)]
+
+
+class PermissionDenied(ServiceError):
+    """The caller is known, and may not do this."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+
+
+class NotFound(ServiceError):
+    """There is no such course, or no such lecture in it."""
+
+    code = grpc.StatusCode.NOT_FOUND
+
+
+class Overloaded(ServiceError):
+    """Too much is waiting already, or Redis is out of memory."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+
+    def details(self) -> list[Message]:
+        """When to come back."""
+        return [RETRY_AFTER]
+
+
+class Unavailable(ServiceError):
+    """A store is away. What was asked may or may not have happened."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+
+    def details(self) -> list[Message]:
+        """When to come back."""
+        return [RETRY_AFTER]
+
+
+def status_of(error: ServiceError) -> Status:
+    """The error as `google.rpc.Status`."""
+    details = []
+    for message in error.details():
+        packed = AnyMessage()
+        packed.Pack(message)
+        details.append(packed)
+    return Status(code=error.code.value[0], message=str(error), details=details)
+
+
+async def _abort(context: "grpc.aio.ServicerContext[Any, Any]", error: ServiceError) -> NoReturn:
+    # rpc_status.to_status() is typed as the synchronous API's status, which the asyncio API takes as it is.
+    await context.abort_with_status(rpc_status.to_status(status_of(error)))  # type: ignore[arg-type]
+    raise AssertionError("abort_with_status() raises")
+
+
+def answers_errors(
+    method: Callable[[Servicer, Request, "grpc.aio.ServicerContext[Request, Response]"], Awaitable[Response]],
+) -> Callable[[Servicer, Request, "grpc.aio.ServicerContext[Request, Response]"], Awaitable[Response]]:
+    """Decorates a unary servicer method: a ServiceError becomes its status, anything else INTERNAL with the text withheld."""
+
+    @functools.wraps(method)
+    async def answer(
+        self: Servicer, request: Request, context: "grpc.aio.ServicerContext[Request, Response]"
+    ) -> Response:
+        try:
+            return await method(self, request, context)
+        except ServiceError as error:
+            await _abort(context, error)
+        except Exception:
+            log.exception("unexpected error", method=method.__name__)
+            await context.abort(grpc.StatusCode.INTERNAL, "internal error")
+
+    return answer

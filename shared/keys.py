@@ -1,0 +1,58 @@
+"""Every Redis key: who writes it, who reads it, how long it lives.
+
+All keys of a course carry its partition in braces, so that in a Redis Cluster everything one script or transaction touches lies in one
+slot. The number of partitions is a constant of the data format: with another number, counters already stored would not be found.
+"""
+
+import zlib
+
+PARTITIONS = 256
+
+# The field of a counters hash that names its batch: the id that travels with the counts from the first increment, through the rename of
+# a flush, into the MongoDB document, and tells there whether they have been added.
+BATCH = "batch"
+
+
+def partition_of(course_id: str) -> int:
+    """The partition, 0 to 255, of a course (24 hexadecimal digits)."""
+    return zlib.crc32(course_id.encode()) % PARTITIONS
+
+
+def dirty_courses(partition: int) -> str:
+    """Set of course ids with unflushed counts. Ingest adds, the flusher removes."""
+    return f"dirty_analytics_courses:{{{partition}}}"
+
+
+def course_counters(partition: int, course_id: str) -> str:
+    """Hash of hot counts. Ingest increments, the dashboard reads; lives until a flush renames it to `flushing_counters`."""
+    return f"course_counters:{{{partition}}}:{course_id}"
+
+
+def flushing_counters(partition: int, course_id: str) -> str:
+    """The same hash, taken by a flush. The dashboard reads; the flusher unlinks it once MongoDB has it."""
+    return f"flushing_counters:{{{partition}}}:{course_id}"
+
+
+def flushed_batch(partition: int, course_id: str) -> str:
+    """Id of the batch cleared last. The flusher writes, the dashboard compares it with MongoDB's answer; 1 h."""
+    return f"flushed_batch:{{{partition}}}:{course_id}"
+
+
+def course_users(partition: int, course_id: str) -> str:
+    """HyperLogLog of the course's users. Ingest adds, flusher and dashboard count; lives on."""
+    return f"course_users:{{{partition}}}:{course_id}"
+
+
+def flush_lock(partition: int) -> str:
+    """Token of the flusher that works on the partition; the lock's TTL."""
+    return f"analytics_flush_lock:{{{partition}}}"
+
+
+def seen(partition: int, kind: str, digest: str) -> str:
+    """An event or playback id that has been counted. Ingest alone; 900 s for events, 24 h after its last ping for a playback."""
+    return f"seen:{{{partition}}}:{kind}{digest}"
+
+
+def last_commit(partition: int, process: str) -> str:
+    """Number of the last commit of one ingest process. Ingest alone; 1 h."""
+    return f"commit:{{{partition}}}:{process}"

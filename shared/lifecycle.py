@@ -1,0 +1,109 @@
+"""How a program lives: readiness that follows its stores, and a stop that finishes what is in hand."""
+
+import asyncio
+import faulthandler
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+STOP_SECONDS = 20
+PROBE_SECONDS = 0.5
+
+log = structlog.get_logger()
+
+
+class CannotListen(Exception):
+    """The address is taken, or is none of this machine."""
+
+
+def stop_on_signal() -> asyncio.Event:
+    """An event that SIGTERM or SIGINT sets. A program still there 20 s later prints the stacks of all threads and exits with 1."""
+    stop = asyncio.Event()
+
+    def begin() -> None:
+        if not stop.is_set():
+            log.info("stopping")
+            faulthandler.dump_traceback_later(STOP_SECONDS, exit=True)
+            stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, begin)
+    return stop
+
+
+def grpc_server(address: str, services: list[str]) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
+    """A server bound to `address` (host:port), with health (NOT_SERVING at first) and reflection. Raises CannotListen."""
+    server = grpc.aio.server(
+        options=[
+            # By default a second process would bind the same port silently and get half of the calls.
+            ("grpc.so_reuseport", 0),
+            ("grpc.max_receive_message_length", 64 * 1024),
+        ],
+    )
+    try:
+        server.add_insecure_port(address)
+    except RuntimeError:
+        raise CannotListen(f"cannot listen on {address}: the address is taken, or not one of this machine") from None
+    servicer = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    reflection.enable_server_reflection([*services, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    return server, servicer
+
+
+class Readiness:
+    """Keeps `grpc.health.v1` in step with the stores: SERVING only while every probe answers."""
+
+    def __init__(self, servicer: health.aio.HealthServicer, service: str) -> None:
+        self._servicer = servicer
+        self._names = ("", service)
+        self._ready: bool | None = None
+
+    async def set(self, problem: Exception | None) -> None:
+        """Reports ready (no problem) or not, and logs the change."""
+        ready = problem is None
+        if ready == self._ready:
+            return
+        if ready:
+            log.info("ready")
+        else:
+            log.warning("not ready", reason=str(problem))
+        self._ready = ready
+        status = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in self._names:
+            await self._servicer.set(name, status)
+
+    async def follow(self, *probes: Callable[[], Awaitable[object]]) -> None:
+        """Runs every probe twice a second, each within one second; never returns."""
+        while True:
+            await self.set(await _first_problem(probes))
+            await asyncio.sleep(PROBE_SECONDS)
+
+
+async def _first_problem(probes: tuple[Callable[[], Awaitable[object]], ...]) -> Exception | None:
+    try:
+        async with asyncio.timeout(1):
+            await asyncio.gather(*(probe() for probe in probes))
+    except TimeoutError:
+        return TimeoutError("no answer within 1 s")
+    except Exception as error:  # noqa: BLE001 - whatever keeps a store from answering, the answer is "not ready"
+        return error
+    return None
+
+
+async def serve_until(stop: asyncio.Event, server: grpc.aio.Server, servicer: health.aio.HealthServicer) -> None:
+    """Serves until `stop`; then NOT_SERVING, no new calls, and up to half of the stop time for those in hand."""
+    await server.start()
+    await stop.wait()
+    await servicer.enter_graceful_shutdown()
+    await server.stop(STOP_SECONDS / 2)
+
+
+def refuse(error: Exception) -> int:
+    """Prints why the program cannot run, as one sentence; the exit code that goes with it, 2."""
+    print(error, file=sys.stderr)  # noqa: T201 - the last word of a program, for whoever started it
+    return 2

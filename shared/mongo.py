@@ -1,0 +1,31 @@
+"""The connection to MongoDB, with the guarantees and time limits that every program here relies on."""
+
+from typing import Any
+
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
+
+Document = dict[str, Any]
+
+COURSES = "courses"
+SECTIONS = "sections"
+LECTURES = "lectures"
+COURSE_ANALYTICS = "courseanalytics"
+
+
+def connect(url: str, *, program: str) -> AsyncMongoClient[Document]:
+    """A client that connects lazily. Writes are acknowledged by a majority, on disk: `w:1` is lost when a primary dies."""
+    return AsyncMongoClient(
+        url,
+        appname=f"course-analytics {program}",
+        w="majority",
+        journal=True,
+        tz_aware=True,
+        connectTimeoutMS=1_000,
+        serverSelectionTimeoutMS=1_500,
+    )
+
+
+def database(client: AsyncMongoClient[Document]) -> AsyncDatabase[Document]:
+    """The database that the URL names."""
+    return client.get_default_database()

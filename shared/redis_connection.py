@@ -1,0 +1,96 @@
+"""One connection to Redis that is never replaced behind the caller's back.
+
+A pool, or a client that reconnects by itself, may send two halves of one exchange over two connections, or send a command again whose
+reply was lost. For counting and for the flush protocol both would be wrong: here a failure ends the connection, and the caller, who
+knows what is safe, opens the next one.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Self
+
+from hiredis import pack_command
+from redis.asyncio.connection import AbstractConnection, Connection, parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+# What a command is answered: int, bytes, None, a list of these, or the ResponseError that this one command got.
+Reply = Any
+Command = tuple[str | bytes | int, ...]
+
+
+class RedisUnreachable(Exception):
+    """No connection, or it broke or fell silent. Commands under way may or may not have been executed."""
+
+
+class RedisConnection:
+    """An open connection. After a RedisUnreachable it is closed for good; every later call raises the same."""
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        self._connection = connection
+
+    @classmethod
+    async def open(cls, url: str, *, timeout: float) -> Self:
+        """Connects, authenticates and selects the database of `url` within `timeout` seconds. Raises RedisUnreachable."""
+        arguments: dict[str, Any] = {"connection_class": Connection, **parse_url(url)}
+        connection_class = arguments.pop("connection_class")
+        connection = connection_class(**arguments, protocol=2, retry=Retry(NoBackoff(), 0), socket_timeout=None)
+        try:
+            async with asyncio.timeout(timeout):
+                await connection.connect()
+        except (RedisError, OSError, TimeoutError) as error:
+            await connection.disconnect(nowait=True)
+            raise RedisUnreachable(f"cannot connect to Redis: {error or 'timed out'}") from error
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        return cls(connection)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether calls can be made."""
+        return self._connection.is_connected
+
+    async def call(self, *commands: Command, timeout: float) -> list[Reply]:
+        """Sends the commands in one write and returns their replies, in order, within `timeout` seconds together.
+
+        A command that Redis refuses is answered with its ResponseError, in its place. Raises RedisUnreachable; also a cancelled
+        call closes the connection, because the replies it did not read would be taken for those of the next.
+        """
+        if not self.is_open:
+            raise RedisUnreachable("the connection to Redis is closed")
+        try:
+            async with asyncio.timeout(timeout):
+                await self._connection.send_packed_command(
+                    [pack_command(command) for command in commands], check_health=False
+                )
+                return [await self._reply() for _ in commands]
+        except (RedisError, OSError, TimeoutError) as error:
+            await self.close()
+            raise RedisUnreachable(f"lost the connection to Redis: {error or 'timed out'}") from error
+        except BaseException:
+            await self.close()
+            raise
+
+    async def call_one(self, *command: str | bytes | int, timeout: float) -> Reply:
+        """Sends one command and returns its reply; raises its ResponseError. Otherwise like `call`."""
+        (reply,) = await self.call(command, timeout=timeout)
+        if isinstance(reply, ResponseError):
+            raise reply
+        return reply
+
+    async def close(self) -> None:
+        """Closes the connection without waiting."""
+        await self._connection.disconnect(nowait=True)
+
+    async def _reply(self) -> Reply:
+        try:
+            return await self._connection.read_response(disconnect_on_error=False)
+        except ResponseError as error:
+            return error
+
+
+def pairs(flat: Sequence[bytes]) -> dict[str, bytes]:
+    """A reply such as HGETALL's or CONFIG GET's, [name, value, name, value, ...], as a mapping."""
+    return {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
