@@ -1,0 +1,1 @@
+"""gRPC in, one atomic Redis write out: counts course views and telemetry pings."""

@@ -1,7 +1,7 @@
 """Who is calling: the JSON Web Token (RFC 7519) of a request, verified here whatever a gateway did before."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,15 @@ from shared.settings import ServerSettings
 CACHED_TOKENS = 50_000  # ~1 KB each
 CACHED_SECONDS = 300
 
-Metadata = Sequence[tuple[str, str | bytes]]
+REASONS: dict[type[jwt.InvalidTokenError], str] = {
+    jwt.InvalidSignatureError: "the signature is wrong",
+    jwt.InvalidAlgorithmError: "its algorithm is not accepted here",
+    jwt.ImmatureSignatureError: "it is not valid yet",
+    jwt.InvalidAudienceError: "it is meant for another audience",
+    jwt.InvalidIssuerError: "it comes from another issuer",
+}
+
+Metadata = Iterable[tuple[str, str | bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +39,7 @@ class TokenVerifier:
     def __init__(
         self,
         key: str,
+        *,
         algorithms: Sequence[str],
         audience: Sequence[str] = (),
         issuer: str | None = None,
@@ -77,7 +86,8 @@ class TokenVerifier:
                 algorithms=self._algorithms,
                 audience=self._audience,
                 issuer=self._issuer,
-                # `exp` is compared below, with the clock that was handed in. A token "issued in the future" only shows that two clocks differ.
+                # `exp` is compared below, with the clock that was handed in. A token "issued in the future" only shows
+                # that two clocks differ.
                 options={
                     "require": ["exp", self._user_claim],
                     "verify_aud": self._audience is not None,
@@ -95,7 +105,9 @@ class TokenVerifier:
             raise Unauthenticated("the bearer token has expired")
         user_id = claims[self._user_claim]
         if not isinstance(user_id, str) or not 1 <= len(user_id.encode("utf-8", "replace")) <= 256:
-            raise Unauthenticated(f"the bearer token is not valid: {self._user_claim} must be a string of 1 to 256 bytes")
+            raise Unauthenticated(
+                f"the bearer token is not valid: {self._user_claim} must be a string of 1 to 256 bytes"
+            )
         return Caller(user_id, expires)
 
 
@@ -112,18 +124,6 @@ def _bearer_token(metadata: Metadata) -> str:
 
 
 def _reason(error: jwt.InvalidTokenError) -> str:
-    match error:
-        case jwt.MissingRequiredClaimError():
-            return f"it has no {error.claim}"
-        case jwt.InvalidSignatureError():
-            return "the signature is wrong"
-        case jwt.InvalidAlgorithmError():
-            return "its algorithm is not accepted here"
-        case jwt.ImmatureSignatureError():
-            return "it is not valid yet"
-        case jwt.InvalidAudienceError():
-            return "it is meant for another audience"
-        case jwt.InvalidIssuerError():
-            return "it comes from another issuer"
-        case _:
-            return "it cannot be read"
+    if isinstance(error, jwt.MissingRequiredClaimError):
+        return f"it has no {error.claim}"
+    return next((text for kind, text in REASONS.items() if isinstance(error, kind)), "it cannot be read")

@@ -1,7 +1,7 @@
 """The counters: what each is called in a Redis hash, and where its total lives in a course's MongoDB document.
 
-All three programs read this one table: ingest to name what it increments, the flusher to turn a taken hash into an update, the
-dashboard to read both stores as the same kind of mapping, from field to number. A new counter is a new row.
+All three programs read this one table: ingest to name what it increments, the flusher to turn a taken hash into an
+update, the dashboard to read both stores as the same kind of mapping, from field to number. A new counter is a new row.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 LECTURE_STATS = "lectureStats"
-
 
 
 class UnknownCounter(ValueError):

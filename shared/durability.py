@@ -1,15 +1,21 @@
-"""Whether a Redis is configured to keep what it answers for: checked at first contact, before anything is built on it."""
+"""Whether a Redis is set up to keep what it answers for: checked at first contact, before anything is built on it."""
 
 import re
 from collections.abc import Mapping
 
 from redis.exceptions import ResponseError
 
+from shared.program import CannotRun
 from shared.redis_connection import RedisConnection, pairs
 from shared.settings import Barrier
 
+HIDDEN = (
+    "Redis hides INFO or CONFIG, so ANALYTICS_FLUSH_BARRIER=aof cannot be checked: allow both to this user, "
+    "or set ANALYTICS_FLUSH_BARRIER=replicas:N"
+)
 
-class UnsuitableRedis(Exception):
+
+class UnsuitableRedis(CannotRun):
     """This Redis would lose acknowledged counts; the text says which setting mends it."""
 
 
@@ -41,13 +47,11 @@ def objections(info: Mapping[str, str], appendfsync: str, barrier: Barrier) -> l
 
 def _aof_objections(info: Mapping[str, str], appendfsync: str) -> list[str]:
     if not info.get("aof_enabled") or not appendfsync:
-        return [
-            "Redis hides INFO or CONFIG, so ANALYTICS_FLUSH_BARRIER=aof cannot be checked: allow both to this user, "
-            "or set ANALYTICS_FLUSH_BARRIER=replicas:N"
-        ]
+        return [HIDDEN]
     if info["aof_enabled"] != "1":
         return ["Redis keeps nothing on disk: set appendonly yes, or ANALYTICS_FLUSH_BARRIER=replicas:N"]
-    # WAITAOF came with Redis 7.2. With everysec it waits for the next fsync on Redis 8, but Valkey answers at once without one.
+    # WAITAOF came with Redis 7.2. With everysec it waits for the next fsync on Redis 8, but Valkey answers at once
+    # without one.
     everysec_waits = "valkey_version" not in info and _major(info.get("redis_version", "")) >= 8
     if appendfsync == "always" or (appendfsync == "everysec" and everysec_waits):
         return []

@@ -107,14 +107,14 @@ def status_of(error: ServiceError) -> Status:
 
 async def _abort(context: "grpc.aio.ServicerContext[Any, Any]", error: ServiceError) -> NoReturn:
     # rpc_status.to_status() is typed as the synchronous API's status, which the asyncio API takes as it is.
-    await context.abort_with_status(rpc_status.to_status(status_of(error)))  # type: ignore[arg-type]
+    await context.abort_with_status(rpc_status.to_status(status_of(error)))
     raise AssertionError("abort_with_status() raises")
 
 
 def answers_errors(
     method: Callable[[Servicer, Request, "grpc.aio.ServicerContext[Request, Response]"], Awaitable[Response]],
 ) -> Callable[[Servicer, Request, "grpc.aio.ServicerContext[Request, Response]"], Awaitable[Response]]:
-    """Decorates a unary servicer method: a ServiceError becomes its status, anything else INTERNAL with the text withheld."""
+    """Makes a servicer method answer a ServiceError with its status, anything else with INTERNAL, the text withheld."""
 
     @functools.wraps(method)
     async def answer(

@@ -1,15 +1,16 @@
 """Every Redis key: who writes it, who reads it, how long it lives.
 
-All keys of a course carry its partition in braces, so that in a Redis Cluster everything one script or transaction touches lies in one
-slot. The number of partitions is a constant of the data format: with another number, counters already stored would not be found.
+All keys of a course carry its partition in braces, so that in a Redis Cluster everything one script or transaction
+touches lies in one slot. The number of partitions is a constant of the data format: with another number, counters
+already stored would not be found.
 """
 
 import zlib
 
 PARTITIONS = 256
 
-# The field of a counters hash that names its batch: the id that travels with the counts from the first increment, through the rename of
-# a flush, into the MongoDB document, and tells there whether they have been added.
+# The field of a counters hash that names its batch: the id that travels with the counts from the first increment,
+# through the rename of a flush, into the MongoDB document, and tells there whether they have been added.
 BATCH = "batch"
 
 
@@ -24,7 +25,7 @@ def dirty_courses(partition: int) -> str:
 
 
 def course_counters(partition: int, course_id: str) -> str:
-    """Hash of hot counts. Ingest increments, the dashboard reads; lives until a flush renames it to `flushing_counters`."""
+    """Hash of hot counts. Ingest increments, the dashboard reads; lives until a flush renames it to the next."""
     return f"course_counters:{{{partition}}}:{course_id}"
 
 
@@ -34,7 +35,7 @@ def flushing_counters(partition: int, course_id: str) -> str:
 
 
 def flushed_batch(partition: int, course_id: str) -> str:
-    """Id of the batch cleared last. The flusher writes, the dashboard compares it with MongoDB's answer; 1 h."""
+    """Id of the batch cleared last. The flusher writes, the dashboard compares it with MongoDB; 1 h."""
     return f"flushed_batch:{{{partition}}}:{course_id}"
 
 
@@ -49,7 +50,7 @@ def flush_lock(partition: int) -> str:
 
 
 def seen(partition: int, kind: str, digest: str) -> str:
-    """An event or playback id that has been counted. Ingest alone; 900 s for events, 24 h after its last ping for a playback."""
+    """An event or playback id that was counted. Ingest alone; 900 s for an event, 24 h after its last ping for a playback."""
     return f"seen:{{{partition}}}:{kind}{digest}"
 
 

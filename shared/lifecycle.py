@@ -3,7 +3,6 @@
 import asyncio
 import faulthandler
 import signal
-import sys
 from collections.abc import Awaitable, Callable
 
 import grpc
@@ -11,18 +10,16 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from shared.program import CannotRun
+
 STOP_SECONDS = 20
 PROBE_SECONDS = 0.5
 
 log = structlog.get_logger()
 
 
-class CannotListen(Exception):
-    """The address is taken, or is none of this machine."""
-
-
 def stop_on_signal() -> asyncio.Event:
-    """An event that SIGTERM or SIGINT sets. A program still there 20 s later prints the stacks of all threads and exits with 1."""
+    """An event that SIGTERM or SIGINT sets. A program still there 20 s later prints all stacks and exits with 1."""
     stop = asyncio.Event()
 
     def begin() -> None:
@@ -37,7 +34,7 @@ def stop_on_signal() -> asyncio.Event:
 
 
 def grpc_server(address: str, services: list[str]) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
-    """A server bound to `address` (host:port), with health (NOT_SERVING at first) and reflection. Raises CannotListen."""
+    """A server bound to `address` (host:port), with health (NOT_SERVING at first) and reflection. Raises CannotRun."""
     server = grpc.aio.server(
         options=[
             # By default a second process would bind the same port silently and get half of the calls.
@@ -48,7 +45,7 @@ def grpc_server(address: str, services: list[str]) -> tuple[grpc.aio.Server, hea
     try:
         server.add_insecure_port(address)
     except RuntimeError:
-        raise CannotListen(f"cannot listen on {address}: the address is taken, or not one of this machine") from None
+        raise CannotRun(f"cannot listen on {address}: the address is taken, or not one of this machine") from None
     servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     reflection.enable_server_reflection([*services, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
@@ -77,6 +74,17 @@ class Readiness:
         for name in self._names:
             await self._servicer.set(name, status)
 
+    async def until_first_contact(self, probe: Callable[[], Awaitable[object]]) -> None:
+        """Returns once the probe has answered. Raises its CannotRun: what was reached is unfit, waiting is no use."""
+        while True:
+            problem = await _first_problem((probe,))
+            if isinstance(problem, CannotRun):
+                raise problem
+            if problem is None:
+                return
+            await self.set(problem)
+            await asyncio.sleep(PROBE_SECONDS)
+
     async def follow(self, *probes: Callable[[], Awaitable[object]]) -> None:
         """Runs every probe twice a second, each within one second; never returns."""
         while True:
@@ -101,9 +109,3 @@ async def serve_until(stop: asyncio.Event, server: grpc.aio.Server, servicer: he
     await stop.wait()
     await servicer.enter_graceful_shutdown()
     await server.stop(STOP_SECONDS / 2)
-
-
-def refuse(error: Exception) -> int:
-    """Prints why the program cannot run, as one sentence; the exit code that goes with it, 2."""
-    print(error, file=sys.stderr)  # noqa: T201 - the last word of a program, for whoever started it
-    return 2

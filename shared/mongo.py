@@ -14,7 +14,10 @@ COURSE_ANALYTICS = "courseanalytics"
 
 
 def connect(url: str, *, program: str) -> AsyncMongoClient[Document]:
-    """A client that connects lazily. Writes are acknowledged by a majority, on disk: `w:1` is lost when a primary dies."""
+    """A client that connects lazily, and whose writes are acknowledged by a majority, on disk.
+
+    With `w:1`, acknowledged writes were lost when a primary was killed.
+    """
     return AsyncMongoClient(
         url,
         appname=f"course-analytics {program}",

@@ -1,8 +1,8 @@
 """One connection to Redis that is never replaced behind the caller's back.
 
-A pool, or a client that reconnects by itself, may send two halves of one exchange over two connections, or send a command again whose
-reply was lost. For counting and for the flush protocol both would be wrong: here a failure ends the connection, and the caller, who
-knows what is safe, opens the next one.
+A pool, or a client that reconnects by itself, may send two halves of one exchange over two connections, or send a
+command again whose reply was lost. For counting and for the flush protocol both would be wrong: here a failure ends the
+connection, and the caller, who knows what is safe, opens the next one.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ class RedisConnection:
 
     @classmethod
     async def open(cls, url: str, *, timeout: float) -> Self:
-        """Connects, authenticates and selects the database of `url` within `timeout` seconds. Raises RedisUnreachable."""
+        """Connects, authenticates and selects a database within `timeout` seconds. Raises RedisUnreachable."""
         arguments: dict[str, Any] = {"connection_class": Connection, **parse_url(url)}
         connection_class = arguments.pop("connection_class")
         connection = connection_class(**arguments, protocol=2, retry=Retry(NoBackoff(), 0), socket_timeout=None)
@@ -41,7 +41,7 @@ class RedisConnection:
                 await connection.connect()
         except (RedisError, OSError, TimeoutError) as error:
             await connection.disconnect(nowait=True)
-            raise RedisUnreachable(f"cannot connect to Redis: {error or 'timed out'}") from error
+            raise RedisUnreachable(f"cannot connect to Redis: {_why(error)}") from error
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
@@ -50,25 +50,23 @@ class RedisConnection:
     @property
     def is_open(self) -> bool:
         """Whether calls can be made."""
-        return self._connection.is_connected
+        return bool(self._connection.is_connected)
 
     async def call(self, *commands: Command, timeout: float) -> list[Reply]:
         """Sends the commands in one write and returns their replies, in order, within `timeout` seconds together.
 
-        A command that Redis refuses is answered with its ResponseError, in its place. Raises RedisUnreachable; also a cancelled
-        call closes the connection, because the replies it did not read would be taken for those of the next.
+        A command that Redis refuses is answered with its ResponseError, in its place. Raises RedisUnreachable; also a
+        cancelled call closes the connection, because the replies it did not read would be taken for those of the next.
         """
         if not self.is_open:
             raise RedisUnreachable("the connection to Redis is closed")
         try:
             async with asyncio.timeout(timeout):
-                await self._connection.send_packed_command(
-                    [pack_command(command) for command in commands], check_health=False
-                )
+                await self._connection.send_packed_command([_pack(command) for command in commands], check_health=False)
                 return [await self._reply() for _ in commands]
         except (RedisError, OSError, TimeoutError) as error:
             await self.close()
-            raise RedisUnreachable(f"lost the connection to Redis: {error or 'timed out'}") from error
+            raise RedisUnreachable(f"lost the connection to Redis: {_why(error)}") from error
         except BaseException:
             await self.close()
             raise
@@ -89,6 +87,22 @@ class RedisConnection:
             return await self._connection.read_response(disconnect_on_error=False)
         except ResponseError as error:
             return error
+
+
+def _pack(command: Command) -> bytes:
+    packed: bytes = pack_command(command)  # type: ignore[arg-type] # its stub allows only a tuple of one
+    return packed
+
+
+def _why(error: Exception) -> str:
+    return str(error) or "timed out"
+
+
+def error_code(reply: Reply) -> str:
+    """The first word of an error reply, such as OOM; "" for any other reply."""
+    if not isinstance(reply, ResponseError):
+        return ""
+    return reply.status_code or str(reply).partition(" ")[0]
 
 
 def pairs(flat: Sequence[bytes]) -> dict[str, bytes]:

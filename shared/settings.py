@@ -3,7 +3,6 @@
 import difflib
 import os
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -13,6 +12,8 @@ import structlog
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from shared.program import CannotRun
+
 PREFIX = "ANALYTICS_"
 
 log = structlog.get_logger()
@@ -20,7 +21,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Barrier:
-    """What makes a write safe before the flusher relies on it: this server's disk, or so many replicas' memory, or nothing."""
+    """What must have a write before the flusher relies on it: this server's disk, so many replicas, or nothing."""
 
     kind: Literal["aof", "replicas", "none"]
     replicas: int = 0
@@ -96,6 +97,7 @@ class Settings(BaseSettings):
     jwt_audience: List = ()
     jwt_issuer: str | None = None
     jwt_user_claim: Annotated[str, Field(min_length=1)] = "sub"
+    user_hash_key: SecretStr | None = None
     flush_interval_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 300
     flush_lock_ttl_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 240
     flush_barrier: Annotated[Barrier, BeforeValidator(Barrier.parse), NoDecode] = Barrier("aof")
@@ -121,12 +123,11 @@ S = TypeVar("S", bound=Settings)
 
 
 def load(kind: type[S]) -> S:
-    """The settings of this process, logged once. Prints every error at once and exits with 2 when they are not valid."""
+    """The settings of this process, logged once. Raises CannotRun with every error at once when they are not valid."""
     try:
         settings = kind()
     except ValidationError as error:
-        print("invalid settings:", *_complaints(error), sep="\n  ", file=sys.stderr)  # noqa: T201 - before logging makes sense
-        sys.exit(2)
+        raise CannotRun("\n  ".join(["invalid settings:", *_complaints(error)])) from None
     for warning in unknown_names(os.environ):
         log.warning(warning)
     log.info("settings", **settings.redacted())

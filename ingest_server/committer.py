@@ -1,0 +1,99 @@
+"""Group commit: one commit in flight, the next one filling up meanwhile.
+
+A request is answered only when Redis has it. What makes that fast is that one commit serves many requests.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from ingest_server.commit import Commit
+from ingest_server.events import Event
+from ingest_server.recorder import Outcomes
+from shared.errors import Overloaded, Unavailable
+
+# As many requests as may wait for their commit. Beyond it a request is refused at once: later it would only time out.
+MAX_WAITING = 10_000
+
+# With this many events in the last commit the next one waits for the whole linger; with fewer, for less.
+BUSY_EVENTS = 32
+
+
+class Committer:
+    """Puts events into the next commit and sends it: takes events from `open` to `close`, sends them while `run` runs.
+
+    `linger` is in seconds: the most that a commit waits for company. Without it a busy server's commits carry one
+    request or two; an idle server's do not wait at all.
+    """
+
+    def __init__(self, record: Callable[[Commit], Awaitable[Outcomes]], linger: float) -> None:
+        self._record = record
+        self._linger = linger
+        self._next = Commit()
+        self._in_flight = 0
+        self._something = asyncio.Event()
+        self._closing = False
+        self._accepting = False
+
+    def add(self, event: Event) -> asyncio.Future[None]:
+        """Takes the event; the future completes once Redis has counted it, or with the error that its caller gets.
+
+        Raises Overloaded when too many wait already.
+        """
+        if not self._accepting:
+            raise Unavailable("this server has not reached Redis yet, or is stopping")
+        if self._next.events + self._in_flight >= MAX_WAITING:
+            raise Overloaded("too many requests are waiting for Redis")
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._next.add(event, done)
+        self._something.set()
+        return done
+
+    def open(self) -> None:
+        """Takes events from now on."""
+        self._accepting = not self._closing
+
+    async def run(self) -> None:
+        """Commits until `close` is called and everything taken has been answered."""
+        last = 0
+        while True:
+            await self._something.wait()
+            if self._next.events:
+                await self._wait_for_company(last)
+                last = await self._commit()
+            if self._closing and not self._next.events:
+                return
+
+    def close(self) -> None:
+        """Takes no more events; `run` ends after the last commit."""
+        self._accepting = False
+        self._closing = True
+        self._something.set()
+
+    async def _wait_for_company(self, last: int) -> None:
+        linger = self._linger * min(1, last / BUSY_EVENTS) if last > 1 else 0
+        if linger and not self._closing:
+            await asyncio.sleep(linger)
+
+    async def _commit(self) -> int:
+        commit, self._next = self._next, Commit()
+        if not self._closing:
+            self._something.clear()
+        self._in_flight = commit.events
+        try:
+            outcomes = await self._record(commit)
+        except Exception as error:  # noqa: BLE001 - a bug there must reach those who wait here, and not end all later commits
+            outcomes = dict.fromkeys(commit.partitions, error)
+        self._in_flight = 0
+        for number, partition in commit.partitions.items():
+            _complete(partition.waiting, outcomes[number])
+        return commit.events
+
+
+def _complete(waiting: list[asyncio.Future[None]], error: Exception | None) -> None:
+    for done in waiting:
+        if done.done():  # its caller has gone
+            continue
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)

@@ -1,0 +1,73 @@
+#!lua
+-- Adds one partition's share of a commit, exactly once.
+--
+-- KEYS  1 commit:{p}:<process>   2 dirty_analytics_courses:{p}
+--       then for each course: course_counters, course_users, and the seen: keys of its guarded events, in their order
+-- ARGV  1 number of the commit   2 id of the batch, should this commit start one
+--       3 seconds that an event id is remembered   4 seconds that a playback id is, after its last ping
+--       then for each course: course id, number of sums, of users, of guarded events;
+--         the sums: field, count;   the users;
+--         the guarded events: 1 with an event key, 1 with a playback key, view field, watch-time field or "", seconds
+-- Returns 1 when it was counted, 0 when this commit or a later one of the process had been here: the reply to it was
+-- lost.
+--
+-- Without flags in the first line a Redis that is out of memory, or a replica, refuses the script before its first
+-- write.
+
+local last = tonumber(redis.call('GET', KEYS[1]) or '0')
+local number = tonumber(ARGV[1])
+if last >= number then
+  return 0
+end
+redis.call('SET', KEYS[1], ARGV[1], 'EX', 3600)
+
+local k, a = 3, 5
+while k <= #KEYS do
+  local counters, users, course = KEYS[k], KEYS[k + 1], ARGV[a]
+  local sums, people, guarded = tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2]), tonumber(ARGV[a + 3])
+  k, a = k + 2, a + 4
+
+  local counted = false
+  local function add(field, count)
+    if not counted then
+      counted = true
+      redis.call('HSETNX', counters, 'batch', ARGV[2])
+      redis.call('SADD', KEYS[2], course)
+    end
+    redis.call('HINCRBY', counters, field, count)
+  end
+
+  for _ = 1, sums do
+    add(ARGV[a], ARGV[a + 1])
+    a = a + 2
+  end
+
+  for first = a, a + people - 1, 1000 do -- unpack() has a limit of some thousand
+    redis.call('PFADD', users, unpack(ARGV, first, math.min(first + 999, a + people - 1)))
+  end
+  a = a + people
+
+  for _ = 1, guarded do
+    local fresh, new_view = true, true
+    if ARGV[a] == '1' then
+      fresh = redis.call('SET', KEYS[k], '', 'NX', 'EX', ARGV[3])
+      k = k + 1
+    end
+    if ARGV[a + 1] == '1' then
+      if fresh then
+        new_view = not redis.call('SET', KEYS[k], '', 'EX', ARGV[4], 'GET') -- in any case remembered from now on again
+      end
+      k = k + 1
+    end
+    if fresh then
+      if new_view then
+        add(ARGV[a + 2], 1)
+      end
+      if ARGV[a + 3] ~= '' then
+        add(ARGV[a + 3], ARGV[a + 4])
+      end
+    end
+    a = a + 5
+  end
+end
+return 1

@@ -1,0 +1,39 @@
+"""The outside of a program: its command line, and its last word when it cannot run."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from importlib import metadata
+from typing import Any
+
+DISTRIBUTION = "course-analytics"
+
+
+class CannotRun(Exception):
+    """The program cannot do its work as it is set up; the text is one sentence that says how to mend it."""
+
+
+def command_line(name: str, description: str) -> argparse.ArgumentParser:
+    """A parser that knows --help and --version."""
+    parser = argparse.ArgumentParser(prog=name, description=description)
+    parser.add_argument("--version", action="version", version=f"{name} {metadata.version(DISTRIBUTION)}")
+    return parser
+
+
+def run(program: Callable[[], Coroutine[Any, Any, int | None]]) -> int:
+    """Runs it to its end. Returns its exit code; 2, with one sentence on standard error, when it cannot run."""
+    code: int | None = 0
+    try:
+        code = asyncio.run(program())
+    except* CannotRun as refused:
+        print(_first(refused), file=sys.stderr)  # noqa: T201 - for whoever started it, with or without logs
+        code = 2
+    return code or 0
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
