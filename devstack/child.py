@@ -1,4 +1,4 @@
-"""Child processes of the local stack: tied to our life, their output in a file, ready when a condition says so."""
+"""Child processes of the local stack: tied to our life, output in a file, ready when a condition says so."""
 
 import os
 import random
@@ -22,9 +22,7 @@ class StartError(Exception):
 def port_is_free(port: int) -> bool:
     """Whether a server could listen on this port of 127.0.0.1 now."""
     with socket.socket() as probe:
-        probe.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # as servers do: lingering connections do not matter
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: old connections do not matter
         try:
             probe.bind((HOST, port))
         except OSError:
@@ -35,17 +33,26 @@ def port_is_free(port: int) -> bool:
 def free_port() -> int:
     """A free port that stays ours over restarts.
 
-    Below the ephemeral range, so that no outgoing connection takes it while its server is down, and so low that the cluster
-    bus of a Redis (port + 10000) is below that range too.
+    Below the ephemeral range, so that no outgoing connection takes it while its server is down; and so low
+    that the cluster bus of a Redis (port + 10000) is below that range too.
     """
     ports = range(10_000, 22_768)
     return next(port for port in random.sample(ports, len(ports)) if port_is_free(port))
 
 
-class Child:
-    """One command as a child process.
+def wait_until(condition: Callable[[], bool], seconds: float, complaint: str) -> None:
+    """Returns when the condition holds. TimeoutError with the complaint when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{complaint} within {seconds:g} s")
+        time.sleep(POLL_SECONDS)
 
-    Start it from a thread that lives as long as the child is wanted: the kernel ties a child to the thread that forked it.
+
+class Child:
+    """One command as a child process, restarted where it was: same command, port and data.
+
+    Start it from a thread that lives as long as the child shall: the kernel ties it to the thread that forked it.
     """
 
     def __init__(
@@ -59,7 +66,7 @@ class Child:
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
-        """The running or ended process. RuntimeError before the first start."""
+        """The process of the last start. RuntimeError before the first."""
         if self._process is None:
             raise RuntimeError(f"{self.name} was never started")
         return self._process
@@ -75,7 +82,7 @@ class Child:
         return self._process is not None and self._process.poll() is None
 
     def start(self, seconds: float = 30.0) -> None:
-        """Starts it and returns when it is ready. StartError when it ends or is not ready in time; it is ended then."""
+        """Starts it and returns when it is ready. StartError, with nothing left running, when that fails."""
         self.launch()
         try:
             self.wait_until_ready(seconds)
@@ -84,7 +91,9 @@ class Child:
             raise
 
     def launch(self) -> None:
-        """Starts it without waiting for anything. In a session of its own, so that a Ctrl-C reaches only us."""
+        """Starts it without waiting. In a session of its own, so that a terminal's Ctrl-C reaches only us."""
+        if self.running:
+            raise RuntimeError(f"{self.name} is running already")
         self.log.parent.mkdir(parents=True, exist_ok=True)
         tether = [sys.executable, "-I", "-S", str(TETHER), str(os.getpid())]
         with self.log.open("ab") as output:
@@ -98,26 +107,28 @@ class Child:
             )
 
     def ready(self) -> bool:
-        """Whether it can do its work. A subclass asks the server; a plain command is ready at once."""
+        """Whether it can do its work. A server is asked; a plain command is ready at once."""
         return True
 
     def wait_until_ready(self, seconds: float) -> None:
-        """Returns when `ready` holds. StartError when the child ends or the time is over."""
+        """Returns when `ready` holds. StartError when it ends or is not ready in time."""
         self.wait_for(self.ready, seconds, "was not ready")
 
     def wait_for(self, condition: Callable[[], bool], seconds: float, complaint: str) -> None:
-        """Returns when the condition holds. StartError with the complaint when the child ends or the time is over."""
-        deadline = time.monotonic() + seconds
-        while self.process.poll() is None:
-            if condition():
-                return
-            if time.monotonic() > deadline:
-                raise StartError(f"{self.name} {complaint} within {seconds:g} s. {self.tail()}")
-            time.sleep(POLL_SECONDS)
-        raise StartError(f"{self.name} ended with exit code {self.process.returncode}. {self.tail()}")
+        """Returns when the condition holds. StartError when the child ends or the time is over."""
+
+        def holds() -> bool:
+            if not self.running:
+                raise StartError(f"{self.name} ended with exit code {self.process.returncode}. {self.tail()}")
+            return condition()
+
+        try:
+            wait_until(holds, seconds, f"{self.name} {complaint}")
+        except TimeoutError as late:
+            raise StartError(f"{late}. {self.tail()}") from None
 
     def stop(self, seconds: float = 25.0) -> int:
-        """Asks it to end (SIGTERM), kills it when it has not after so many seconds, returns its exit code."""
+        """Asks it to end (SIGTERM), kills it when it has not in time, returns its exit code."""
         self.signal(signal.SIGTERM)
         self.resume()  # a paused process would never see the SIGTERM
         try:
@@ -143,11 +154,11 @@ class Child:
         self.signal(signal.SIGCONT)
 
     def signal(self, number: signal.Signals) -> None:
-        """Sends a signal; one that has ended gets none."""
+        """Sends it a signal, unless it has ended."""
         self.process.send_signal(number)
 
     def restart(self) -> None:
-        """Starts it again where it was: same command, port and data. Stops it first when it runs."""
+        """Stops it, when it runs, and starts it again."""
         if self.running:
             self.stop()
         self.start()

@@ -26,7 +26,7 @@ REDIS_BINARIES = {
 }
 
 # What the services ask of their Redis: an answer means "on disk", and nothing is ever evicted.
-REDIS_OPTIONS = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction", "save": ""}
+REDIS_OPTIONS = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction", "save": '""'}
 
 
 def packaged(path: str) -> Path:
@@ -39,14 +39,12 @@ def packaged(path: str) -> Path:
 
 
 class RedisServer(Child):
-    """Valkey 9.1 or Redis 8.2 (`flavour`), with further configuration lines as `options`, such as `appendfsync="everysec"`.
+    """Valkey 9.1 or Redis 8.2, by `flavour`.
 
-    An option's underscores stand for dashes: `maxmemory_policy`.
+    `options` are further configuration lines, with underscores for dashes: `appendfsync="everysec"`.
     """
 
-    def __init__(
-        self, folder: Path, *, flavour: str = "valkey", port: int | None = None, **options: str
-    ) -> None:
+    def __init__(self, folder: Path, *, flavour: str = "valkey", port: int | None = None, **options: str) -> None:
         self.port = port or free_port()
         self.address = f"{HOST}:{self.port}"
         self.url = f"redis://{self.address}/0"
@@ -59,17 +57,22 @@ class RedisServer(Child):
     def launch(self) -> None:
         """Writes the configuration and starts."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        lines = [f"{name} {value or '""'}\n" for name, value in self._options.items()]
+        lines = [f"{name} {value}\n" for name, value in self._options.items()]
         (self._folder / "redis.conf").write_text("".join(lines))
         super().launch()
 
     def ready(self) -> bool:
         """Whether it answers PING, which it does not while it loads its data."""
-        with redis.Redis(port=self.port, socket_timeout=1, retry=Retry(NoBackoff(), 0)) as client:
-            try:
-                return bool(client.ping())
-            except redis.RedisError:
-                return False
+        return answers_ping(HOST, self.port)
+
+
+def answers_ping(host: str, port: int) -> bool:
+    """Whether a Redis answers PING now, without the client's own retries."""
+    with redis.Redis(host, port, socket_timeout=1, retry=Retry(NoBackoff(), 0)) as client:
+        try:
+            return bool(client.ping())
+        except redis.RedisError:
+            return False
 
 
 class MongoServer(Child):
@@ -140,7 +143,10 @@ def is_primary(client: MongoClient[Mapping[str, object]]) -> bool:
 
 
 def mongod_environment(binary: Path, folder: Path) -> dict[str, str] | None:
-    """mongod's environment: ours, or one with pycurl's libcurl where the system has none. `folder` holds the link for it."""
+    """The environment for mongod: None for ours, or one with pycurl's libcurl where the system has none.
+
+    `folder` holds the link that gives that library the name mongod asks for.
+    """
     if subprocess.run([binary, "--version"], capture_output=True, check=False).returncode == 0:
         return None
     libraries = packaged("pycurl").parent / "pycurl.libs"
@@ -177,6 +183,6 @@ class EnvoyServer(Child):
     def ready(self) -> bool:
         """Whether its listeners are up."""
         try:
-            return httpx.get(f"{self.admin_url}/ready", timeout=1).status_code == httpx.codes.OK
+            return httpx.get(f"{self.admin_url}/ready", timeout=1, trust_env=False).status_code == httpx.codes.OK
         except httpx.TransportError:
             return False

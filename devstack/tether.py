@@ -1,7 +1,7 @@
 """Runs a command that dies with its parent: `python tether.py PARENT_PID COMMAND...`.
 
-The kernel kills the command when the parent is gone, however it ended, so no server outlives a killed test run or terminal.
-A program of its own, because Popen's `preexec_fn` may deadlock in a parent with threads and runs gRPC's fork handlers.
+The kernel kills the command when the parent is gone, however it ended: no server outlives a killed test run or a
+closed terminal. A program of its own, because Popen's `preexec_fn` may deadlock in a parent with threads.
 """
 
 import ctypes
@@ -15,6 +15,6 @@ if __name__ == "__main__":
     parent, *command = sys.argv[1:]
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
         sys.exit(f"prctl: {os.strerror(ctypes.get_errno())}")
-    if os.getppid() != int(parent):  # it died before the request above, which therefore never fires
+    if os.getppid() != int(parent):  # it died before the request above, which will therefore never fire
         sys.exit(f"the parent process {parent} is gone")
     os.execvp(command[0], command)  # noqa: S606  no shell is wanted: this process becomes the command

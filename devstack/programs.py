@@ -1,0 +1,42 @@
+"""Our three programs as child processes, as a user starts them: `python -m ingest_server` and so on."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from devstack.child import Child
+
+# The setting that says where a program listens; the flusher does not.
+ADDRESS_SETTING = {"ingest_server": "ANALYTICS_INGEST_ADDRESS", "query_server": "ANALYTICS_QUERY_ADDRESS"}
+
+# Each probe dials afresh: no connection backoff and no proxy of the environment stands in its way.
+PROBE_OPTIONS = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0))
+
+
+def is_serving(address: str, service: str = "") -> bool:
+    """Whether a gRPC server at this address says of itself, or of one service, that it is SERVING."""
+    with grpc.insecure_channel(address, options=PROBE_OPTIONS) as channel:
+        request = health_pb2.HealthCheckRequest(service=service)
+        try:
+            answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=1)
+        except grpc.RpcError:
+            return False
+    return answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+class Program(Child):
+    """One of our programs, with exactly these settings: `ANALYTICS_*` variables of our own do not reach it."""
+
+    def __init__(self, module: str, folder: Path, settings: Mapping[str, str], *arguments: str) -> None:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("ANALYTICS_")}
+        self.address = settings.get(ADDRESS_SETTING.get(module, ""), "")
+        command = [sys.executable, "-m", module, *arguments]
+        super().__init__(module, command, folder / f"{module}.log", {**inherited, **settings})
+
+    def ready(self) -> bool:
+        """Whether a server is SERVING; the flusher, which nobody calls, is ready at once."""
+        return not self.address or is_serving(self.address)
