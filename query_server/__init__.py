@@ -1,0 +1,1 @@
+"""One Redis and one MongoDB request, merged by pure functions: the instructor's dashboard."""

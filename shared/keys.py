@@ -13,6 +13,10 @@ PARTITIONS = 256
 # through the rename of a flush, into the MongoDB document, and tells there whether they have been added.
 BATCH = "batch"
 
+# The reason of a quarantined batch that MongoDB has had before, when Redis came back older than it was. Some of its counts
+# are in the document and some may be new: it is neither added nor shown, also when MongoDB has long forgotten its id.
+RESURRECTED = "resurrected"
+
 
 def partition_of(course_id: str) -> int:
     """The partition, 0 to 255, of a course (24 hexadecimal digits)."""
@@ -34,6 +38,14 @@ def flushing_counters(partition: int, course_id: str) -> str:
     return f"flushing_counters:{{{partition}}}:{course_id}"
 
 
+def quarantined_counters(partition: int, course_id: str) -> str:
+    """Hash from batch id to JSON, `{"reason": text, "counters": {field: number}}`: batches that MongoDB would not take.
+
+    The flusher writes, the dashboard and the flusher read; until replayed.
+    """
+    return f"quarantined_counters:{{{partition}}}:{course_id}"
+
+
 def flushed_batch(partition: int, course_id: str) -> str:
     """Id of the batch cleared last. The flusher writes, the dashboard compares it with MongoDB; 1 h."""
     return f"flushed_batch:{{{partition}}}:{course_id}"
@@ -50,7 +62,7 @@ def flush_lock(partition: int) -> str:
 
 
 def seen(partition: int, kind: str, digest: str) -> str:
-    """An event or playback id that was counted. Ingest alone; 900 s for an event, 24 h after its last ping for a playback."""
+    """An event or playback id that was counted. Ingest alone; 900 s, or 24 h after the last ping of a playback."""
     return f"seen:{{{partition}}}:{kind}{digest}"
 
 

@@ -1,0 +1,108 @@
+"""A course in MongoDB: its owner, its outline and its flushed counts, read in one aggregation."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bson import ObjectId
+from cachetools import TTLCache
+from pymongo import ReadPreference
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+
+from query_server.outline import Outline, outline_of
+from shared.mongo import COURSE_ANALYTICS, COURSES, LECTURES, SECTIONS, Document
+
+OUTLINE_SECONDS = 60
+CACHED_ENTRIES = 200_000  # courses and lectures together, ~200 bytes each
+# Longer than anyone here waits: a question that was given up need not be worked out to its end.
+SERVER_LIMIT_MS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """A course in MongoDB at one moment; its outline may be up to a minute old."""
+
+    creator: object
+    analytics: Mapping[str, Any]
+    outline: Outline
+
+
+class ColdStore:
+    """The flushed counts, and the platform's own collections."""
+
+    def __init__(self, database: AsyncDatabase[Document], now: Callable[[], float] = time.monotonic) -> None:
+        self._courses = database[COURSES]
+        self._primary_courses = self._courses.with_options(read_preference=ReadPreference.PRIMARY)
+        self._outlines: TTLCache[str, Outline] = TTLCache(
+            maxsize=CACHED_ENTRIES, ttl=OUTLINE_SECONDS, timer=now, getsizeof=lambda outline: 1 + len(outline)
+        )
+
+    async def read(self, course_id: str) -> Course | None:
+        """The course, None if there is none. Raises PyMongoError."""
+        return await self._read(self._courses, course_id)
+
+    async def read_primary(self, course_id: str) -> Course | None:
+        """The same from the primary, which has every count that a flush has taken out of Redis."""
+        return await self._read(self._primary_courses, course_id)
+
+    async def _read(self, courses: AsyncCollection[Document], course_id: str) -> Course | None:
+        outline = self._outlines.get(course_id)
+        stages = _course(course_id) + ([] if outline is not None else _WITH_OUTLINE)
+        cursor = await courses.aggregate(stages, maxTimeMS=SERVER_LIMIT_MS)
+        documents = await cursor.to_list()
+        if not documents:
+            return None
+        (document,) = documents
+        if outline is None:
+            outline = self._remember(course_id, _outline_in(document))
+        return Course(document.get("creator"), next(iter(document["analytics"]), {}), outline)
+
+    def _remember(self, course_id: str, outline: Outline) -> Outline:
+        if 1 + len(outline) <= CACHED_ENTRIES:
+            self._outlines[course_id] = outline
+        return outline
+
+
+def _course(course_id: str) -> list[Document]:
+    """The course with its creator, its sections' ids and its flushed counts."""
+    return [
+        {"$match": {"_id": ObjectId(course_id)}},
+        {"$project": {"creator": 1, "sections": {"$ifNull": ["$sections", []]}}},
+        _lookup(COURSE_ANALYTICS, "_id", "courseId", {"_id": 0, "usersSketch": 0}, "analytics"),
+    ]
+
+
+def _lookup(collection: str, local: str, foreign: str, fields: Document, into: str) -> Document:
+    """A $lookup of only these fields. The documents come in no particular order."""
+    return {
+        "$lookup": {
+            "from": collection,
+            "localField": local,
+            "foreignField": foreign,
+            "pipeline": [{"$project": fields}],
+            "as": into,
+        }
+    }
+
+
+_EVERY_LECTURE = {
+    "$reduce": {
+        "input": "$sectionDocuments.lectures",
+        "initialValue": [],
+        "in": {"$concatArrays": ["$$value", {"$ifNull": ["$$this", []]}]},
+    }
+}
+
+# One look-up for all lectures: by section it would be one query a section.
+_WITH_OUTLINE: list[Document] = [
+    _lookup(SECTIONS, "sections", "_id", {"lectures": 1}, "sectionDocuments"),
+    {"$set": {"lectureIds": _EVERY_LECTURE}},
+    _lookup(LECTURES, "lectureIds", "_id", {"lectureTitle": 1}, "lectureDocuments"),
+    {"$unset": "lectureIds"},
+]
+
+
+def _outline_in(document: Document) -> Outline:
+    return outline_of(document["sections"], document["sectionDocuments"], document["lectureDocuments"])

@@ -1,0 +1,80 @@
+"""The gRPC service: who asks, for which course; read, merge, answer."""
+
+from typing import Any
+
+import grpc
+from course_analytics.v1 import dashboard_pb2, dashboard_pb2_grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from query_server.cold import ColdStore
+from query_server.funnel import Dashboard, Step, dashboard_of
+from query_server.hot import HotStore
+from query_server.merge import totals_of
+from query_server.reading import read_course
+from shared.auth import TokenVerifier
+from shared.errors import InvalidRequest, answers_errors
+from shared.validation import check_object_id
+
+MAX_INT32 = 2**31 - 1
+
+
+class DashboardServicer(dashboard_pb2_grpc.DashboardServiceServicer):
+    """Shows instructors their own courses."""
+
+    def __init__(self, verifier: TokenVerifier, hot_store: HotStore, cold_store: ColdStore) -> None:
+        self._verifier = verifier
+        self._hot_store = hot_store
+        self._cold_store = cold_store
+
+    @answers_errors
+    async def GetCourseDashboard(
+        self, request: dashboard_pb2.GetCourseDashboardRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> dashboard_pb2.GetCourseDashboardResponse:
+        """The live numbers of one course."""
+        caller = self._verifier.caller(context.invocation_metadata())
+        violation = check_object_id("courseId", request.course_id)
+        if violation is not None:
+            raise InvalidRequest([violation])
+        hot, course = await read_course(self._hot_store, self._cold_store, request.course_id, caller.user_id)
+        dashboard = dashboard_of(totals_of(hot, course.analytics), course.outline)
+        return _response(dashboard, Timestamp(seconds=hot.seconds, nanos=hot.microseconds * 1000))
+
+
+def _response(dashboard: Dashboard, as_of: Timestamp) -> dashboard_pb2.GetCourseDashboardResponse:
+    return dashboard_pb2.GetCourseDashboardResponse(
+        overview=dashboard_pb2.Overview(
+            total_views=_int32(dashboard.total_views),
+            unique_active_users=_int32(dashboard.users),
+            total_watch_time_seconds=dashboard.watch_seconds,
+            average_watch_time_seconds=dashboard.average_watch_seconds,
+            drop_off_rate=dashboard.drop_off_rate,
+            most_watched_lecture=_most_watched(dashboard.most_watched) if dashboard.most_watched else None,
+            as_of=as_of,
+        ),
+        engagement_funnel=[_funnel_step(step) for step in dashboard.steps],
+    )
+
+
+def _most_watched(step: Step) -> dashboard_pb2.MostWatchedLecture:
+    return dashboard_pb2.MostWatchedLecture(
+        lecture_id=step.lecture_id,
+        title=step.title,
+        views=_int32(step.views),
+        watch_time_seconds=step.watch_seconds,
+    )
+
+
+def _funnel_step(step: Step) -> dashboard_pb2.FunnelStep:
+    return dashboard_pb2.FunnelStep(
+        lecture_id=step.lecture_id,
+        title=step.title,
+        views=_int32(step.views),
+        watch_time_seconds=step.watch_seconds,
+        retention_rate=step.retention_rate,
+        drop_off_rate=step.drop_off_rate,
+    )
+
+
+def _int32(count: int) -> int:
+    """Saturated rather than refused: JSON prints wider integers as strings, which callers of numbers do not expect."""
+    return min(int(count), MAX_INT32)
