@@ -1,0 +1,155 @@
+"""Apply: adds batches to their documents with one bulk write, and finds out which of them the documents certainly have.
+
+The id of a batch is stored by the same atomic update that adds its counts, so a batch is added once however often it is
+sent. The epoch keeps out a flusher that slept until its batch's id was forgotten.
+"""
+
+import enum
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pymongo
+import structlog
+from bson import ObjectId
+from pymongo import ReadPreference, UpdateOne
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import BulkWriteError, PyMongoError
+from pymongo.read_concern import ReadConcern
+
+from flusher.take import Batch
+from shared.counters import document_path
+from shared.mongo import Document
+
+RECENT_BATCHES = 32
+BULK_COUNTERS = 20_000
+APPLY_SECONDS = 4
+VERIFY_SECONDS = 2
+
+DUPLICATE_KEY = 11000
+# BadValue, TypeMismatch, PathNotViable, ConflictingUpdateOperators, DocumentValidationFailure; and too large a
+# document, twice.
+NEVER = frozenset({2, 14, 28, 40, 121, 10334, 17419})
+VERIFY_SECONDS = 2
+
+
+log = structlog.get_logger()
+
+
+class Verdict(enum.Enum):
+    """What is certain about a batch after it was sent."""
+
+    APPLIED = "applied"  # its document has it, now or from an earlier attempt
+    FENCED = "fenced"  # its document does not, and a newer flusher has been at it: hands off
+    LEFT = "left"  # unknown: send it again, under a new epoch
+    REFUSED = "refused"  # MongoDB will never take it
+    RESURRECTED = "resurrected"  # Redis came back older: its document has the id, but some of these counts may be new
+
+
+class Outcome(NamedTuple):
+    """A verdict, and MongoDB's words where it refused."""
+
+    verdict: Verdict
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """How a bulk write ended: whether every reply came, and the refusals by position, as error code and text."""
+
+    complete: bool
+    errors: Mapping[int, tuple[int, str]]
+
+
+def update_of(batch: Batch, epoch: int) -> UpdateOne:
+    """The update that adds a batch, unless its document has it already, or has been written under a higher epoch.
+
+    Where there is a document that it may not touch, the upsert runs into the unique index: a duplicate key, and no
+    change.
+    """
+    increments = {document_path(field): count for field, count in batch.counts.items()}
+    return UpdateOne(
+        {
+            "courseId": ObjectId(batch.course_id),
+            "recentBatches": {"$ne": batch.id},
+            "epoch": {"$not": {"$gt": epoch}},
+        },
+        {
+            "$inc": increments,
+            "$max": {"epoch": epoch, "uniqueActiveUsers": batch.unique_users},
+            "$push": {"recentBatches": {"$each": [batch.id], "$slice": -RECENT_BATCHES}},
+            "$currentDate": {"updatedAt": True},
+        },
+        upsert=True,
+    )
+
+
+def bulks(batches: Sequence[Batch], counters: int = BULK_COUNTERS) -> Iterator[list[Batch]]:
+    """The batches in lists of at most so many counters, or of one: so no bulk write takes long."""
+    bulk: list[Batch] = []
+    size = 0
+    for batch in batches:
+        if bulk and size + len(batch.counts) > counters:
+            yield bulk
+            bulk, size = [], 0
+        bulk.append(batch)
+        size += len(batch.counts)
+    if bulk:
+        yield bulk
+
+
+async def apply(
+    collection: AsyncCollection[Document], batches: Sequence[Batch], epoch: int, *, timeout: float
+) -> list[Outcome]:
+    """Adds the batches to their documents within `timeout` seconds; the outcomes, in their order. Raises PyMongoError.
+
+    Only a complete, undisturbed success is taken at its word. A duplicate key says nothing: it may be this batch, not
+    yet majority, or a newer epoch, or another creator of the document.
+    """
+    try:
+        with pymongo.timeout(min(timeout, APPLY_SECONDS)):
+            result = await collection.bulk_write([update_of(batch, epoch) for batch in batches], ordered=False)
+    except BulkWriteError as error:
+        failed = {item["index"]: (item["code"], item["errmsg"]) for item in error.details["writeErrors"]}
+        sent = Sent(complete=not error.details["writeConcernErrors"], errors=failed)
+    except PyMongoError as error:
+        log.warning("bulk write not acknowledged", epoch=epoch, reason=str(error))
+        sent = Sent(complete=False, errors={})
+    else:
+        if result.matched_count + result.upserted_count == len(batches):
+            return [Outcome(Verdict.APPLIED)] * len(batches)
+        sent = Sent(complete=False, errors={})
+    documents = await committed(collection, batches)
+    return [
+        outcome_of(batch, documents.get(batch.course_id, {}), epoch, sent, position)
+        for position, batch in enumerate(batches)
+    ]
+
+
+async def committed(collection: AsyncCollection[Document], batches: Sequence[Batch]) -> dict[str, Document]:
+    """What a majority of MongoDB's members knows of the batches, by course. Raises PyMongoError.
+
+    A majority, because what only this primary has may be rolled back: then the batch would be cleared and lost.
+    """
+    majority = collection.with_options(read_concern=ReadConcern("majority"), read_preference=ReadPreference.PRIMARY)
+    with pymongo.timeout(VERIFY_SECONDS):
+        found = await majority.find(
+            {"courseId": {"$in": [ObjectId(batch.course_id) for batch in batches]}},
+            {"courseId": 1, "recentBatches": 1, "epoch": 1},
+        ).to_list()
+    return {str(document["courseId"]): document for document in found}
+
+
+def outcome_of(batch: Batch, document: Document, epoch: int, sent: Sent, position: int) -> Outcome:
+    """What a document, {} when there is none, says about the batch that was sent to it under `epoch`."""
+    code, text = sent.errors.get(position, (0, ""))
+    newer = document.get("epoch", 0) > epoch
+    if batch.id in document.get("recentBatches", ()):
+        # A batch that was hot until now, and yet had been there before this write.
+        resurrected = batch.fresh and code == DUPLICATE_KEY and sent.complete and not newer
+        return Outcome(Verdict.RESURRECTED if resurrected else Verdict.APPLIED)
+    if newer:
+        return Outcome(Verdict.FENCED)
+    if code in NEVER:
+        return Outcome(Verdict.REFUSED, text)
+    return Outcome(Verdict.LEFT, text)

@@ -1,0 +1,32 @@
+"""The barrier: what was taken must outlive Redis before MongoDB hears of it.
+
+Otherwise Redis may fail over to a copy that never saw the rename; new pings would join a batch whose id MongoDB already
+has, and be lost. Redis can only answer for the writes of the connection that asks: it must be the one that took.
+"""
+
+from redis.exceptions import ResponseError
+
+from flusher.lease import REDIS_SECONDS
+from shared.redis_connection import Command, RedisConnection
+from shared.settings import Barrier
+
+WAIT_MS = 2_000
+
+
+async def safe(connection: RedisConnection, barrier: Barrier) -> bool:
+    """Whether what this connection wrote is on disk, or on as many replicas as asked. Raises RedisUnreachable."""
+    command: Command
+    match barrier.kind:
+        case "none":
+            return True
+        case "aof":
+            command = ("WAITAOF", 1, 0, WAIT_MS)
+        case "replicas":
+            command = ("WAIT", barrier.replicas, WAIT_MS)
+    (reply,) = await connection.call(command, timeout=REDIS_SECONDS + WAIT_MS / 1000)
+    if isinstance(reply, ResponseError):
+        return False
+    if barrier.kind == "aof":
+        local_disks, _ = reply
+        return bool(local_disks >= 1)
+    return bool(reply >= barrier.replicas)

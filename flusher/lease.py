@@ -1,0 +1,77 @@
+"""The locks of one wave, and how long by our own clock they are certainly ours.
+
+The locks save work and put the takes into the order of the epochs. That the counts are right when a lock is lost
+unnoticed is the fence's and the batch ids' doing.
+"""
+
+from collections.abc import Callable, Iterable
+
+from flusher import scripts
+from shared import keys
+from shared.redis_connection import RedisConnection, RedisUnreachable
+
+REDIS_SECONDS = 2
+
+
+class LeaseLost(Exception):
+    """The lock has, or may have, passed to somebody else."""
+
+
+class Lease:
+    """Holds partitions under one token, which no other wave ever uses. `ttl` in seconds; `now` is a monotonic clock."""
+
+    def __init__(self, connection: RedisConnection, *, token: str, ttl: float, now: Callable[[], float]) -> None:
+        self.token = token
+        self.ttl_ms = max(1, round(ttl * 1000))
+        self._connection = connection
+        self._now = now
+        self._tried: list[int] = []
+        self._until: dict[int, float] = {}
+
+    async def acquire(self, partitions: Iterable[int]) -> set[int]:
+        """Takes what is free of the partitions' locks, and returns those now held. Raises RedisUnreachable."""
+        self._tried = list(partitions)
+        asked = self._now()
+        replies = await self._connection.call(
+            *(scripts.call(scripts.LOCK, [keys.flush_lock(number)], self.token, self.ttl_ms) for number in self._tried),
+            timeout=REDIS_SECONDS,
+        )
+        for number, reply in zip(self._tried, replies, strict=True):
+            if reply == 1:
+                self.renewed(number, asked)
+        return set(self._until)
+
+    def renewed(self, partition: int, asked: float) -> None:
+        """Notes that the lock's life began anew, no earlier than `asked`."""
+        self._until[partition] = asked + self.ttl_ms / 1000
+
+    def lost(self, partition: int) -> None:
+        """Notes that the partition is no longer ours."""
+        del self._until[partition]
+
+    def now(self) -> float:
+        """The clock that `renewed` counts by."""
+        return self._now()
+
+    def seconds_left(self) -> float:
+        """How long every lock held is certainly still ours. Raises LeaseLost when one may be over."""
+        left = min(self._until.values(), default=0.0) - self._now()
+        if left <= 0:
+            raise LeaseLost("the lock's time is over")
+        return left
+
+    async def release(self, url: str) -> None:
+        """Gives back what is still ours, over a new connection to `url` if the wave's own is gone.
+
+        Fails in the direction of waiting: a lock that cannot be released now ends by itself.
+        """
+        release = [scripts.call(scripts.RELEASE, [keys.flush_lock(number)], self.token) for number in self._tried]
+        connection = self._connection
+        try:
+            if not connection.is_open:
+                connection = await RedisConnection.open(url, timeout=REDIS_SECONDS)
+            await connection.call(*release, timeout=REDIS_SECONDS)
+        except RedisUnreachable:
+            pass
+        finally:
+            await connection.close()

@@ -1,0 +1,15 @@
+#!lua flags=allow-oom
+-- Puts a taken batch aside that MongoDB will not take.
+-- KEYS 1 flushing_counters   2 course_counters   3 quarantined_counters   4 dirty_analytics_courses
+-- ARGV 1 id of the batch as its hash has it, "" for none   2 course id   3 id to keep it under   4 what to keep: JSON
+-- Returns 1 when done, 0 when another batch is being flushed by now: then nothing is touched.
+
+if redis.call('EXISTS', KEYS[1]) == 0 or (redis.call('HGET', KEYS[1], 'batch') or '') ~= ARGV[1] then
+  return 0
+end
+redis.call('HSET', KEYS[3], ARGV[3], ARGV[4])
+redis.call('UNLINK', KEYS[1])
+if redis.call('EXISTS', KEYS[2]) == 0 then
+  redis.call('SREM', KEYS[4], ARGV[2])
+end
+return 1

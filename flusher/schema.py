@@ -1,0 +1,42 @@
+"""What the flusher needs in MongoDB before it starts: made by an explicit, idempotent command, and ensured at start."""
+
+import pymongo
+from pymongo import ReturnDocument
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import DuplicateKeyError, OperationFailure
+
+from shared.mongo import COURSE_ANALYTICS, Document
+from shared.program import CannotRun
+
+FLUSH_EPOCH = "flushepoch"
+EPOCH_ID = "flush"
+SCHEMA_SECONDS = 4
+EPOCH_SECONDS = 2
+
+
+async def ensure(database: AsyncDatabase[Document]) -> None:
+    """Makes the unique index on `courseId` and the epoch's document, where they are missing.
+
+    Raises PyMongoError when MongoDB is away, CannotRun when it refuses.
+    """
+    try:
+        with pymongo.timeout(SCHEMA_SECONDS):
+            await database[COURSE_ANALYTICS].create_index("courseId", unique=True)
+            await database[FLUSH_EPOCH].update_one({"_id": EPOCH_ID}, {"$setOnInsert": {"epoch": 0}}, upsert=True)
+    except DuplicateKeyError:
+        pass  # another flusher made the epoch's document at the same moment
+    except OperationFailure as error:
+        if error.timeout or error.has_error_label("RetryableWriteError"):
+            raise
+        raise CannotRun(f"cannot make the unique index on {COURSE_ANALYTICS}.courseId: {error}") from error
+
+
+async def next_epoch(epochs: AsyncCollection[Document]) -> int:
+    """The fence: a number higher than any flusher had before. Raises PyMongoError."""
+    with pymongo.timeout(EPOCH_SECONDS):
+        document = await epochs.find_one_and_update(
+            {"_id": EPOCH_ID}, {"$inc": {"epoch": 1}}, upsert=True, return_document=ReturnDocument.AFTER
+        )
+    assert document is not None, "an upsert that returns the document after"  # noqa: S101 - for the type checker
+    return int(document["epoch"])

@@ -1,0 +1,16 @@
+"""The flusher's Lua scripts. Sent whole each time: a few hundred bytes, and no script cache that could lose them."""
+
+from importlib import resources
+
+from shared.redis_connection import Command
+
+_FOLDER = resources.files(__package__)
+LOCK = _FOLDER.joinpath("lock.lua").read_text()
+RELEASE = _FOLDER.joinpath("release.lua").read_text()
+CLEAR = _FOLDER.joinpath("clear.lua").read_text()
+QUARANTINE = _FOLDER.joinpath("quarantine.lua").read_text()
+
+
+def call(script: str, names: list[str], *arguments: str | int) -> Command:
+    """The command that runs `script` on the keys `names`."""
+    return ("EVAL", script, len(names), *names, *arguments)

@@ -1,0 +1,113 @@
+"""Take: the atomic get-and-zero. The hot hash of a course is renamed away and read, in one transaction.
+
+What the transaction reads is the batch, wherever it comes from: a fresh rename, or a flush that stopped halfway and
+left it there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from redis.exceptions import ResponseError
+
+from flusher.lease import REDIS_SECONDS, Lease, LeaseLost
+from shared import keys
+from shared.counters import document_path
+from shared.redis_connection import Command, RedisConnection, Reply, pairs
+
+ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Counts on their way to MongoDB: hash fields to counts, under the id that is added to a document at most once."""
+
+    partition: int
+    course_id: str
+    id: str
+    counts: dict[str, int]
+    unique_users: int
+    fresh: bool  # renamed just now, and not left by an earlier flush
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """A hash that no version of ingest writes: `reason` says what is wrong with it. `id` may be empty."""
+
+    partition: int
+    course_id: str
+    id: str
+    fields: dict[str, str]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """A dirty course without counts."""
+
+    partition: int
+    course_id: str
+
+
+Taken = Batch | Malformed | Nothing
+
+
+async def take(connection: RedisConnection, lease: Lease, partition: int, courses: Sequence[str]) -> list[Taken]:
+    """Takes the counts of the courses, in their order.
+
+    Only while the lock is ours, and its life begins anew: a write by this connection, which the barrier then waits for.
+    Raises LeaseLost, RedisUnreachable.
+    """
+    lock = keys.flush_lock(partition)
+    for _ in range(ATTEMPTS):
+        _, holder = await connection.call(("WATCH", lock), ("GET", lock), timeout=REDIS_SECONDS)
+        if holder != lease.token.encode():
+            break
+        asked = lease.now()
+        *_, replies = await connection.call(*_transaction(lease, partition, courses), timeout=REDIS_SECONDS)
+        if isinstance(replies, ResponseError):
+            raise replies
+        if replies is not None:
+            lease.renewed(partition, asked)
+            each = zip(courses, replies[1::3], replies[2::3], replies[3::3], strict=True)
+            return [taken_of(partition, *of_course) for of_course in each]
+        # Not carried out, because the lock was touched: whether it was lost, the next look at it tells.
+    await connection.call(("UNWATCH",), timeout=REDIS_SECONDS)
+    raise LeaseLost(f"another flusher has partition {partition}")
+
+
+def _transaction(lease: Lease, partition: int, courses: Sequence[str]) -> list[Command]:
+    commands: list[Command] = [("MULTI",), ("PEXPIRE", keys.flush_lock(partition), lease.ttl_ms)]
+    for course_id in courses:
+        hot, flushing = keys.course_counters(partition, course_id), keys.flushing_counters(partition, course_id)
+        commands += (
+            ("RENAMENX", hot, flushing),
+            ("HGETALL", flushing),
+            ("PFCOUNT", keys.course_users(partition, course_id)),
+        )
+    return [*commands, ("EXEC",)]
+
+
+def taken_of(partition: int, course_id: str, renamed: Reply, flat: Reply, users: Reply) -> Taken:
+    """What one course's replies mean: of RENAMENX (an error when there is nothing hot), HGETALL and PFCOUNT."""
+    fields = {name: value.decode(errors="replace") for name, value in pairs(flat).items()}
+    if not fields:
+        return Nothing(partition, course_id)
+    batch_id = fields.pop(keys.BATCH, "")
+    counts, unreadable = readable(fields)
+    if unreadable:
+        return Malformed(partition, course_id, batch_id, fields, f"unreadable: {', '.join(sorted(unreadable))}")
+    if not batch_id:
+        return Malformed(partition, course_id, batch_id, fields, "the hash names no batch")
+    return Batch(partition, course_id, batch_id, counts, users, fresh=renamed == 1)
+
+
+def readable(fields: dict[str, str]) -> tuple[dict[str, int], dict[str, str]]:
+    """The fields that are counters with a count, and the rest."""
+    counts, rest = {}, {}
+    for name, text in fields.items():
+        try:
+            document_path(name)
+            counts[name] = int(text)
+        except ValueError:
+            rest[name] = text
+    return counts, rest

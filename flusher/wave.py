@@ -1,0 +1,171 @@
+"""One wave of a flush: lock, fence, take, barrier, apply, verify, clear, release; on one connection to Redis.
+
+Whatever fails, the wave ends and leaves the rest where it is. Nothing is lost by that: what was taken waits under
+`flushing_counters` with its batch id, its course is still in the dirty set, and the next wave sends it again under a
+higher epoch.
+"""
+
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import PyMongoError
+
+from flusher import barrier, clear, plan
+from flusher.apply import Outcome, Verdict, apply, bulks
+from flusher.lease import Lease, LeaseLost
+from flusher.schema import FLUSH_EPOCH, next_epoch
+from flusher.take import Batch, Malformed, Nothing, Taken, take
+from shared.keys import RESURRECTED
+from shared.mongo import COURSE_ANALYTICS, Document
+from shared.redis_connection import RedisConnection, RedisUnreachable
+from shared.settings import Barrier
+
+# So many courses are taken in one transaction: Redis serves nobody else meanwhile.
+TAKE_COURSES = 64
+CONNECT_SECONDS = 1
+
+CHANGED_HANDS = "changed hands meanwhile"
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What a wave works with. `lock_ttl` in seconds; `now` is a monotonic clock."""
+
+    redis_url: str
+    database: AsyncDatabase[Document]
+    barrier: Barrier
+    lock_ttl: float
+    now: Callable[[], float] = time.monotonic
+    token: Callable[[], str] = secrets.token_hex
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of the courses: how many are cleared, put aside, and left for which reason."""
+
+    cleared: int = 0
+    quarantined: int = 0
+    left: Counter[str] = field(default_factory=Counter)
+    store_away: bool = False
+
+    def add(self, other: "Report") -> None:
+        """Adds another wave's courses."""
+        self.cleared += other.cleared
+        self.quarantined += other.quarantined
+        self.left += other.left
+        self.store_away |= other.store_away
+
+
+class WaveOver(Exception):
+    """The rest of the wave's courses stay for the next; the text is why."""
+
+
+async def run(stores: Stores, wave: plan.Wave) -> Report:
+    """Flushes the wave's courses as far as the stores allow. Raises nothing for what they do."""
+    report = Report()
+    try:
+        connection = await RedisConnection.open(stores.redis_url, timeout=CONNECT_SECONDS)
+    except RedisUnreachable as error:
+        return Report(left=Counter({str(error): _size(wave)}), store_away=True)
+    lease = Lease(connection, token=stores.token(), ttl=stores.lock_ttl, now=stores.now)
+    try:
+        await _flush(stores, connection, lease, wave, report)
+    except (RedisUnreachable, PyMongoError) as error:
+        report.store_away = True
+        reason = str(error)
+    except (LeaseLost, WaveOver) as error:
+        reason = str(error)
+    else:
+        reason = ""
+    finally:
+        await lease.release(stores.redis_url)
+    rest = _size(wave) - report.cleared - report.quarantined - report.left.total()
+    if rest:
+        report.left[reason] += rest
+    return report
+
+
+async def _flush(stores: Stores, connection: RedisConnection, lease: Lease, wave: plan.Wave, report: Report) -> None:
+    held = await lease.acquire({share.partition for share in wave})
+    mine = [share for share in wave if share.partition in held]
+    report.left["locked by another flusher"] += _size(wave) - _size(mine)
+    if not mine:
+        return
+    # After the locks: so the order of the epochs is the order in which a partition's holders took from it.
+    epoch = await next_epoch(stores.database[FLUSH_EPOCH])
+    taken = await _take_all(connection, lease, mine, report)
+    if not await barrier.safe(connection, stores.barrier):
+        raise WaveOver("Redis did not confirm in time that what was taken is safe (ANALYTICS_FLUSH_BARRIER)")
+    await _put_aside(connection, [(batch, batch.reason) for batch in taken if isinstance(batch, Malformed)], report)
+    await _clear(connection, [nothing for nothing in taken if isinstance(nothing, Nothing)], report)
+    for bulk in bulks([batch for batch in taken if isinstance(batch, Batch)]):
+        # Below what is left of the lease: an update that arrives later than that must not be on its way.
+        outcomes = await apply(stores.database[COURSE_ANALYTICS], bulk, epoch, timeout=0.9 * lease.seconds_left())
+        await _settle(connection, bulk, outcomes, report)
+    log.info("wave", epoch=epoch, cleared=report.cleared, quarantined=report.quarantined, left=dict(report.left))
+
+
+async def _take_all(
+    connection: RedisConnection, lease: Lease, shares: Sequence[plan.Share], report: Report
+) -> list[Taken]:
+    taken: list[Taken] = []
+    for share in shares:
+        try:
+            for start in range(0, len(share.courses), TAKE_COURSES):
+                part = share.courses[start : start + TAKE_COURSES]
+                taken += await take(connection, lease, share.partition, part)
+        except LeaseLost as error:
+            lease.lost(share.partition)
+            taken = [one for one in taken if one.partition != share.partition]
+            report.left[str(error)] += len(share.courses)
+    return taken
+
+
+async def _settle(
+    connection: RedisConnection, bulk: Sequence[Batch], outcomes: Sequence[Outcome], report: Report
+) -> None:
+    judged = list(zip(bulk, outcomes, strict=True))
+    await _clear(connection, [batch for batch, outcome in judged if outcome.verdict is Verdict.APPLIED], report)
+    aside = {Verdict.REFUSED, Verdict.RESURRECTED}
+    await _put_aside(
+        connection,
+        [
+            (batch, RESURRECTED if outcome.verdict is Verdict.RESURRECTED else outcome.reason)
+            for batch, outcome in judged
+            if outcome.verdict in aside
+        ],
+        report,
+    )
+    for _, outcome in judged:
+        if outcome.verdict is Verdict.FENCED:
+            report.left["fenced: a newer flusher has been here"] += 1
+        elif outcome.verdict is Verdict.LEFT:
+            report.left[outcome.reason or "MongoDB has not confirmed it"] += 1
+
+
+async def _clear(connection: RedisConnection, done: Sequence[Batch | Nothing], report: Report) -> None:
+    replies = await clear.send(connection, [clear.clearing(one) for one in done])
+    report.cleared += replies.count(1)
+    report.left[CHANGED_HANDS] += len(replies) - replies.count(1)
+
+
+async def _put_aside(
+    connection: RedisConnection, refused: Sequence[tuple[Batch | Malformed, str]], report: Report
+) -> None:
+    commands = [clear.quarantining(batch, reason, f"unnamed-{secrets.token_hex(6)}") for batch, reason in refused]
+    replies = await clear.send(connection, commands)
+    report.quarantined += replies.count(1)
+    report.left[CHANGED_HANDS] += len(replies) - replies.count(1)
+    for batch, reason in refused:
+        log.error("batch quarantined", course=batch.course_id, batch=batch.id, reason=reason)
+
+
+def _size(shares: Sequence[plan.Share]) -> int:
+    return sum(len(share.courses) for share in shares)
