@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 
 async def flush(settings: Settings, *, once: bool) -> int:
-    """Flushes once, or at every interval until a signal. Returns the exit code; raises CannotRun if a store is unfit."""
+    """Flushes once, or at every interval until a signal; returns the exit code. Raises CannotRun for an unfit store."""
     stop = lifecycle.stop_on_signal()
     if settings.flush_barrier.kind == "none":
         log.warning(

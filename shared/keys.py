@@ -13,8 +13,8 @@ PARTITIONS = 256
 # through the rename of a flush, into the MongoDB document, and tells there whether they have been added.
 BATCH = "batch"
 
-# The reason of a quarantined batch that MongoDB has had before, when Redis came back older than it was. Some of its counts
-# are in the document and some may be new: it is neither added nor shown, also when MongoDB has long forgotten its id.
+# The reason of a quarantined batch that MongoDB has had before, because Redis came back older than it was. Some of its
+# counts are in the document, some may be new: it is neither added nor shown, also when MongoDB has forgotten its id.
 RESURRECTED = "resurrected"
 
 
