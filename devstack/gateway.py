@@ -1,0 +1,45 @@
+"""The gateway's configuration as it stands in the repository, moved to other ports."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from devstack.child import HOST, free_port
+from devstack.servers import EnvoyServer
+
+GATEWAY = Path(__file__).parent.parent / "gateway"
+LOCAL_ORIGINS = r"http://(localhost|127\.0\.0\.1)(:[0-9]+)?"
+
+
+def local_gateway(folder: Path, *, port: int, ingest: str, query: str) -> EnvoyServer:
+    """An Envoy on this port of 127.0.0.1, in front of two servers (host:port), for web pages of this machine."""
+    admin_port = free_port()
+    configuration = yaml.safe_load((GATEWAY / "envoy.yaml").read_text())
+    move(configuration, port=port, admin_port=admin_port, servers={"ingest": ingest, "query": query})
+    path = folder / "envoy.yaml"
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(configuration, sort_keys=False))
+    return EnvoyServer(folder, path, port=port, admin_port=admin_port)
+
+
+def move(configuration: dict[str, Any], *, port: int, admin_port: int, servers: dict[str, str]) -> None:
+    """Changes what is different on each machine: addresses, the descriptor's path and the CORS origins."""
+    resources = configuration["static_resources"]
+    configuration["admin"]["address"] = address(f"{HOST}:{admin_port}")
+    resources["listeners"][0]["address"] = address(f"{HOST}:{port}")
+    for cluster in resources["clusters"]:
+        endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
+        endpoint["address"] = address(servers[cluster["name"]])
+    manager = resources["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    for http_filter in manager["http_filters"]:
+        if "proto_descriptor" in http_filter["typed_config"]:
+            http_filter["typed_config"]["proto_descriptor"] = str(GATEWAY / "course_analytics.binpb")
+    cors = manager["route_config"]["virtual_hosts"][0]["typed_per_filter_config"]["envoy.filters.http.cors"]
+    cors["allow_origin_string_match"] = [{"safe_regex": {"regex": LOCAL_ORIGINS}}]
+
+
+def address(host_and_port: str) -> dict[str, Any]:
+    """An Envoy address."""
+    host, _, port = host_and_port.rpartition(":")
+    return {"socket_address": {"address": host, "port_value": int(port)}}
