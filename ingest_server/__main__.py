@@ -29,7 +29,7 @@ async def serve(settings: ServerSettings) -> None:
         committer = Committer(recorder.record, settings.commit_linger_ms / 1000)
         hash_key = settings.user_hash_key.get_secret_value() if settings.user_hash_key else None
 
-        server, health = lifecycle.grpc_server(settings.ingest_address, [SERVICE])
+        server, health = await lifecycle.grpc_server(settings.ingest_address, [SERVICE])
         stack.push_async_callback(server.stop, None)
         ingest_pb2_grpc.add_IngestServiceServicer_to_server(
             IngestServicer(TokenVerifier.of(settings), user_key(hash_key), Catalog(mongo.database(client)), committer),

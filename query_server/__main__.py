@@ -24,7 +24,7 @@ async def serve(settings: ServerSettings) -> None:
         client = await stack.enter_async_context(mongo.connect(settings.mongo_url, program="query"))
         redis = await stack.enter_async_context(hot.connect(settings.redis_url))
 
-        server, health = lifecycle.grpc_server(settings.query_address, [SERVICE])
+        server, health = await lifecycle.grpc_server(settings.query_address, [SERVICE])
         stack.push_async_callback(server.stop, None)
         dashboard_pb2_grpc.add_DashboardServiceServicer_to_server(
             DashboardServicer(TokenVerifier.of(settings), HotStore(redis), ColdStore(mongo.database(client))), server

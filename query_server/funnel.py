@@ -53,16 +53,13 @@ def dashboard_of(totals: Totals, outline: Outline) -> Dashboard:
 
 def _steps(totals: Totals, outline: Outline) -> list[Step]:
     counts = totals.counts
-    steps: list[Step] = []
-    first = previous = None
-    for lecture_id, title in outline:
-        views = counts.get(LECTURE_VIEWS.field(lecture_id), 0)
-        seconds = counts.get(LECTURE_WATCH_TIME.field(lecture_id), 0)
-        first = views if first is None else first
-        lost = 0.0 if previous is None else _lost(views, previous)
-        steps.append(Step(lecture_id, title, views, seconds, _kept(views, first), lost))
-        previous = views
-    return steps
+    views = [counts.get(LECTURE_VIEWS.field(lecture.lecture_id), 0) for lecture in outline]
+    seconds = [counts.get(LECTURE_WATCH_TIME.field(lecture.lecture_id), 0) for lecture in outline]
+    first = views[0] if views else 0
+    return [
+        Step(*lecture, here, watched, _kept(here, first), _lost(here, before))
+        for lecture, here, watched, before in zip(outline, views, seconds, [0, *views], strict=False)
+    ]
 
 
 def _watch_seconds(totals: Totals) -> int:
@@ -76,8 +73,10 @@ def _most_watched(steps: Sequence[Step]) -> Step | None:
 
 
 def _kept(views: int, before: int) -> float:
-    return min(1.0, views / before) if before else 0.0
+    if views >= before:
+        return 1.0 if before else 0.0
+    return views / before
 
 
 def _lost(views: int, before: int) -> float:
-    return max(0.0, 1.0 - views / before) if before else 0.0
+    return 1.0 - views / before if views < before else 0.0

@@ -61,7 +61,8 @@ def _applied(analytics: Mapping[str, Any]) -> list[str]:
 
 def _batches(hot: Hot) -> Iterator[tuple[str | None, Mapping[str, str | int]]]:
     for fields in hot.hashes:
-        yield fields.get(BATCH), {field: count for field, count in fields.items() if field != BATCH}
+        counters = dict(fields)
+        yield counters.pop(BATCH, None), counters
     for batch, text in hot.quarantined.items():
         entry = json.loads(text)
         if entry["reason"] != RESURRECTED:

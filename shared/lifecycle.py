@@ -2,6 +2,7 @@
 
 import asyncio
 import faulthandler
+import gc
 import signal
 from collections.abc import Awaitable, Callable
 
@@ -33,7 +34,7 @@ def stop_on_signal() -> asyncio.Event:
     return stop
 
 
-def grpc_server(address: str, services: list[str]) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
+async def grpc_server(address: str, services: list[str]) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
     """A server bound to `address` (host:port), with health (NOT_SERVING at first) and reflection. Raises CannotRun."""
     server = grpc.aio.server(
         options=[
@@ -47,6 +48,8 @@ def grpc_server(address: str, services: list[str]) -> tuple[grpc.aio.Server, hea
     except RuntimeError:
         raise CannotRun(f"cannot listen on {address}: the address is taken, or not one of this machine") from None
     servicer = health.aio.HealthServicer()
+    for name in ("", *services):
+        await servicer.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     reflection.enable_server_reflection([*services, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     return server, servicer
@@ -105,6 +108,10 @@ async def _first_problem(probes: tuple[Callable[[], Awaitable[object]], ...]) ->
 
 async def serve_until(stop: asyncio.Event, server: grpc.aio.Server, servicer: health.aio.HealthServicer) -> None:
     """Serves until `stop`; then NOT_SERVING, no new calls, and up to half of the stop time for those in hand."""
+    # What has been imported and wired stays to the end. Looked through again and again by the garbage collector, it
+    # would stop all calls for 40 ms each time.
+    gc.collect()
+    gc.freeze()
     await server.start()
     await stop.wait()
     await servicer.enter_graceful_shutdown()
