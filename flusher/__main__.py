@@ -1,92 +1,58 @@
-"""The flusher: `python -m flusher`, `--once`, or `init`. Configured by environment variables, see README."""
+"""The flusher: `python -m flusher`. Configured by environment variables, see README."""
 
 import argparse
-import asyncio
 import sys
-import time
+from collections.abc import Awaitable, Callable
 
-import structlog
 from pymongo.errors import PyMongoError
+from redis.exceptions import ResponseError
 
-from flusher import schema
-from flusher.cycle import Flusher, seconds_to_next
-from flusher.wave import Report, Stores
-from shared import lifecycle, logs, mongo, program
+from flusher import commands
+from shared import logs, program
+from shared.redis_connection import RedisUnreachable
 from shared.settings import Settings, load
 
-INCOMPLETE = 3
+Command = Callable[[Settings], Awaitable[int]]
 
-log = structlog.get_logger()
-
-
-async def flush(settings: Settings, *, once: bool) -> int:
-    """Flushes once, or at every interval until a signal; returns the exit code. Raises CannotRun for an unfit store."""
-    stop = lifecycle.stop_on_signal()
-    if settings.flush_barrier.kind == "none":
-        log.warning(
-            "ANALYTICS_FLUSH_BARRIER=none: counts can be lost or doubled when Redis fails over or loses its disk"
-        )
-    async with mongo.connect(settings.mongo_url, program="flusher") as client:
-        flusher = Flusher(
-            Stores(
-                redis_url=settings.redis_url,
-                database=mongo.database(client),
-                barrier=settings.flush_barrier,
-                lock_ttl=settings.flush_lock_ttl_seconds,
-            )
-        )
-        if once:
-            return _exit_code(await flusher.cycle(stop))
-        started = time.monotonic()
-        while not stop.is_set():
-            await flusher.cycle(stop)
-            await _wait(stop, seconds_to_next(time.monotonic() - started, settings.flush_interval_seconds))
-    return 0
+COMMANDS: dict[str, tuple[Command, str]] = {
+    "init": (commands.init, "make the indexes in MongoDB, and exit"),
+    "status": (commands.show_status, "show what waits where: dirty, in flight, quarantined, locks, last success"),
+    "verify": (commands.verify, "check the invariants of what is stored; exit 1 when something is wrong"),
+    "replay": (commands.replay, "send quarantined batches again; exit 3 when some stay"),
+}
 
 
-async def init(settings: Settings) -> int:
-    """Makes what the flusher needs in MongoDB. Returns the exit code."""
-    async with mongo.connect(settings.mongo_url, program="flusher") as client:
-        try:
-            await schema.ensure(mongo.database(client))
-        except PyMongoError as error:
-            print(f"MongoDB is away: {error}", file=sys.stderr)  # noqa: T201 - the answer to a command
-            return INCOMPLETE
-    return 0
-
-
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        pass
-
-
-def _exit_code(report: Report) -> int:
-    if not report.left:
-        return 0
-    reasons = "; ".join(f"{reason} ({courses})" for reason, courses in report.left.items())
-    print(f"not everything was flushed: {reasons}", file=sys.stderr)  # noqa: T201 - the answer to a command
-    return INCOMPLETE
-
-
-def _arguments() -> argparse.Namespace:
+def arguments() -> argparse.Namespace:
+    """The command line."""
     parser = program.command_line("analytics-flusher", "Adds the counts in Redis to MongoDB, exactly once.")
-    parser.add_argument(
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = "\n".join(["commands:", *(f"  {name:8} {text}" for name, (_, text) in COMMANDS.items())])
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
         "--once", action="store_true", help="flush once; exit 0 when all is done, 3 when something stayed"
     )
-    parser.add_argument("command", nargs="?", choices=["init"], help="make the indexes in MongoDB and exit")
+    what.add_argument("command", nargs="?", choices=COMMANDS, help="without any: flush now and at every interval")
     return parser.parse_args()
+
+
+async def answer(command: Command, settings: Settings) -> int:
+    """The exit code of a command: 3, with one line on standard error, when a store is away."""
+    try:
+        return await command(settings)
+    except (RedisUnreachable, ResponseError) as error:
+        print(f"Redis: {error}", file=sys.stderr)
+    except PyMongoError as error:
+        print(f"MongoDB: {error}", file=sys.stderr)
+    return commands.INCOMPLETE
 
 
 def main() -> int:
     """Entry point; returns the exit code."""
-    arguments = _arguments()
-    logs.configure()
-    if arguments.command == "init":
-        return program.run(lambda: init(load(Settings)))
-    return program.run(lambda: flush(load(Settings), once=arguments.once))
+    given = arguments()
+    flush = commands.once if given.once else commands.loop
+    command = COMMANDS[given.command][0] if given.command else flush
+    logs.configure("warning" if given.command else "info")  # whoever asks wants the answer alone
+    return program.run(lambda: answer(command, load(Settings)))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ async def safe(connection: RedisConnection, barrier: Barrier) -> bool:
             command = ("WAITAOF", 1, 0, WAIT_MS)
         case "replicas":
             command = ("WAIT", barrier.replicas, WAIT_MS)
-    (reply,) = await connection.call(command, timeout=REDIS_SECONDS + WAIT_MS / 1000)
+    (reply,) = await connection.call_each(command, timeout=REDIS_SECONDS + WAIT_MS / 1000)
     if isinstance(reply, ResponseError):
         return False
     if barrier.kind == "aof":

@@ -6,14 +6,16 @@ import random
 
 import structlog
 from pymongo.errors import PyMongoError
+from redis.exceptions import ResponseError
 
-from flusher import plan, schema, wave
+from flusher import plan, schema, strays, wave
 from flusher.wave import CONNECT_SECONDS, Report, Stores
 from shared import keys
 from shared.durability import check_durability
 from shared.redis_connection import RedisConnection, RedisUnreachable
 
 LIST_SECONDS = 5
+SWEEP_SECONDS = 3600
 
 log = structlog.get_logger()
 
@@ -24,6 +26,7 @@ class Flusher:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
         self._ensured = False
+        self._next_sweep = stores.now()
 
     async def cycle(self, stop: asyncio.Event) -> Report:
         """Flushes all that is dirty now. Ends early, after a wave, when a store is away or `stop` is set.
@@ -32,8 +35,8 @@ class Flusher:
         """
         report = Report()
         try:
-            dirty = await self._first_contact_and_dirty()
-        except (RedisUnreachable, PyMongoError) as error:
+            dirty = await self._begin()
+        except (RedisUnreachable, ResponseError, PyMongoError) as error:
             report.store_away = True
             report.left[str(error)] += 1
             dirty = {}
@@ -46,13 +49,16 @@ class Flusher:
         log.info("cycle", cleared=report.cleared, quarantined=report.quarantined, left=dict(report.left))
         return report
 
-    async def _first_contact_and_dirty(self) -> dict[int, list[str]]:
+    async def _begin(self) -> dict[int, list[str]]:
         connection = await RedisConnection.open(self._stores.redis_url, timeout=CONNECT_SECONDS)
         try:
             if not self._ensured:
                 await check_durability(connection, self._stores.barrier, timeout=CONNECT_SECONDS)
                 await schema.ensure(self._stores.database)
                 self._ensured = True
+            if self._stores.now() >= self._next_sweep:
+                await strays.sweep(connection)
+                self._next_sweep = self._stores.now() + SWEEP_SECONDS
             return await dirty_courses(connection)
         finally:
             await connection.close()

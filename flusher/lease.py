@@ -6,6 +6,8 @@ unnoticed is the fence's and the batch ids' doing.
 
 from collections.abc import Callable, Iterable
 
+from redis.exceptions import ResponseError
+
 from flusher import scripts
 from shared import keys
 from shared.redis_connection import RedisConnection, RedisUnreachable
@@ -71,7 +73,7 @@ class Lease:
             if not connection.is_open:
                 connection = await RedisConnection.open(url, timeout=REDIS_SECONDS)
             await connection.call(*release, timeout=REDIS_SECONDS)
-        except RedisUnreachable:
+        except (RedisUnreachable, ResponseError):
             pass
         finally:
             await connection.close()

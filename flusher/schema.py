@@ -1,5 +1,8 @@
 """What the flusher needs in MongoDB before it starts: made by an explicit, idempotent command, and ensured at start."""
 
+import datetime as dt
+from collections.abc import Sequence
+
 import pymongo
 from pymongo import ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
@@ -40,3 +43,9 @@ async def next_epoch(epochs: AsyncCollection[Document]) -> int:
         )
     assert document is not None, "an upsert that returns the document after"  # noqa: S101 - for the type checker
     return int(document["epoch"])
+
+
+async def note_success(epochs: AsyncCollection[Document], partitions: Sequence[int], now: dt.datetime) -> None:
+    """Remembers when these partitions were last flushed, for `status`. Raises PyMongoError."""
+    with pymongo.timeout(EPOCH_SECONDS):
+        await epochs.update_one({"_id": EPOCH_ID}, {"$max": {f"flushed.{number}": now for number in partitions}})

@@ -9,8 +9,10 @@ LOCK = _FOLDER.joinpath("lock.lua").read_text()
 RELEASE = _FOLDER.joinpath("release.lua").read_text()
 CLEAR = _FOLDER.joinpath("clear.lua").read_text()
 QUARANTINE = _FOLDER.joinpath("quarantine.lua").read_text()
+MERGE_USERS = _FOLDER.joinpath("merge_users.lua").read_text()
+REPLAY = _FOLDER.joinpath("replay.lua").read_text()
 
 
-def call(script: str, names: list[str], *arguments: str | int) -> Command:
+def call(script: str, names: list[str], *arguments: str | bytes | int) -> Command:
     """The command that runs `script` on the keys `names`."""
     return ("EVAL", script, len(names), *names, *arguments)

@@ -7,8 +7,6 @@ left it there.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from redis.exceptions import ResponseError
-
 from flusher.lease import REDIS_SECONDS, Lease, LeaseLost
 from shared import keys
 from shared.counters import document_path
@@ -64,8 +62,6 @@ async def take(connection: RedisConnection, lease: Lease, partition: int, course
             break
         asked = lease.now()
         *_, replies = await connection.call(*_transaction(lease, partition, courses), timeout=REDIS_SECONDS)
-        if isinstance(replies, ResponseError):
-            raise replies
         if replies is not None:
             lease.renewed(partition, asked)
             each = zip(courses, replies[1::3], replies[2::3], replies[3::3], strict=True)

@@ -5,6 +5,7 @@ Whatever fails, the wave ends and leaves the rest where it is. Nothing is lost b
 higher epoch.
 """
 
+import datetime as dt
 import secrets
 import time
 from collections import Counter
@@ -14,11 +15,12 @@ from dataclasses import dataclass, field
 import structlog
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
+from redis.exceptions import ResponseError
 
-from flusher import barrier, clear, plan
+from flusher import barrier, clear, plan, users
 from flusher.apply import Outcome, Verdict, apply, bulks
 from flusher.lease import Lease, LeaseLost
-from flusher.schema import FLUSH_EPOCH, next_epoch
+from flusher.schema import FLUSH_EPOCH, next_epoch, note_success
 from flusher.take import Batch, Malformed, Nothing, Taken, take
 from shared.keys import RESURRECTED
 from shared.mongo import COURSE_ANALYTICS, Document
@@ -77,7 +79,7 @@ async def run(stores: Stores, wave: plan.Wave) -> Report:
     lease = Lease(connection, token=stores.token(), ttl=stores.lock_ttl, now=stores.now)
     try:
         await _flush(stores, connection, lease, wave, report)
-    except (RedisUnreachable, PyMongoError) as error:
+    except (RedisUnreachable, ResponseError, PyMongoError) as error:
         report.store_away = True
         reason = str(error)
     except (LeaseLost, WaveOver) as error:
@@ -105,11 +107,16 @@ async def _flush(stores: Stores, connection: RedisConnection, lease: Lease, wave
         raise WaveOver("Redis did not confirm in time that what was taken is safe (ANALYTICS_FLUSH_BARRIER)")
     await _put_aside(connection, [(batch, batch.reason) for batch in taken if isinstance(batch, Malformed)], report)
     await _clear(connection, [nothing for nothing in taken if isinstance(nothing, Nothing)], report)
+    analytics = stores.database[COURSE_ANALYTICS]
+    applied: list[Batch] = []
     for bulk in bulks([batch for batch in taken if isinstance(batch, Batch)]):
         # Below what is left of the lease: an update that arrives later than that must not be on its way.
-        outcomes = await apply(stores.database[COURSE_ANALYTICS], bulk, epoch, timeout=0.9 * lease.seconds_left())
-        await _settle(connection, bulk, outcomes, report)
-    log.info("wave", epoch=epoch, cleared=report.cleared, quarantined=report.quarantined, left=dict(report.left))
+        outcomes = await apply(analytics, bulk, epoch, timeout=0.9 * lease.seconds_left())
+        applied += await _settle(connection, bulk, outcomes, report)
+    now = dt.datetime.now(dt.UTC)
+    await note_success(stores.database[FLUSH_EPOCH], sorted({one.partition for one in taken}), now)
+    await users.save(connection, analytics, applied, epoch, now)
+    log.info("wave", epoch=epoch, cleared=report.cleared, quarantined=report.quarantined, left=dict(+report.left))
 
 
 async def _take_all(
@@ -130,9 +137,10 @@ async def _take_all(
 
 async def _settle(
     connection: RedisConnection, bulk: Sequence[Batch], outcomes: Sequence[Outcome], report: Report
-) -> None:
+) -> list[Batch]:
     judged = list(zip(bulk, outcomes, strict=True))
-    await _clear(connection, [batch for batch, outcome in judged if outcome.verdict is Verdict.APPLIED], report)
+    applied = [batch for batch, outcome in judged if outcome.verdict is Verdict.APPLIED]
+    await _clear(connection, applied, report)
     aside = {Verdict.REFUSED, Verdict.RESURRECTED}
     await _put_aside(
         connection,
@@ -148,6 +156,7 @@ async def _settle(
             report.left["fenced: a newer flusher has been here"] += 1
         elif outcome.verdict is Verdict.LEFT:
             report.left[outcome.reason or "MongoDB has not confirmed it"] += 1
+    return applied
 
 
 async def _clear(connection: RedisConnection, done: Sequence[Batch | Nothing], report: Report) -> None:

@@ -107,10 +107,12 @@ def _seen(partition: int, kind: str, user: bytes, *ids: str) -> str:
     return keys.seen(partition, kind, base64.urlsafe_b64encode(digest).decode().rstrip("="))
 
 
-def script_call(number: int, partition: PartitionCommit, process: str, commit: int) -> tuple[list[str], list[Argument]]:
-    """The keys and arguments of `record.lua` for one partition, in the order that its header describes."""
+def script_call(
+    number: int, partition: PartitionCommit, *, process: str, commit: int, batch: str
+) -> tuple[list[str], list[Argument]]:
+    """The keys and arguments of `record.lua` for one partition; `batch` is the id of batches that the commit starts."""
     names = [keys.last_commit(number, process), keys.dirty_courses(number)]
-    arguments: list[Argument] = [commit, f"{process}-{commit}", EVENT_SECONDS, PLAYBACK_SECONDS]
+    arguments: list[Argument] = [commit, batch, EVENT_SECONDS, PLAYBACK_SECONDS]
     for course_id, course in partition.courses.items():
         names += (keys.course_counters(number, course_id), keys.course_users(number, course_id))
         arguments += (course_id, len(course.sums), len(course.users), len(course.guarded))

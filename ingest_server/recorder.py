@@ -10,6 +10,7 @@ import structlog
 from redis.exceptions import ResponseError
 
 from ingest_server.commit import Commit, script_call
+from shared.batch_id import batch_id
 from shared.durability import check_durability
 from shared.errors import Overloaded, Unavailable
 from shared.redis_connection import Command, RedisConnection, RedisUnreachable, Reply, error_code
@@ -76,8 +77,9 @@ class Recorder:
         UNAVAILABLE.
         """
         self._commits += 1
+        batch = batch_id(self._process, self._commits, time.time())
         calls = {
-            number: script_call(number, partition, self._process, self._commits)
+            number: script_call(number, partition, process=self._process, commit=self._commits, batch=batch)
             for number, partition in commit.partitions.items()
         }
         give_up = time.monotonic() + COMMIT_SECONDS
@@ -100,7 +102,7 @@ class Recorder:
     async def _run(self, commands: Mapping[int, Command], give_up: float) -> dict[int, Reply]:
         if self._connection is None or not self._connection.is_open:
             self._connection = await RedisConnection.open(self._url, timeout=_left(give_up))
-        replies = await self._connection.call(*commands.values(), timeout=_left(give_up))
+        replies = await self._connection.call_each(*commands.values(), timeout=_left(give_up))
         return dict(zip(commands, replies, strict=True))
 
     async def _outcome(self, reply: Reply) -> Exception | None:

@@ -58,9 +58,20 @@ def document_path(field: str) -> str:
 
 
 def counts_of_document(document: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
-    """Every total of a `courseanalytics` document, under the field that a Redis hash has for it."""
+    """Every total of a `courseanalytics` document, under the field that a Redis hash has for it.
+
+    What is no number counts as 0: the flusher quarantines what cannot be added to it, and the rest stays readable.
+    """
     for course_counter in _COURSE_COUNTERS.values():
-        yield course_counter.field(), document.get(course_counter.path, 0)
-    for lecture_id, stats in document.get(LECTURE_STATS, {}).items():
+        yield course_counter.field(), _count(document.get(course_counter.path))
+    for lecture_id, stats in _fields(document.get(LECTURE_STATS)).items():
         for counter in _LECTURE_COUNTERS.values():
-            yield counter.field(lecture_id), stats.get(counter.leaf, 0)
+            yield counter.field(lecture_id), _count(_fields(stats).get(counter.leaf))
+
+
+def _fields(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _count(value: object) -> int:
+    return int(value) if isinstance(value, int | float) else 0

@@ -21,7 +21,7 @@ class UnsuitableRedis(CannotRun):
 
 async def check_durability(connection: RedisConnection, barrier: Barrier, *, timeout: float) -> None:
     """Raises UnsuitableRedis unless the server's settings carry the barrier. Raises RedisUnreachable."""
-    info_reply, config_reply = await connection.call(
+    info_reply, config_reply = await connection.call_each(
         ("INFO", "everything"), ("CONFIG", "GET", "appendfsync"), timeout=timeout
     )
     if isinstance(info_reply, ResponseError):

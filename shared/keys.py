@@ -56,6 +56,11 @@ def course_users(partition: int, course_id: str) -> str:
     return f"course_users:{{{partition}}}:{course_id}"
 
 
+def saved_users(partition: int, course_id: str) -> str:
+    """The saved HyperLogLog, for the moment in which the flusher merges it into the live one."""
+    return f"saved_users:{{{partition}}}:{course_id}"
+
+
 def flush_lock(partition: int) -> str:
     """Token of the flusher that works on the partition; the lock's TTL."""
     return f"analytics_flush_lock:{{{partition}}}"

@@ -5,8 +5,8 @@ import sys
 import structlog
 
 
-def configure() -> None:
-    """Sets structlog up for this process."""
+def configure(level: str = "info") -> None:
+    """Sets structlog up for this process; `level` is the lowest that is shown."""
     person = sys.stderr.isatty()
     structlog.configure(
         processors=[
@@ -16,7 +16,7 @@ def configure() -> None:
             *([] if person else [structlog.processors.dict_tracebacks]),
             structlog.dev.ConsoleRenderer() if person else structlog.processors.JSONRenderer(),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger("info"),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )

@@ -53,6 +53,14 @@ class RedisConnection:
         return bool(self._connection.is_connected)
 
     async def call(self, *commands: Command, timeout: float) -> list[Reply]:
+        """Like `call_each`; raises the first ResponseError among the replies, once all have been read."""
+        replies = await self.call_each(*commands, timeout=timeout)
+        for reply in replies:
+            if isinstance(reply, ResponseError):
+                raise reply
+        return replies
+
+    async def call_each(self, *commands: Command, timeout: float) -> list[Reply]:
         """Sends the commands in one write and returns their replies, in order, within `timeout` seconds together.
 
         A command that Redis refuses is answered with its ResponseError, in its place. Raises RedisUnreachable; also a
@@ -70,13 +78,6 @@ class RedisConnection:
         except BaseException:
             await self.close()
             raise
-
-    async def call_one(self, *command: str | bytes | int, timeout: float) -> Reply:
-        """Sends one command and returns its reply; raises its ResponseError. Otherwise like `call`."""
-        (reply,) = await self.call(command, timeout=timeout)
-        if isinstance(reply, ResponseError):
-            raise reply
-        return reply
 
     async def close(self) -> None:
         """Closes the connection without waiting."""

@@ -1,0 +1,124 @@
+"""The commands of `python -m flusher`: each returns its exit code, and raises what the stores raise."""
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from pymongo.asynchronous.database import AsyncDatabase
+
+from flusher import invariants, quarantine, schema, status
+from flusher.cycle import Flusher, seconds_to_next
+from flusher.wave import CONNECT_SECONDS, Report, Stores
+from shared import lifecycle, mongo
+from shared.mongo import Document
+from shared.redis_connection import RedisConnection
+from shared.settings import Settings
+
+FOUND = 1
+INCOMPLETE = 3
+
+log = structlog.get_logger()
+
+
+async def once(settings: Settings) -> int:
+    """Flushes what is dirty now: 0 when all of it is cleared, 3 with one line when something stayed."""
+    async with _database(settings) as database:
+        report = await _flusher(settings, database).cycle(lifecycle.stop_on_signal())
+    if not report.left:
+        return 0
+    print(f"not everything was flushed: {_reasons(report)}", file=sys.stderr)
+    return INCOMPLETE
+
+
+async def loop(settings: Settings) -> int:
+    """Flushes now and at every interval, until a signal."""
+    stop = lifecycle.stop_on_signal()
+    async with _database(settings) as database:
+        flusher = _flusher(settings, database)
+        started = time.monotonic()
+        while not stop.is_set():
+            await flusher.cycle(stop)
+            await _wait(stop, seconds_to_next(time.monotonic() - started, settings.flush_interval_seconds))
+    return 0
+
+
+async def init(settings: Settings) -> int:
+    """Makes what the flusher needs in MongoDB; again changes nothing."""
+    async with _database(settings) as database:
+        await schema.ensure(database)
+    return 0
+
+
+async def show_status(settings: Settings) -> int:
+    """Prints what waits where."""
+    async with _database(settings) as database, _redis(settings) as connection:
+        print(status.table(await status.read(connection, database), time.time()))
+        async for batch in quarantine.quarantined(connection):
+            print(f"quarantined: course {batch.course_id}, batch {batch.id}: {batch.reason}")
+    return 0
+
+
+async def verify(settings: Settings) -> int:
+    """Prints what is wrong with what is stored: 0 when nothing is, else 1."""
+    found = 0
+    async with _database(settings) as database, _redis(settings) as connection:
+        async for sentence in invariants.findings(connection, database):
+            found += 1
+            print(sentence)
+    print(f"{found} findings" if found else "everything is as it must be")
+    return FOUND if found else 0
+
+
+async def replay(settings: Settings) -> int:
+    """Sends quarantined batches again, and prints those that stay: 0 when none does, else 3."""
+    stays = 0
+    async with _database(settings) as database, _redis(settings) as connection:
+        await quarantine.replay(connection, _flusher(settings, database), lifecycle.stop_on_signal())
+        async for batch in quarantine.quarantined(connection):
+            stays += 1
+            print(f"stays quarantined: course {batch.course_id}, batch {batch.id}: {batch.reason}")
+    return INCOMPLETE if stays else 0
+
+
+def _flusher(settings: Settings, database: AsyncDatabase[Document]) -> Flusher:
+    if settings.flush_barrier.kind == "none":
+        log.warning(
+            "ANALYTICS_FLUSH_BARRIER=none: when Redis fails over or loses its disk, counts can be lost or doubled"
+        )
+    stores = Stores(
+        redis_url=settings.redis_url,
+        database=database,
+        barrier=settings.flush_barrier,
+        lock_ttl=settings.flush_lock_ttl_seconds,
+    )
+    return Flusher(stores)
+
+
+@asynccontextmanager
+async def _database(settings: Settings) -> AsyncIterator[AsyncDatabase[Document]]:
+    async with mongo.connect(settings.mongo_url, program="flusher") as client:
+        yield mongo.database(client)
+
+
+@asynccontextmanager
+async def _redis(settings: Settings) -> AsyncIterator[RedisConnection]:
+    connection = await RedisConnection.open(settings.redis_url, timeout=CONNECT_SECONDS)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def _wait(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        pass
+
+
+def _reasons(report: Report) -> str:
+    return "; ".join(f"{reason} ({courses})" for reason, courses in report.left.items())

@@ -1,0 +1,87 @@
+"""Batches that were put aside: read, put back among those being flushed, and sent again."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from flusher import scripts
+from flusher.cycle import Flusher
+from flusher.lease import REDIS_SECONDS
+from flusher.strays import counters_keys
+from shared import keys
+from shared.redis_connection import RedisConnection, pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A batch that MongoDB would not take. `text` is what Redis keeps of it; `unreadable` fields are no counts."""
+
+    partition: int
+    course_id: str
+    id: str
+    text: str
+    reason: str
+    counters: dict[str, int]
+    unreadable: dict[str, str]
+
+    @property
+    def replayable(self) -> bool:
+        """Whether sending it again can be right: not when some of its counts, nobody knows which, are in MongoDB."""
+        return self.reason != keys.RESURRECTED and not self.unreadable
+
+
+async def quarantined(connection: RedisConnection) -> AsyncIterator[Quarantined]:
+    """Every quarantined batch. Raises RedisUnreachable."""
+    async for found in counters_keys(connection):
+        for key in found:
+            if key.state == "quarantined":
+                (flat,) = await connection.call(("HGETALL", key.name), timeout=REDIS_SECONDS)
+                for batch, text in pairs(flat).items():
+                    yield _parsed(key.partition, key.course_id, batch, text.decode())
+
+
+def _parsed(partition: int, course_id: str, batch: str, text: str) -> Quarantined:
+    kept = json.loads(text)
+    return Quarantined(
+        partition=partition,
+        course_id=course_id,
+        id=batch,
+        text=text,
+        reason=kept["reason"],
+        counters=kept["counters"],
+        unreadable=kept.get("unreadable", {}),
+    )
+
+
+async def put_back(connection: RedisConnection, batch: Quarantined) -> bool:
+    """Puts it back under its id, as if the flush that took it had stopped halfway: the next one sends it.
+
+    False when the course has another batch under way; then it stays in quarantine. Raises RedisUnreachable.
+    """
+    names = [
+        keys.quarantined_counters(batch.partition, batch.course_id),
+        keys.flushing_counters(batch.partition, batch.course_id),
+        keys.dirty_courses(batch.partition),
+    ]
+    fields = [part for item in batch.counters.items() for part in item]
+    command = scripts.call(scripts.REPLAY, names, batch.id, batch.text, batch.course_id, *fields)
+    (reply,) = await connection.call(command, timeout=REDIS_SECONDS)
+    return bool(reply == 1)
+
+
+async def replay(connection: RedisConnection, flusher: Flusher, stop: asyncio.Event) -> None:
+    """Sends every batch that can be replayed once more. What MongoDB still refuses is quarantined again.
+
+    Raises RedisUnreachable.
+    """
+    tried: set[tuple[str, str]] = set()
+    while True:
+        before = len(tried)
+        async for batch in quarantined(connection):
+            name = (batch.course_id, batch.id)
+            if batch.replayable and name not in tried and await put_back(connection, batch):
+                tried.add(name)
+        if len(tried) == before:
+            return
+        await flusher.cycle(stop)

@@ -1,0 +1,111 @@
+"""`python -m flusher status`: what waits where, partition by partition."""
+
+import datetime as dt
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pymongo
+from pymongo.asynchronous.database import AsyncDatabase
+
+from flusher.cycle import dirty_courses
+from flusher.lease import REDIS_SECONDS
+from flusher.schema import EPOCH_ID, FLUSH_EPOCH
+from flusher.strays import CountersKey, counters_keys
+from shared import keys
+from shared.batch_id import born
+from shared.mongo import Document
+from shared.redis_connection import RedisConnection, Reply
+
+MONGO_SECONDS = 3
+
+
+@dataclass(slots=True)
+class PartitionStatus:
+    """One partition. Times are in seconds since the epoch; None where there is none."""
+
+    dirty: int = 0
+    in_flight: int = 0
+    in_flight_since: float | None = None
+    quarantined: int = 0
+    holder: str = ""
+    last_success: float | None = None
+
+    def is_idle(self) -> bool:
+        """Whether nothing waits here and nobody is at work."""
+        return not (self.dirty or self.in_flight or self.quarantined or self.holder)
+
+
+async def read(connection: RedisConnection, database: AsyncDatabase[Document]) -> dict[int, PartitionStatus]:
+    """Every partition that has ever been flushed or waits to be. Raises RedisUnreachable, PyMongoError."""
+    statuses: defaultdict[int, PartitionStatus] = defaultdict(PartitionStatus)
+    for partition, courses in (await dirty_courses(connection)).items():
+        if courses:
+            statuses[partition].dirty = len(courses)
+    async for found in counters_keys(connection):
+        await _add_batches(connection, found, statuses)
+    partitions = range(keys.PARTITIONS)
+    holders = await connection.call(*(("GET", keys.flush_lock(number)) for number in partitions), timeout=REDIS_SECONDS)
+    for partition, holder in zip(partitions, holders, strict=True):
+        if holder:
+            statuses[partition].holder = holder.decode()
+    with pymongo.timeout(MONGO_SECONDS):
+        epoch = await database[FLUSH_EPOCH].find_one({"_id": EPOCH_ID}) or {}
+    for number, at in epoch.get("flushed", {}).items():
+        statuses[int(number)].last_success = at.timestamp()
+    return dict(sorted(statuses.items()))
+
+
+async def _add_batches(
+    connection: RedisConnection, found: Iterable[CountersKey], statuses: dict[int, PartitionStatus]
+) -> None:
+    taken = [key for key in found if key.state == "flushing"]
+    aside = [key for key in found if key.state == "quarantined"]
+    commands = [*(("HGET", key.name, keys.BATCH) for key in taken), *(("HLEN", key.name) for key in aside)]
+    replies: list[Reply] = await connection.call(*commands, timeout=REDIS_SECONDS) if commands else []
+    for key, batch in zip(taken, replies, strict=False):
+        status = statuses[key.partition]
+        status.in_flight += 1
+        since = born((batch or b"").decode()) or time.time()
+        status.in_flight_since = min(since, status.in_flight_since or since)
+    for key, batches in zip(aside, replies[len(taken) :], strict=True):
+        statuses[key.partition].quarantined += batches
+
+
+def table(statuses: dict[int, PartitionStatus], now: float) -> str:
+    """The busy partitions as a table, and a line that sums up all."""
+    rows: list[tuple[str, ...]] = [
+        ("partition", "dirty", "in flight", "oldest", "quarantined", "lock holder", "last success")
+    ]
+    for partition, status in statuses.items():
+        if not status.is_idle():
+            rows.append(_row(partition, status, now))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    everyone = statuses.values()
+    lines.append(
+        f"{sum(one.dirty for one in everyone)} courses dirty, {sum(one.in_flight for one in everyone)} in flight, "
+        f"{sum(one.quarantined for one in everyone)} batches quarantined, "
+        f"last success {_time(max((one.last_success or 0 for one in everyone), default=0))}"
+    )
+    return "\n".join(lines)
+
+
+def _row(partition: int, status: PartitionStatus, now: float) -> tuple[str, ...]:
+    oldest = f"{now - status.in_flight_since:.0f} s" if status.in_flight_since else "-"
+    return (
+        str(partition),
+        str(status.dirty),
+        str(status.in_flight),
+        oldest,
+        str(status.quarantined),
+        status.holder or "-",
+        _time(status.last_success),
+    )
+
+
+def _time(seconds: float | None) -> str:
+    if not seconds:
+        return "never"
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="seconds")

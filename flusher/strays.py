@@ -1,0 +1,69 @@
+"""The sweep: counters whose course is in no dirty set. No step of the protocol leaves any; lost or edited keys do."""
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import structlog
+
+from flusher.lease import REDIS_SECONDS
+from shared import keys
+from shared.redis_connection import RedisConnection
+
+SCANNED_KEYS = 1_000
+
+_KEY = re.compile(r"(course|flushing|quarantined)_counters:\{(\d+)\}:(.+)")
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class CountersKey:
+    """A key that holds counts: `state` is course, flushing or quarantined."""
+
+    name: str
+    state: str
+    partition: int
+    course_id: str
+
+
+async def counters_keys(connection: RedisConnection) -> AsyncIterator[list[CountersKey]]:
+    """Every key that holds counts, a list for each step of the scan. Raises RedisUnreachable."""
+    cursor = b"0"
+    while True:
+        ((cursor, names),) = await connection.call(
+            ("SCAN", cursor, "MATCH", "*_counters:{*", "COUNT", SCANNED_KEYS, "TYPE", "hash"), timeout=REDIS_SECONDS
+        )
+        matches = (_KEY.fullmatch(name.decode(errors="replace")) for name in names)
+        yield [CountersKey(match[0], match[1], int(match[2]), match[3]) for match in matches if match]
+        if cursor == b"0":
+            return
+
+
+async def strays(connection: RedisConnection) -> AsyncIterator[CountersKey]:
+    """The keys whose counts no flush would find. Raises RedisUnreachable."""
+    async for found in counters_keys(connection):
+        unflushed = [key for key in found if key.state != "quarantined"]
+        if not unflushed:
+            continue
+        replies = await connection.call(
+            *(("SISMEMBER", keys.dirty_courses(key.partition), key.course_id) for key in unflushed),
+            timeout=REDIS_SECONDS,
+        )
+        for key, dirty in zip(unflushed, replies, strict=True):
+            if dirty == 0:
+                yield key
+
+
+async def sweep(connection: RedisConnection) -> int:
+    """Marks the courses of all strays as dirty again; returns how many. Raises RedisUnreachable.
+
+    A course that was cleared at this very moment may be among them: the next flush finds nothing and takes it out
+    again.
+    """
+    swept = 0
+    async for key in strays(connection):
+        await connection.call(("SADD", keys.dirty_courses(key.partition), key.course_id), timeout=REDIS_SECONDS)
+        log.error("swept back into the dirty set", key=key.name)
+        swept += 1
+    return swept

@@ -1,0 +1,16 @@
+"""The id of a batch: unique, and telling when its first count came."""
+
+import re
+
+_BORN = re.compile(r".*-([0-9a-f]+)")
+
+
+def batch_id(process: str, commit: int, now: float) -> str:
+    """The id of batches that a commit starts: `<process>-<commit number>-<milliseconds since 1970, hexadecimal>`."""
+    return f"{process}-{commit}-{int(now * 1000):x}"
+
+
+def born(batch: str) -> float | None:
+    """When the batch's first count came, in seconds since the epoch; None for an id of another form."""
+    match = _BORN.fullmatch(batch)
+    return int(match[1], 16) / 1000 if match else None
