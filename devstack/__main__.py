@@ -1,0 +1,115 @@
+"""`python -m devstack`: the whole service on this machine until Ctrl-C, with a demo course and learners at work."""
+
+import argparse
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NoReturn
+
+from pymongo import MongoClient
+
+from devstack.child import Child, StartError, port_is_free
+from devstack.guide import guide
+from devstack.learners import learners_at_work
+from devstack.seed import DEMO_COURSE, write_course
+from devstack.stack import Ports, Stack, local_stack
+
+ROOT = Path(__file__).parent.parent
+
+
+def arguments() -> argparse.Namespace:
+    """What the person asks for."""
+    parser = argparse.ArgumentParser(prog="python -m devstack", description=__doc__)
+    parser.add_argument("--data", type=Path, default=ROOT / ".devstack", help="folder for data and logs (%(default)s)")
+    parser.add_argument("--gateway-port", type=int, default=8080, help="(%(default)s)")
+    parser.add_argument("--ingest-port", type=int, default=50051, help="(%(default)s)")
+    parser.add_argument("--query-port", type=int, default=50052, help="(%(default)s)")
+    return parser.parse_args()
+
+
+def check_ports(ports: Ports) -> None:
+    """StartError when something else listens where the stack would."""
+    for name, port in (("gateway", ports.gateway), ("ingest", ports.ingest), ("query", ports.query)):
+        if not port_is_free(port):
+            option = f"python -m devstack --{name}-port"
+            raise StartError(f"port {port} is taken: end what listens there, or choose another with `{option}`")
+
+
+def jwt_secret(folder: Path) -> str:
+    """The secret of this data folder, made when it is first asked for: the tokens of an earlier run stay good."""
+    path = folder / "jwt_secret"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_urlsafe(32))
+    return path.read_text()
+
+
+def start(stack: Stack, ends: ExitStack) -> None:
+    """Starts all processes in order; `ends` stops them in the opposite order."""
+    for child in stack.children:
+        say(f"starting {child.name}")
+        child.start()
+        ends.callback(stop, child)
+
+
+def stop(child: Child) -> None:
+    """Stops one process, unless it has ended."""
+    if child.running:
+        say(f"stopping {child.name}")
+        child.stop()
+
+
+def wait_for_an_end(stack: Stack) -> NoReturn:
+    """Returns never: StartError when a process ends, KeyboardInterrupt when the person has seen enough."""
+    ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+    child = next(child for child in stack.children if ended and child.pid == ended.si_pid)
+    raise StartError(f"{child.name} has ended, and the stack with it; its log is {child.log}")
+
+
+def interrupt(*_: object) -> NoReturn:
+    """Begins the way down, on which no further signal interferes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def run(folder: Path, ports: Ports) -> NoReturn:
+    """Runs the stack until something ends it: StartError or KeyboardInterrupt."""
+    check_ports(ports)
+    secret = jwt_secret(folder)
+    stack = local_stack(folder, ports, secret)
+    with ExitStack() as ends:
+        start(stack, ends)
+        with MongoClient[Mapping[str, object]](stack.mongo.url()) as client:
+            write_course(client.get_default_database(), DEMO_COURSE)
+        ends.enter_context(learners_at_work(stack.gateway.url, DEMO_COURSE, secret))
+        say(guide(stack, DEMO_COURSE, secret, folder))
+        wait_for_an_end(stack)
+
+
+def say(line: str) -> None:
+    """A line for the person, at once even through a pipe."""
+    print(line, flush=True)
+
+
+def main() -> int:
+    """Entry point; returns the exit code."""
+    options = arguments()
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        run(options.data, Ports(options.gateway_port, options.ingest_port, options.query_port))
+    except KeyboardInterrupt:
+        return 0
+    except StartError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

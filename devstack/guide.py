@@ -1,0 +1,66 @@
+"""What `make run` tells the person: where everything is, who they may be, and what to try."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+
+from devstack.seed import Course
+from devstack.stack import FLUSH_INTERVAL_SECONDS, Stack
+from devstack.tokens import mint
+
+GRPCURL = Path(sys.prefix) / "bin" / "grpcurl"
+
+
+def guide(stack: Stack, course: Course, secret: str, folder: Path) -> str:
+    """The printout. Its curl and grpcurl lines work as they are in another terminal."""
+    learner, instructor = mint(secret, "demo-learner"), mint(secret, course.creator)
+    ping = {"courseId": course.id, "lectureId": course.lectures[0].id, "watchTimeDelta": 5}
+    rest = f"{stack.gateway.url}/api/v1/analytics"
+    return f"""
+Everything is up. Demo data: "{course.title}", {len(course.lectures)} lectures, and learners who keep watching it.
+
+  gateway        {stack.gateway.url}  (REST and gRPC)
+  ingest server  {stack.ingest.address}
+  query server   {stack.query.address}
+  Redis          {stack.redis.url}
+  MongoDB        {stack.mongo.url()}
+  data and logs  {folder}  (make clean removes it)
+
+Counts move from Redis to MongoDB every {FLUSH_INTERVAL_SECONDS} s here (300 s by default); the dashboard shows both.
+
+A learner's token:
+  {learner}
+The instructor's token:
+  {instructor}
+
+Open the course as the learner, and watch five seconds of its first lecture:
+  {curl(f"{rest}/view/{course.id}", learner, "-X", "POST")}
+  {curl(f"{rest}/telemetry", learner, "-d", json.dumps(ping))}
+
+See the dashboard as the instructor:
+  {curl(f"{rest}/instructor/{course.id}", instructor)}
+
+The same by gRPC, with no proto files:
+  {grpcurl(stack.gateway.address)} list
+  {call(stack.gateway.address, learner, "IngestService/TrackTelemetry", ping)}
+  {call(stack.query.address, instructor, "DashboardService/GetCourseDashboard", {"courseId": course.id})}
+
+Ctrl-C ends everything.
+"""
+
+
+def curl(url: str, token: str, *options: str) -> str:
+    """A curl line."""
+    return shlex.join(["curl", "-sS", "-H", f"authorization: Bearer {token}", *options, url])
+
+
+def grpcurl(address: str, *options: str) -> str:
+    """The beginning of a grpcurl line."""
+    return shlex.join([str(GRPCURL), "-plaintext", *options, address])
+
+
+def call(address: str, token: str, method: str, request: dict[str, object]) -> str:
+    """A grpcurl line that calls one of our methods."""
+    beginning = grpcurl(address, "-H", f"authorization: Bearer {token}", "-d", json.dumps(request))
+    return f"{beginning} course_analytics.v1.{method}"
