@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack
 
 from course_analytics.v1 import dashboard_pb2, dashboard_pb2_grpc
 
-from query_server import hot
 from query_server.cold import ColdStore
 from query_server.hot import HotStore
 from query_server.servicer import DashboardServicer
@@ -22,17 +21,17 @@ async def serve(settings: ServerSettings) -> None:
     stop = lifecycle.stop_on_signal()
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(mongo.connect(settings.mongo_url, program="query"))
-        redis = await stack.enter_async_context(hot.connect(settings.redis_url))
+        hot_store = await stack.enter_async_context(HotStore(settings.redis_url))
 
         server, health = await lifecycle.grpc_server(settings.query_address, [SERVICE])
         stack.push_async_callback(server.stop, None)
         dashboard_pb2_grpc.add_DashboardServiceServicer_to_server(
-            DashboardServicer(TokenVerifier.of(settings), HotStore(redis), ColdStore(mongo.database(client))), server
+            DashboardServicer(TokenVerifier.of(settings), hot_store, ColdStore(mongo.database(client))), server
         )
         readiness = lifecycle.Readiness(health, SERVICE)
 
         async with asyncio.TaskGroup() as tasks:
-            following = tasks.create_task(readiness.follow(redis.ping, lambda: client.admin.command("ping")))
+            following = tasks.create_task(readiness.follow(hot_store.ping, lambda: client.admin.command("ping")))
             await lifecycle.serve_until(stop, server, health)
             following.cancel()
 

@@ -1,33 +1,31 @@
 """What both stores say of a course, made one: every count in it exactly once, wherever a flush has got to. Pure."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from shared.counters import counts_of_document
-from shared.keys import BATCH, RESURRECTED
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Counts that Redis holds, by field, and the id under which a flush adds them to the document."""
+
+    id: str
+    counts: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Hot:
-    """A course in Redis at one moment."""
+    """A course in Redis at one moment: `seconds` since the epoch and `microseconds`, by the clock of Redis.
 
-    hashes: tuple[Mapping[str, str], ...]
-    """Counters being counted or being flushed: each a hash from field to number, with its batch id."""
+    `flushed_batch` is the batch that a flush removed last, `users` the HyperLogLog's estimate.
+    """
 
-    quarantined: Mapping[str, str]
-    """Batches that MongoDB would not take: batch id to JSON, `{"reason": …, "counters": {field: number}}`."""
-
+    batches: Sequence[Batch]
     flushed_batch: str | None
-    """The batch that a flush removed from Redis last."""
-
     users: int
-    """The HyperLogLog's estimate."""
-
     seconds: int
-    """The moment, by the clock of Redis: seconds since the epoch, and …"""
-
     microseconds: int
 
 
@@ -40,30 +38,20 @@ class Totals:
 
 
 def is_consistent(hot: Hot, analytics: Mapping[str, Any]) -> bool:
-    """Whether every count that is no longer in Redis is in the document: if not, the document was read too early."""
+    """Whether the document has every count that has left Redis; if not, it was read too early."""
     return hot.flushed_batch is None or hot.flushed_batch in _applied(analytics)
 
 
 def totals_of(hot: Hot, analytics: Mapping[str, Any]) -> Totals:
-    """The document's counts and those of every batch in Redis that the document does not hold yet."""
+    """The document's counts, and those of every batch that it does not hold yet."""
     counts = dict(counts_of_document(analytics))
-    for batch, counters in _batches(hot):
-        if batch not in _applied(analytics):
-            for field, count in counters.items():
-                counts[field] = counts.get(field, 0) + int(count)
+    for batch in hot.batches:
+        if batch.id not in _applied(analytics):
+            for field, count in batch.counts.items():
+                counts[field] = counts.get(field, 0) + count
     return Totals(counts, max(hot.users, analytics.get("uniqueActiveUsers", 0)))
 
 
-def _applied(analytics: Mapping[str, Any]) -> list[str]:
-    applied: list[str] = analytics.get("recentBatches", [])
+def _applied(analytics: Mapping[str, Any]) -> Sequence[str]:
+    applied: Sequence[str] = analytics.get("recentBatches", ())
     return applied
-
-
-def _batches(hot: Hot) -> Iterator[tuple[str | None, Mapping[str, str | int]]]:
-    for fields in hot.hashes:
-        counters = dict(fields)
-        yield counters.pop(BATCH, None), counters
-    for batch, text in hot.quarantined.items():
-        entry = json.loads(text)
-        if entry["reason"] != RESURRECTED:
-            yield batch, entry["counters"]

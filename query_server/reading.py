@@ -12,6 +12,7 @@ from query_server.cold import ColdStore, Course
 from query_server.hot import HotStore
 from query_server.merge import Hot, is_consistent
 from shared.errors import NotFound, PermissionDenied, Unavailable
+from shared.redis_connection import RedisUnreachable
 
 # Callers are promised an answer within 2 s. It is also far below the hour that Redis remembers the last flushed batch:
 # that is what makes `is_consistent` see every flush that comes between the two reads.
@@ -47,7 +48,7 @@ async def _ask(store: str, answer: Awaitable[Answer], deadline: float) -> Answer
     try:
         async with asyncio.timeout_at(deadline):
             return await answer
-    except (PyMongoError, RedisError, OSError, TimeoutError) as error:
+    except (PyMongoError, RedisError, RedisUnreachable, TimeoutError) as error:
         log.warning("no answer", store=store, reason=str(error) or type(error).__name__)
         raise Unavailable(f"{store} is out of reach") from error
 
