@@ -50,8 +50,11 @@ def quarantining(batch: Batch | Malformed, reason: str, spare_id: str) -> Comman
 
 
 async def send(connection: RedisConnection, commands: Sequence[Command]) -> list[Reply]:
-    """Runs the commands on the wave's own connection. Raises RedisUnreachable; what is not done then waits."""
+    """Runs the commands on the wave's own connection; an error reply is its own course's only.
+
+    Raises RedisUnreachable; what is not done then waits.
+    """
     replies: list[Reply] = []
     for start in range(0, len(commands), PIPELINE):
-        replies += await connection.call(*commands[start : start + PIPELINE], timeout=REDIS_SECONDS)
+        replies += await connection.call_each(*commands[start : start + PIPELINE], timeout=REDIS_SECONDS)
     return replies

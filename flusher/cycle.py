@@ -3,6 +3,8 @@
 import asyncio
 import math
 import random
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 import structlog
 from pymongo.errors import PyMongoError
@@ -34,17 +36,20 @@ class Flusher:
         Raises CannotRun when a store is unfit.
         """
         report = Report()
+        dirty: Mapping[int, Sequence[str]] = {}
         try:
             dirty = await self._begin()
         except (RedisUnreachable, ResponseError, PyMongoError) as error:
             report.store_away = True
             report.left[str(error)] += 1
-            dirty = {}
-        for one_wave in plan.waves(dirty, random.SystemRandom()):
-            if stop.is_set() or report.store_away:
-                report.left["not reached"] += sum(len(share.courses) for share in one_wave)
-            else:
-                report.add(await wave.run(self._stores, one_wave))
+        while dirty:
+            for one_wave in plan.waves(dirty, random.SystemRandom()):
+                if stop.is_set() or report.store_away:
+                    report.left["not reached"] += sum(len(share.courses) for share in one_wave)
+                else:
+                    report.add(await wave.run(self._stores, one_wave))
+            # What an earlier flush had left went first; now comes what was counted after it.
+            dirty, report.more = report.more, defaultdict(list)
         report.left = +report.left
         log.info("cycle", cleared=report.cleared, quarantined=report.quarantined, left=dict(report.left))
         return report

@@ -4,8 +4,11 @@ What the transaction reads is the batch, wherever it comes from: a fresh rename,
 left it there.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from redis.exceptions import ResponseError
 
 from flusher.lease import REDIS_SECONDS, Lease, LeaseLost
 from shared import keys
@@ -13,6 +16,9 @@ from shared.counters import document_path
 from shared.redis_connection import Command, RedisConnection, Reply, pairs
 
 ATTEMPTS = 3
+
+_OBJECT_ID = re.compile(r"[0-9a-f]{24}")
+_INT64 = range(-(2**63), 2**63)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,7 @@ class Batch:
     counts: dict[str, int]
     unique_users: int
     fresh: bool  # renamed just now, and not left by an earlier flush
+    more: bool = False  # there are newer counts: they must wait until this one is out of the way
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +91,13 @@ def _transaction(lease: Lease, partition: int, courses: Sequence[str]) -> list[C
 
 
 def taken_of(partition: int, course_id: str, renamed: Reply, flat: Reply, users: Reply) -> Taken:
-    """What one course's replies mean: of RENAMENX (an error when there is nothing hot), HGETALL and PFCOUNT."""
+    """What one course's replies mean: of RENAMENX (an error when there is nothing hot), HGETALL and PFCOUNT.
+
+    What nobody here has written is malformed, so that it holds up no other course. A HyperLogLog that Redis cannot read
+    holds up no counts.
+    """
+    if isinstance(flat, ResponseError):
+        return Malformed(partition, course_id, "", {}, str(flat))
     fields = {name: value.decode(errors="replace") for name, value in pairs(flat).items()}
     if not fields:
         return Nothing(partition, course_id)
@@ -94,16 +107,30 @@ def taken_of(partition: int, course_id: str, renamed: Reply, flat: Reply, users:
         return Malformed(partition, course_id, batch_id, fields, f"unreadable: {', '.join(sorted(unreadable))}")
     if not batch_id:
         return Malformed(partition, course_id, batch_id, fields, "the hash names no batch")
-    return Batch(partition, course_id, batch_id, counts, users, fresh=renamed == 1)
+    if not _OBJECT_ID.fullmatch(course_id):
+        return Malformed(partition, course_id, batch_id, fields, "the course's id is not 24 hexadecimal digits")
+    return Batch(
+        partition,
+        course_id,
+        batch_id,
+        counts,
+        unique_users=users if isinstance(users, int) else 0,
+        fresh=renamed == 1,
+        more=renamed == 0,
+    )
 
 
 def readable(fields: dict[str, str]) -> tuple[dict[str, int], dict[str, str]]:
-    """The fields that are counters with a count, and the rest."""
+    """The fields that are counters with a count that MongoDB can hold, and the rest."""
     counts, rest = {}, {}
     for name, text in fields.items():
         try:
             document_path(name)
-            counts[name] = int(text)
+            count = int(text)
         except ValueError:
+            count = _INT64.stop
+        if count in _INT64:
+            counts[name] = count
+        else:
             rest[name] = text
     return counts, rest

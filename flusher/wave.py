@@ -8,7 +8,7 @@ higher epoch.
 import datetime as dt
 import secrets
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -24,7 +24,7 @@ from flusher.schema import FLUSH_EPOCH, next_epoch, note_success
 from flusher.take import Batch, Malformed, Nothing, Taken, take
 from shared.keys import RESURRECTED
 from shared.mongo import COURSE_ANALYTICS, Document
-from shared.redis_connection import RedisConnection, RedisUnreachable
+from shared.redis_connection import RedisConnection, RedisUnreachable, Reply
 from shared.settings import Barrier
 
 # So many courses are taken in one transaction: Redis serves nobody else meanwhile.
@@ -50,11 +50,15 @@ class Stores:
 
 @dataclass(slots=True)
 class Report:
-    """What became of the courses: how many are cleared, put aside, and left for which reason."""
+    """What became of the courses: how many are cleared, put aside, and left for which reason.
+
+    `more` are the courses, by partition, of which only what an earlier flush had left was flushed.
+    """
 
     cleared: int = 0
     quarantined: int = 0
     left: Counter[str] = field(default_factory=Counter)
+    more: defaultdict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
     store_away: bool = False
 
     def add(self, other: "Report") -> None:
@@ -62,6 +66,8 @@ class Report:
         self.cleared += other.cleared
         self.quarantined += other.quarantined
         self.left += other.left
+        for partition, courses in other.more.items():
+            self.more[partition] += courses
         self.store_away |= other.store_away
 
 
@@ -162,7 +168,10 @@ async def _settle(
 async def _clear(connection: RedisConnection, done: Sequence[Batch | Nothing], report: Report) -> None:
     replies = await clear.send(connection, [clear.clearing(one) for one in done])
     report.cleared += replies.count(1)
-    report.left[CHANGED_HANDS] += len(replies) - replies.count(1)
+    _note_undone(replies, report)
+    for one, reply in zip(done, replies, strict=True):
+        if isinstance(one, Batch) and one.more and reply == 1:
+            report.more[one.partition].append(one.course_id)
 
 
 async def _put_aside(
@@ -171,9 +180,16 @@ async def _put_aside(
     commands = [clear.quarantining(batch, reason, f"unnamed-{secrets.token_hex(6)}") for batch, reason in refused]
     replies = await clear.send(connection, commands)
     report.quarantined += replies.count(1)
-    report.left[CHANGED_HANDS] += len(replies) - replies.count(1)
-    for batch, reason in refused:
-        log.error("batch quarantined", course=batch.course_id, batch=batch.id, reason=reason)
+    _note_undone(replies, report)
+    for (batch, reason), reply in zip(refused, replies, strict=True):
+        if reply == 1:
+            log.error("batch quarantined", course=batch.course_id, batch=batch.id, reason=reason)
+
+
+def _note_undone(replies: Sequence[Reply], report: Report) -> None:
+    for reply in replies:
+        if reply != 1:
+            report.left[str(reply) if isinstance(reply, ResponseError) else CHANGED_HANDS] += 1
 
 
 def _size(shares: Sequence[plan.Share]) -> int:
