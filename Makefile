@@ -4,9 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTHON ?= python3
-PROTOS := $(wildcard protos/course_analytics/v1/*.proto)
 
-.PHONY: help setup run test lint format proto lock clean
+.PHONY: help setup run test chaos lint format proto lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +31,9 @@ lint: setup ## Format and lint checks, types, architecture, protos
 	@$(BIN)/buf breaking gateway/course_analytics.binpb --against protos/released.binpb --path course_analytics
 	@$(BIN)/buf format --diff --exit-code protos
 	@$(BIN)/python -m devstack.generate --check
+
+chaos: setup ## Load, readers and the killing of everything; ends in a table (SECONDS=120)
+	@$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),120)
 
 format: setup ## Format the code
 	@$(BIN)/ruff format

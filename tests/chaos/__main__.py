@@ -1,0 +1,158 @@
+"""`python -m tests.chaos --seconds 120`: exits with 1 on the first unit of difference."""
+
+import argparse
+import asyncio
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bson import ObjectId
+from pymongo import MongoClient
+
+from devstack.programs import Program
+from devstack.seed import Course, Lecture, Section, write_course
+from tests.chaos import load
+from tests.chaos.ledger import Account, Audit
+from tests.chaos.stage import Stage, kill_until, stage
+
+COURSES = 6
+LEARNERS = 5  # of each course
+CREATOR = "650000000000000000000099"
+
+
+def course(number: int) -> Course:
+    """A course of three lectures."""
+    lectures = tuple(Lecture(f"{number:012x}{each:012x}", f"Lecture {each}") for each in range(1, 4))
+    return Course(f"{number:024x}", f"Course {number}", CREATOR, (Section(f"{number:023x}f", lectures),))
+
+
+async def run(seconds: float, folder: Path) -> Audit:
+    """Load, readers and kills for so long; then everything is brought back, flushed and counted."""
+    secret = secrets.token_hex(32)
+    audit, actors = Audit(), stage(folder, secret)
+    courses = [course(number) for number in range(1, COURSES + 1)]
+    accounts = [Account(each.id, retried=number % 2 == 0) for number, each in enumerate(courses)]
+    try:
+        for child in actors.children:
+            child.start()
+            if child is actors.mongo:
+                _write(actors, courses)
+        await _play(seconds, actors, courses, accounts, audit=audit, secret=secret)
+        _flush(actors, folder)
+        _count(actors, accounts, audit)
+    finally:
+        for child in reversed(actors.children):
+            if child.running:
+                child.kill()
+    _print_table(accounts, audit)
+    return audit
+
+
+async def _play(
+    seconds: float, actors: Stage, courses: list[Course], accounts: list[Account], *, audit: Audit, secret: str
+) -> None:
+    stop_kills, stop_learners, stop_readers = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    ingest = [load.channel(program.address) for program in actors.ingest]
+    query = load.channel(actors.query.address)
+    instructor = load.bearer(secret, CREATOR)
+    async with asyncio.TaskGroup() as tasks:
+        kills = tasks.create_task(kill_until(stop_kills, actors, audit))
+        learners = [
+            tasks.create_task(
+                load.learner(
+                    ingest,
+                    each,
+                    account,
+                    metadata=load.bearer(secret, f"user-{n}"),
+                    audit=audit,
+                    stop=stop_learners,
+                )
+            )
+            for each, account in zip(courses, accounts, strict=True)
+            for n in range(LEARNERS)
+        ]
+        for account in accounts:
+            tasks.create_task(load.reader(query, account, instructor, audit, stop_readers))
+        await _progress(seconds, accounts, audit)
+        stop_kills.set()
+        await kills
+        stop_learners.set()
+        await asyncio.gather(*learners)
+        stop_readers.set()
+    for each in (*ingest, query):
+        await each.close()
+
+
+async def _progress(seconds: float, accounts: list[Account], audit: Audit) -> None:
+    start = time.monotonic()
+    while (passed := time.monotonic() - start) < seconds:
+        acknowledged = sum(account.acknowledged for account in accounts)
+        line = f"{passed:4.0f}/{seconds:.0f} s  {acknowledged} acknowledged  {audit.reads} reads  {audit.kills} kills"
+        print(line, flush=True)
+        await asyncio.sleep(min(5, seconds - passed))
+
+
+def _write(actors: Stage, courses: list[Course]) -> None:
+    with MongoClient[Mapping[str, Any]](actors.mongo.url()) as client:
+        for each in courses:
+            write_course(client.get_default_database(), each)
+
+
+def _flush(actors: Stage, folder: Path) -> None:
+    """Flushes until nothing stays: the flushers of the stage are still at it, and hold locks now and then."""
+    for flusher in actors.flushers:
+        flusher.stop()
+    deadline = time.monotonic() + 60
+    last = Program("flusher", folder / "last", actors.settings, "--once")
+    last.launch()
+    while last.wait(30) != 0:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not everything could be flushed: {last.tail()}")
+        last.launch()
+
+
+def _count(actors: Stage, accounts: list[Account], audit: Audit) -> None:
+    with MongoClient[Mapping[str, Any]](actors.mongo.url()) as client:
+        documents = client.get_default_database()["courseanalytics"]
+        for account in accounts:
+            document = documents.find_one({"courseId": ObjectId(account.course_id)}) or {}
+            lectures = document.get("lectureStats", {}).values()
+            counted = document.get("totalViews", 0) + sum(lecture["views"] for lecture in lectures)
+            audit.settle(account, counted)
+
+
+def _print_table(accounts: list[Account], audit: Audit) -> None:
+    rows = {
+        "acknowledged": sum(account.acknowledged for account in accounts),
+        "counted": sum(account.counted for account in accounts),
+        "attempted": sum(account.attempted for account in accounts),
+        "lost": audit.lost,
+        "doubled": audit.doubled,
+        "dashboards read": audit.reads,
+        "dips seen": audit.dips,
+        "below acknowledged": audit.below_acknowledged,
+        "above attempted": audit.above_attempted,
+        "torn reads": audit.torn,
+        "unexpected errors": audit.unexpected_errors,
+        "kills and pauses survived": audit.kills,
+    }
+    print(*(f"{name:26} {value:>10}" for name, value in rows.items()), sep="\n")
+
+
+def main() -> int:
+    """Entry point; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=120)
+    seconds: float = parser.parse_args().seconds
+    with tempfile.TemporaryDirectory() as folder:
+        audit = asyncio.run(run(seconds, Path(folder)))
+    print("exact" if audit.clean() else "NOT EXACT")
+    return 0 if audit.clean() else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

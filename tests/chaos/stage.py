@@ -1,0 +1,79 @@
+"""The whole service without the gateway, several of each program, and the killing of all of them."""
+
+import asyncio
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+from devstack.child import HOST, Child, free_port
+from devstack.programs import Program
+from devstack.servers import MongoServer, RedisServer
+from tests.chaos.ledger import Audit
+
+INGEST_SERVERS = 2
+FLUSHERS = 3
+PAUSE_SECONDS = (0.2, 1.5)
+# Shorter than a paused flusher's nap, so that it wakes up behind its lock.
+LOCK_SECONDS = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The processes. Everything in `victims` is killed now and then."""
+
+    redis: RedisServer
+    mongo: MongoServer
+    ingest: tuple[Program, ...]
+    flushers: tuple[Program, ...]
+    query: Program
+    settings: dict[str, str]
+
+    @property
+    def victims(self) -> tuple[Child, ...]:
+        """Every process; the programs more often than the stores, whose restart stops the traffic."""
+        return (*self.ingest, *self.flushers, *self.flushers, self.query, self.redis, self.mongo)
+
+    @property
+    def children(self) -> tuple[Child, ...]:
+        """Every process once, in the order of starting."""
+        return (self.redis, self.mongo, *self.ingest, *self.flushers, self.query)
+
+
+def stage(folder: Path, secret: str) -> Stage:
+    """The processes with their data below `folder`; nothing is started yet."""
+    redis, mongo = RedisServer(folder / "redis"), MongoServer(folder / "mongod")
+    settings = {
+        "ANALYTICS_REDIS_URL": redis.url,
+        "ANALYTICS_MONGO_URL": mongo.url(),
+        "ANALYTICS_JWT_SECRET": secret,
+        "ANALYTICS_FLUSH_INTERVAL_SECONDS": "0.5",
+        "ANALYTICS_FLUSH_LOCK_TTL_SECONDS": str(LOCK_SECONDS),
+    }
+    ingest = tuple(
+        Program("ingest_server", folder / f"ingest-{n}", {**settings, "ANALYTICS_INGEST_ADDRESS": _address()})
+        for n in range(INGEST_SERVERS)
+    )
+    flushers = tuple(Program("flusher", folder / f"flusher-{n}", settings) for n in range(FLUSHERS))
+    query = Program("query_server", folder / "query", {**settings, "ANALYTICS_QUERY_ADDRESS": _address()})
+    return Stage(redis, mongo, ingest, flushers, query, settings)
+
+
+def _address() -> str:
+    return f"{HOST}:{free_port()}"
+
+
+async def kill_until(stop: asyncio.Event, stage: Stage, audit: Audit) -> None:
+    """Kills, or freezes for a while, one process after another; each is back before the next is chosen."""
+    while not stop.is_set():
+        victim = random.choice(stage.victims)
+        if random.random() < 0.3:
+            victim.pause()
+            await asyncio.sleep(random.uniform(*PAUSE_SECONDS))
+            victim.resume()
+        else:
+            victim.kill()
+            await asyncio.sleep(random.uniform(0, 0.5))
+            victim.launch()
+            await asyncio.to_thread(victim.wait_until_ready, 30)
+        audit.kills += 1
+        await asyncio.sleep(random.uniform(*PAUSE_SECONDS))
