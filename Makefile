@@ -48,4 +48,4 @@ lock: setup ## Pin every dependency by hash again
 		--upgrade --quiet --output-file requirements.lock
 
 clean: ## Remove the local stack's data and everything that was built (not .venv)
-	@rm -rf .devstack dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .devstack dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
