@@ -1,0 +1,179 @@
+"""Where the flusher is watched: both stores, learners whose pings are recorded as the ingest server does, and a reader.
+
+The reader is the dashboard's own: a count is right only when the dashboard says so.
+"""
+
+import asyncio
+import secrets
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from bson import ObjectId
+from pymongo.asynchronous.database import AsyncDatabase
+
+from flusher import schema
+from flusher.cycle import Flusher
+from flusher.lease import Lease
+from flusher.take import Batch, take
+from flusher.wave import Report, Stores
+from ingest_server.commit import Commit
+from ingest_server.events import CourseView, Telemetry
+from ingest_server.recorder import Recorder
+from query_server.cold import ColdStore
+from query_server.hot import HotStore
+from query_server.merge import totals_of
+from query_server.reading import read_course
+from shared import keys
+from shared.counters import COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME, counts_of_document
+from shared.mongo import COURSE_ANALYTICS, COURSES, Document
+from shared.redis_connection import RedisConnection, pairs
+from shared.settings import Barrier
+
+INSTRUCTOR = "650000000000000000000099"
+LECTURE = "650000000000000000000011"
+SECONDS = 10  # of each ping
+AOF = Barrier("aof")
+
+ONE_PING = {COURSE_VIEWS.field(): 1, LECTURE_VIEWS.field(LECTURE): 1, LECTURE_WATCH_TIME.field(LECTURE): SECONDS}
+"""What a course gains by one ping: a view of its page, and a few seconds of a lecture."""
+
+
+def course(number: int) -> str:
+    """A course's id."""
+    return f"{number:024x}"
+
+
+def courses_of(partition: int) -> Iterator[str]:
+    """Courses that all lie in one partition."""
+    return (course(number) for number in count(1) if keys.partition_of(course(number)) == partition)
+
+
+def pings(number: int) -> dict[str, int]:
+    """What a course gains by so many pings."""
+    return {field: number * each for field, each in ONE_PING.items()}
+
+
+@dataclass
+class Stage:
+    """An empty Redis, an empty database with the flusher's index, and what may be asked of both."""
+
+    redis_url: str
+    database: AsyncDatabase[Document]
+    redis: RedisConnection
+    recorder: Recorder
+    hot: HotStore
+    cold: ColdStore
+    acknowledged: defaultdict[str, Counter[str]]
+
+    async def ping(self, *course_ids: str, user: bytes = b"learner") -> None:
+        """One ping of each course, acknowledged."""
+        commit = Commit()
+        for course_id in course_ids:
+            for event in (
+                CourseView(course_id=course_id, user=user, event_id=None),
+                Telemetry(
+                    course_id=course_id,
+                    user=user,
+                    event_id=None,
+                    lecture_id=LECTURE,
+                    seconds=SECONDS,
+                    playback_id=None,
+                ),
+            ):
+                commit.add(event, asyncio.get_running_loop().create_future())
+        outcomes = await self.recorder.record(commit)
+        assert {None} == set(outcomes.values())
+        for course_id in course_ids:
+            self.acknowledged[course_id].update(ONE_PING)
+
+    def stores(self, **given: Any) -> Stores:
+        """What a flusher works with."""
+        return Stores(
+            **{"redis_url": self.redis_url, "database": self.database, "barrier": AOF, "lock_ttl": 60.0, **given}
+        )
+
+    async def flush(self, **given: Any) -> Report:
+        """One cycle, in this process."""
+        return await Flusher(self.stores(**given)).cycle(asyncio.Event())
+
+    def lease(self, connection: RedisConnection, **given: Any) -> Lease:
+        """A lease that lasts a minute by a clock that stands still."""
+        return Lease(connection, **{"token": secrets.token_hex(4), "ttl": 60.0, "now": lambda: 0.0, **given})
+
+    async def taken(self, *course_ids: str, **given: Any) -> list[Batch]:
+        """Takes from courses of one partition, as a flusher does that dies afterwards and loses its lock."""
+        partition = keys.partition_of(course_ids[0])
+        lease = self.lease(self.redis, **given)
+        assert {partition} == await lease.acquire([partition])
+        batches = await take(self.redis, lease, partition, course_ids)
+        await self.call("DEL", keys.flush_lock(partition))
+        return [batch for batch in batches if isinstance(batch, Batch)]
+
+    async def epoch(self) -> int:
+        """The next epoch."""
+        return await schema.next_epoch(self.database[schema.FLUSH_EPOCH])
+
+    async def call(self, *command: str | int) -> Any:
+        """What Redis answers."""
+        (reply,) = await self.redis.call(command, timeout=5)
+        return reply
+
+    async def hash(self, key: Callable[[int, str], str], course_id: str) -> dict[str, str]:
+        """A hash of the course."""
+        flat = await self.call("HGETALL", key(keys.partition_of(course_id), course_id))
+        return {name: value.decode() for name, value in pairs(flat).items()}
+
+    async def dirty(self) -> set[str]:
+        """The courses in the dirty sets."""
+        names = [keys.dirty_courses(partition) for partition in range(keys.PARTITIONS)]
+        return {member.decode() for member in await self.call("SUNION", *names)}
+
+    async def locks(self) -> list[bytes]:
+        """The locks that are held."""
+        found: list[bytes] = await self.call("KEYS", "analytics_flush_lock:*")
+        return found
+
+    async def document(self, course_id: str) -> Document:
+        """The course's document, {} when there is none."""
+        return await self.database[COURSE_ANALYTICS].find_one({"courseId": ObjectId(course_id)}) or {}
+
+    async def flushed(self, *course_ids: str) -> dict[str, dict[str, int]]:
+        """The counts that MongoDB has of each course."""
+        return {course_id: dict(counts_of_document(await self.document(course_id))) for course_id in course_ids}
+
+    async def shown(self, *course_ids: str) -> dict[str, dict[str, int]]:
+        """The counts that the dashboard shows of each course."""
+        return {course_id: await self._shown(course_id) for course_id in course_ids}
+
+    async def _shown(self, course_id: str) -> dict[str, int]:
+        await self.database[COURSES].update_one(
+            {"_id": ObjectId(course_id)}, {"$setOnInsert": {"creator": INSTRUCTOR, "sections": []}}, upsert=True
+        )
+        in_redis, in_mongo = await read_course(self.hot, self.cold, course_id, INSTRUCTOR)
+        return dict(totals_of(in_redis, in_mongo.analytics).counts)
+
+    async def assert_exact(self) -> None:
+        """The dashboard shows what was acknowledged."""
+        assert self.acknowledged == await self.shown(*self.acknowledged)
+
+    async def assert_all_flushed(self) -> None:
+        """MongoDB has what was acknowledged, and Redis nothing."""
+        assert self.acknowledged == await self.flushed(*self.acknowledged)
+        assert set() == await self.dirty()
+        assert [] == await self.call("KEYS", "*_counters:*")
+
+
+@asynccontextmanager
+async def staged(redis_url: str, database: AsyncDatabase[Document]) -> AsyncIterator[Stage]:
+    """A stage on these stores."""
+    await schema.ensure(database)
+    onlooker = await RedisConnection.open(redis_url, timeout=5)
+    async with Recorder(redis_url, AOF, secrets.token_hex(4)) as recorder, HotStore(redis_url) as hot:
+        try:
+            yield Stage(redis_url, database, onlooker, recorder, hot, ColdStore(database), defaultdict(Counter))
+        finally:
+            await onlooker.close()
