@@ -60,7 +60,9 @@ async def _play(
     query = load.channel(actors.query.address)
     instructor = load.bearer(secret, CREATOR)
     async with asyncio.TaskGroup() as tasks:
-        kills = tasks.create_task(kill_until(stop_kills, actors, audit))
+        kills = [
+            tasks.create_task(kill_until(stop_kills, victims, audit)) for victims in (actors.flushers, actors.servers)
+        ]
         learners = [
             tasks.create_task(
                 load.learner(
@@ -79,7 +81,7 @@ async def _play(
             tasks.create_task(load.reader(query, account, instructor, audit, stop_readers))
         await _progress(seconds, accounts, audit)
         stop_kills.set()
-        await kills
+        await asyncio.gather(*kills)
         stop_learners.set()
         await asyncio.gather(*learners)
         stop_readers.set()

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ LOCK_SECONDS = 1
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """The processes. Everything in `victims` is killed now and then."""
+    """The processes."""
 
     redis: RedisServer
     mongo: MongoServer
@@ -29,9 +30,9 @@ class Stage:
     settings: dict[str, str]
 
     @property
-    def victims(self) -> tuple[Child, ...]:
-        """Every process; the programs more often than the stores, whose restart stops the traffic."""
-        return (*self.ingest, *self.flushers, *self.flushers, self.query, self.redis, self.mongo)
+    def servers(self) -> tuple[Child, ...]:
+        """Everything but the flushers; the stores less often, because their restart stops the traffic."""
+        return (*self.ingest, *self.ingest, self.query, self.redis, self.mongo)
 
     @property
     def children(self) -> tuple[Child, ...]:
@@ -46,7 +47,7 @@ def stage(folder: Path, secret: str) -> Stage:
         "ANALYTICS_REDIS_URL": redis.url,
         "ANALYTICS_MONGO_URL": mongo.url(),
         "ANALYTICS_JWT_SECRET": secret,
-        "ANALYTICS_FLUSH_INTERVAL_SECONDS": "0.5",
+        "ANALYTICS_FLUSH_INTERVAL_SECONDS": "0.05",  # always in the middle of a flush
         "ANALYTICS_FLUSH_LOCK_TTL_SECONDS": str(LOCK_SECONDS),
     }
     ingest = tuple(
@@ -62,10 +63,10 @@ def _address() -> str:
     return f"{HOST}:{free_port()}"
 
 
-async def kill_until(stop: asyncio.Event, stage: Stage, audit: Audit) -> None:
-    """Kills, or freezes for a while, one process after another; each is back before the next is chosen."""
+async def kill_until(stop: asyncio.Event, victims: Sequence[Child], audit: Audit) -> None:
+    """Kills, or freezes for a while, one of the victims after another; each is back before the next is chosen."""
     while not stop.is_set():
-        victim = random.choice(stage.victims)
+        victim = random.choice(victims)
         if random.random() < 0.3:
             victim.pause()
             await asyncio.sleep(random.uniform(*PAUSE_SECONDS))
