@@ -7,7 +7,7 @@ import pymongo
 from pymongo import ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import DuplicateKeyError, OperationFailure
+from pymongo.errors import OperationFailure
 
 from shared.mongo import COURSE_ANALYTICS, Document
 from shared.program import CannotRun
@@ -19,16 +19,13 @@ EPOCH_SECONDS = 2
 
 
 async def ensure(database: AsyncDatabase[Document]) -> None:
-    """Makes the unique index on `courseId` and the epoch's document, where they are missing.
+    """Makes the unique index on `courseId` where it is missing: without it a course could have two documents.
 
     Raises PyMongoError when MongoDB is away, CannotRun when it refuses.
     """
     try:
         with pymongo.timeout(SCHEMA_SECONDS):
             await database[COURSE_ANALYTICS].create_index("courseId", unique=True)
-            await database[FLUSH_EPOCH].update_one({"_id": EPOCH_ID}, {"$setOnInsert": {"epoch": 0}}, upsert=True)
-    except DuplicateKeyError:
-        pass  # another flusher made the epoch's document at the same moment
     except OperationFailure as error:
         if error.timeout or error.has_error_label("RetryableWriteError"):
             raise
