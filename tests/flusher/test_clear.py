@@ -1,0 +1,142 @@
+import json
+from typing import Any
+
+import pytest
+
+from flusher import clear
+from flusher.take import Batch, Malformed, Nothing
+from shared import keys
+from tests.flusher.stage import ONE_PING, Stage, course
+
+COURSE = course(1)
+PARTITION = keys.partition_of(COURSE)
+FLUSHING = keys.flushing_counters(PARTITION, COURSE)
+FLUSHED = keys.flushed_batch(PARTITION, COURSE)
+NOTHING = Nothing(PARTITION, COURSE)
+
+
+async def clear_one(stage: Stage, done: Batch | Nothing) -> Any:
+    (reply,) = await clear.send(stage.redis, [clear.clearing(done)])
+    return reply
+
+
+async def put_aside(stage: Stage, batch: Batch | Malformed) -> Any:
+    (reply,) = await clear.send(stage.redis, [clear.quarantining(batch, "why", "spare")])
+    return reply
+
+
+@pytest.fixture
+async def taken(stage: Stage) -> Batch:
+    """A batch of one ping."""
+    await stage.ping(COURSE)
+    (batch,) = await stage.taken(COURSE)
+    return batch
+
+
+@pytest.fixture
+async def next_taken(stage: Stage, taken: Batch) -> Batch:
+    """The batch of the next ping, taken after the first was cleared by somebody else."""
+    await clear_one(stage, taken)
+    await stage.ping(COURSE)
+    (batch,) = await stage.taken(COURSE)
+    return batch
+
+
+async def test_a_cleared_course_leaves_redis(stage: Stage, taken: Batch) -> None:
+    assert 1 == await clear_one(stage, taken)
+
+    assert 0 == await stage.call("EXISTS", FLUSHING)
+    assert set() == await stage.dirty()
+
+
+async def test_the_batch_cleared_last_is_remembered_for_an_hour(stage: Stage, taken: Batch) -> None:
+    await clear_one(stage, taken)
+
+    assert taken.id.encode() == await stage.call("GET", FLUSHED)
+    assert 3590 < await stage.call("TTL", FLUSHED) <= 3600
+
+
+async def test_a_course_with_new_counts_stays_dirty(stage: Stage, taken: Batch) -> None:
+    await stage.ping(COURSE)
+
+    assert 1 == await clear_one(stage, taken)
+
+    assert {COURSE} == await stage.dirty()
+
+
+async def test_nothing_is_touched_when_another_batch_is_under_way(
+    stage: Stage, taken: Batch, next_taken: Batch
+) -> None:
+    assert 0 == await clear_one(stage, taken)
+
+    assert next_taken.id == (await stage.hash(keys.flushing_counters, COURSE))["batch"]
+    assert {COURSE} == await stage.dirty()
+
+
+async def test_clearing_again_changes_nothing(stage: Stage, taken: Batch) -> None:
+    await clear_one(stage, taken)
+    await stage.call("DEL", FLUSHED)
+
+    assert 0 == await clear_one(stage, taken)
+
+    assert None is await stage.call("GET", FLUSHED)
+
+
+async def test_a_course_without_counts_is_no_longer_dirty(stage: Stage) -> None:
+    await stage.call("SADD", keys.dirty_courses(PARTITION), COURSE)
+
+    assert 1 == await clear_one(stage, NOTHING)
+
+    assert set() == await stage.dirty()
+    assert None is await stage.call("GET", FLUSHED)
+
+
+async def test_a_course_that_was_empty_and_is_not_any_more_stays_dirty(stage: Stage) -> None:
+    await stage.ping(COURSE)
+
+    assert 1 == await clear_one(stage, NOTHING)
+
+    assert {COURSE} == await stage.dirty()
+
+
+@pytest.mark.usefixtures("taken")
+async def test_a_course_that_was_empty_and_is_being_flushed_is_not_touched(stage: Stage) -> None:
+    assert 0 == await clear_one(stage, NOTHING)
+
+    assert {COURSE} == await stage.dirty()
+
+
+async def test_what_is_put_aside_is_kept_with_its_reason_and_still_shown(stage: Stage, taken: Batch) -> None:
+    assert 1 == await put_aside(stage, taken)
+
+    (kept,) = (await stage.hash(keys.quarantined_counters, COURSE)).items()
+    batch_id, text = kept
+    assert (taken.id, ONE_PING, "why") == (batch_id, json.loads(text)["counters"], json.loads(text)["reason"])
+    assert 0 == await stage.call("EXISTS", FLUSHING)
+    assert set() == await stage.dirty()
+    await stage.assert_exact()
+
+
+async def test_a_course_with_new_counts_stays_dirty_when_a_batch_is_put_aside(stage: Stage, taken: Batch) -> None:
+    await stage.ping(COURSE)
+
+    assert 1 == await put_aside(stage, taken)
+
+    assert {COURSE} == await stage.dirty()
+
+
+async def test_only_the_batch_that_was_taken_is_put_aside(stage: Stage, taken: Batch, next_taken: Batch) -> None:
+    assert 0 == await put_aside(stage, taken)
+
+    assert next_taken.id == (await stage.hash(keys.flushing_counters, COURSE))["batch"]
+    assert {} == await stage.hash(keys.quarantined_counters, COURSE)
+
+
+async def test_a_batch_without_an_id_is_kept_under_another(stage: Stage) -> None:
+    await stage.call("HSET", FLUSHING, "course_views", 3)
+    malformed = Malformed(PARTITION, COURSE, "", {"course_views": "3", "stars": "5"}, "the hash names no batch")
+
+    assert 1 == await put_aside(stage, malformed)
+
+    kept = json.loads((await stage.hash(keys.quarantined_counters, COURSE))["spare"])
+    assert ({"course_views": 3}, {"stars": "5"}) == (kept["counters"], kept["unreadable"])
