@@ -31,8 +31,8 @@ class SetupError(Exception):
 def main() -> int:
     """Entry point; returns the exit code."""
     try:
-        check_machine()
         use_supported_python()
+        check_machine()
         set_up()
     except SetupError as error:
         print(error, file=sys.stderr)
@@ -59,7 +59,7 @@ def check_machine() -> None:
 
 
 def use_supported_python() -> None:
-    """Returns in a Python that will do, for which it starts this program again if need be. SetupError: there is none."""
+    """Returns in a Python that will do; starts this program again in another if need be. SetupError: there is none."""
     major, minor = sys.version_info[:2]
     if sys.implementation.name == "cpython" and major == 3 and minor in PYTHONS:
         if importlib.util.find_spec("ensurepip") is None:
@@ -98,11 +98,11 @@ def set_up() -> None:
 
 
 def is_usable() -> bool:
-    """Whether .venv has a pip that runs, and has not been moved here from another folder."""
+    """Whether .venv is whole, of a supported Python, and made in this folder, whose path its scripts name."""
     pip = VENV / "bin" / "pip"
     if not (pip.exists() and str(PYTHON) in pip.read_text()):
         return False
-    return succeeds(str(pip), "--version")
+    return succeeds(str(PYTHON), "-c", f"import pip, sys; assert sys.version_info >= (3, {PYTHONS[0]})")
 
 
 def install(*arguments: str) -> None:
