@@ -83,7 +83,8 @@ def _hot(replies: Sequence[Reply]) -> Hot:
 def _batch(flat: Sequence[bytes]) -> Batch:
     fields = pairs(flat)
     batch_id = fields.pop(keys.BATCH, b"").decode()
-    return Batch(batch_id, {field: int(count) for field, count in fields.items()})
+    # What is no count is left out, as it is when the flusher puts such a batch into quarantine.
+    return Batch(batch_id, {field: int(count) for field, count in fields.items() if count.isdigit()})
 
 
 def _quarantined(flat: Sequence[bytes]) -> Iterator[Batch]:

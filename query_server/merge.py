@@ -49,9 +49,9 @@ def totals_of(hot: Hot, analytics: Mapping[str, Any]) -> Totals:
         if batch.id not in _applied(analytics):
             for field, count in batch.counts.items():
                 counts[field] = counts.get(field, 0) + count
-    return Totals(counts, max(hot.users, analytics.get("uniqueActiveUsers", 0)))
+    return Totals(counts, max(hot.users, analytics.get("uniqueActiveUsers") or 0))
 
 
 def _applied(analytics: Mapping[str, Any]) -> Sequence[str]:
-    applied: Sequence[str] = analytics.get("recentBatches", ())
+    applied: Sequence[str] = analytics.get("recentBatches") or ()
     return applied

@@ -1,0 +1,90 @@
+"""The dashboard service in this process, on real stores."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import grpc
+import jwt
+import pytest
+from course_analytics.v1 import dashboard_pb2, dashboard_pb2_grpc
+from pymongo.asynchronous.database import AsyncDatabase
+from redis.asyncio import Redis
+
+from query_server.cold import ColdStore
+from query_server.hot import HotStore
+from query_server.servicer import DashboardServicer
+from shared import mongo
+from shared.auth import TokenVerifier
+from shared.mongo import Document
+from tests.query_server.platform import Course, Platform
+from tests.servers import JWT_SECRET
+
+
+def token(user_id: object, *, secret: str = JWT_SECRET, **claims: object) -> str:
+    """A token of this user that is good for a minute, unless the claims say otherwise; a claim of None is left out."""
+    all_claims = {"sub": user_id, "exp": time.time() + 60, **claims}
+    return jwt.encode({name: value for name, value in all_claims.items() if value is not None}, secret)
+
+
+@dataclass(frozen=True)
+class Dashboards:
+    """Callers of the service."""
+
+    stub: "dashboard_pb2_grpc.DashboardServiceAsyncStub"
+
+    async def of(self, course: Course) -> dashboard_pb2.GetCourseDashboardResponse:
+        """What the course's creator sees."""
+        return await self.ask(course.course_id, token(course.creator))
+
+    async def ask(self, course_id: str, bearer: str) -> dashboard_pb2.GetCourseDashboardResponse:
+        request = dashboard_pb2.GetCourseDashboardRequest(course_id=course_id)
+        return await self.stub.GetCourseDashboard(request, metadata=[("authorization", f"Bearer {bearer}")])
+
+    async def refusal(self, course_id: str, bearer: str) -> grpc.aio.AioRpcError:
+        """How the call fails."""
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await self.ask(course_id, bearer)
+        return refused.value
+
+
+@asynccontextmanager
+async def serving(hot_store: HotStore, cold_store: ColdStore) -> AsyncIterator[Dashboards]:
+    """The service over these stores, on a free port."""
+    server = grpc.aio.server()
+    verifier = TokenVerifier(JWT_SECRET, algorithms=["HS256"])
+    dashboard_pb2_grpc.add_DashboardServiceServicer_to_server(
+        DashboardServicer(verifier, hot_store, cold_store), server
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield Dashboards(dashboard_pb2_grpc.DashboardServiceStub(channel))
+    finally:
+        await server.stop(None)
+
+
+@pytest.fixture
+async def database(mongo_url: str) -> AsyncIterator[AsyncDatabase[Document]]:
+    async with mongo.connect(mongo_url, program="tests") as client:
+        yield mongo.database(client)
+
+
+@pytest.fixture
+async def platform(redis_url: str, database: AsyncDatabase[Document]) -> AsyncIterator[Platform]:
+    async with Redis.from_url(redis_url, protocol=2, decode_responses=True) as redis:
+        yield Platform(database, redis)
+
+
+@pytest.fixture
+async def hot_store(redis_url: str) -> AsyncIterator[HotStore]:
+    async with HotStore(redis_url) as store:
+        yield store
+
+
+@pytest.fixture
+async def dashboards(hot_store: HotStore, database: AsyncDatabase[Document]) -> AsyncIterator[Dashboards]:
+    async with serving(hot_store, ColdStore(database)) as callers:
+        yield callers

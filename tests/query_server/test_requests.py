@@ -1,0 +1,109 @@
+"""How often the stores are asked, by their own counters; and that the answers fit together."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from pymongo.asynchronous.database import AsyncDatabase
+
+from query_server.cold import OUTLINE_SECONDS, ColdStore
+from query_server.cold import Course as ColdCourse
+from query_server.hot import HotStore
+from shared.mongo import Document
+from tests.query_server.conftest import Dashboards, serving
+from tests.query_server.platform import VIEWS, Course, Platform
+
+READS = ("aggregate", "find", "getMore", "count", "distinct")
+
+
+async def redis_commands(platform: Platform) -> Counter[str]:
+    """What Redis has carried out so far, this question and connecting apart."""
+    stats: Mapping[str, Any] = await platform.redis.info("commandstats")
+    calls = {name.removeprefix("cmdstat_"): each["calls"] for name, each in stats.items()}
+    return Counter({name: number for name, number in calls.items() if name != "info" and "|" not in name})
+
+
+async def mongo_reads(platform: Platform) -> Counter[str]:
+    """How often MongoDB was read so far."""
+    status = await platform.database.command("serverStatus")
+    return Counter({name: status["metrics"]["commands"][name]["total"] for name in READS})
+
+
+async def dashboard_of_200_lectures(platform: Platform) -> Course:
+    return await platform.add_course(*(["Lecture"] * 20 for _ in range(10)))
+
+
+@pytest.mark.parametrize("outline_is_cached", [False, True])
+async def test_a_dashboard_is_one_transaction_and_one_aggregation(
+    outline_is_cached: bool, platform: Platform, dashboards: Dashboards
+) -> None:
+    course = await dashboard_of_200_lectures(platform)
+    await dashboards.of(course if outline_is_cached else await platform.add_course())  # connects
+    redis_before, mongo_before = await redis_commands(platform), await mongo_reads(platform)
+
+    await dashboards.of(course)
+
+    once = {"multi": 1, "hgetall": 3, "get": 1, "pfcount": 1, "time": 1, "exec": 1}
+    assert once == await redis_commands(platform) - redis_before
+    assert {"aggregate": 1} == await mongo_reads(platform) - mongo_before
+
+
+async def test_the_outline_is_kept_for_a_minute_and_then_read_again(
+    platform: Platform, database: AsyncDatabase[Document], hot_store: HotStore
+) -> None:
+    clock = [0.0]
+    course = await platform.add_course(["Old"])
+    async with serving(hot_store, ColdStore(database, now=lambda: clock[0])) as dashboards:
+        titles = []
+        for clock[0] in (0, OUTLINE_SECONDS - 1, OUTLINE_SECONDS):
+            titles.append((await dashboards.of(course)).engagement_funnel[0].title)
+            await platform.database["lectures"].update_many({}, {"$set": {"lectureTitle": "New"}})
+    assert ["Old", "Old", "New"] == titles
+
+
+async def test_counts_are_never_kept(platform: Platform, dashboards: Dashboards) -> None:
+    course = await platform.add_course(["Welcome"])
+    await dashboards.of(course)
+    await platform.flushed(course, "A", totalViews=1)
+    await platform.counting(course, "B", {VIEWS: 20})
+    assert 21 == (await dashboards.of(course)).overview.total_views
+
+
+async def test_mongodb_is_read_again_when_it_has_not_the_batch_that_left_redis_last(
+    platform: Platform, dashboards: Dashboards
+) -> None:
+    course = await platform.add_course(["Welcome"])
+    await dashboards.of(course)
+    await platform.cleared(course, "unknown to MongoDB")
+    redis_before, mongo_before = await redis_commands(platform), await mongo_reads(platform)
+
+    await dashboards.of(course)
+
+    assert {"aggregate": 2} == await mongo_reads(platform) - mongo_before
+    assert 1 == (await redis_commands(platform) - redis_before)["exec"]
+
+
+class ReadEarly(ColdStore):
+    """A read of MongoDB that was over before a flush which Redis then shows as done."""
+
+    def __init__(self, database: AsyncDatabase[Document], early: ColdCourse | None) -> None:
+        super().__init__(database)
+        self._early = early
+
+    async def read(self, course_id: str) -> ColdCourse | None:  # noqa: ARG002  whichever course is asked for
+        """The early answer."""
+        return self._early
+
+
+async def test_a_flush_between_the_two_reads_leaves_no_dip(
+    platform: Platform, database: AsyncDatabase[Document], hot_store: HotStore
+) -> None:
+    course = await platform.add_course(["Welcome"])
+    await platform.flushed(course, "A", totalViews=100)
+    early = await ColdStore(database).read(course.course_id)
+    await platform.flushed(course, "A", "B", totalViews=120)
+    await platform.cleared(course, "B")
+    await platform.counting(course, "C", {VIEWS: 3})
+    async with serving(hot_store, ReadEarly(database, early)) as dashboards:
+        assert 123 == (await dashboards.of(course)).overview.total_views
