@@ -32,7 +32,9 @@ async def serve(settings: ServerSettings) -> None:
         server, health = await lifecycle.grpc_server(settings.ingest_address, [SERVICE])
         stack.push_async_callback(server.stop, None)
         ingest_pb2_grpc.add_IngestServiceServicer_to_server(
-            IngestServicer(TokenVerifier.of(settings), user_key(hash_key), Catalog(mongo.database(client)), committer),
+            IngestServicer(
+                TokenVerifier.of(settings), user_key(hash_key), Catalog(mongo.database(client)), committer, stop=stop
+            ),
             server,
         )
         readiness = lifecycle.Readiness(health, SERVICE)

@@ -6,7 +6,7 @@ and not repeated by every request.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import pymongo
@@ -54,16 +54,17 @@ class Catalog:
             timer=now,
             getsizeof=lambda course: 1 + len(course.lectures),
         )
-        self._fetching: dict[str, asyncio.Task[Course | None]] = {}
+        self._fetching: dict[str, asyncio.Task[bool]] = {}
         self._closed_again = 0.0
 
     async def require(self, course_id: str, lecture_id: str | None = None) -> None:
         """Raises NotFound when the catalog does not have the course, or the course not the lecture."""
         course = self._cache.get(course_id)
         if course is None or self._may_be_out_of_date(course, lecture_id):
-            course = await self._fetch(course_id)
-            if course is None:
-                return  # out of reach: accepted unchecked
+            reached = await self._fetch([course_id])
+            course = self._cache.get(course_id)
+            if course is None or not reached:
+                return  # accepted unchecked
         if not course.exists:
             raise NotFound(f"there is no course {course_id}")
         if lecture_id is not None and lecture_id not in course.lectures:
@@ -74,38 +75,56 @@ class Catalog:
             return False
         return self._now() - course.fetched >= REFETCH_SECONDS
 
-    async def _fetch(self, course_id: str) -> Course | None:
-        task = self._fetching.get(course_id)
-        if task is None:
-            if self._now() < self._closed_again:
-                return None
-            task = self._fetching[course_id] = asyncio.create_task(self._read(course_id))
-            task.add_done_callback(lambda _: self._fetching.pop(course_id, None))
-        # A caller who goes away must not take the answer from the others.
-        return await asyncio.shield(task)
+    async def load(self, course_ids: Iterable[str]) -> None:
+        """Fetches those of the courses that are not cached, all with one request, so that `require` need not."""
+        missing = [course_id for course_id in course_ids if course_id not in self._cache]
+        if missing:
+            await self._fetch(missing)
 
-    async def _read(self, course_id: str) -> Course | None:
+    async def _fetch(self, course_ids: Sequence[str]) -> bool:
+        """Reads the courses into the cache; False when the catalog is out of reach."""
+        unasked = [course_id for course_id in course_ids if course_id not in self._fetching]
+        if unasked and self._now() >= self._closed_again:
+            task = asyncio.create_task(self._read(unasked))
+            self._fetching |= dict.fromkeys(unasked, task)
+            task.add_done_callback(lambda _: self._forget(unasked))
+        tasks = [self._fetching.get(course_id) for course_id in course_ids]
+        waiting = {task for task in tasks if task is not None}
+        if waiting:
+            # Not gather(): a caller who goes away must not take the answer from the others.
+            await asyncio.wait(waiting)
+        return all(task is not None and task.result() for task in tasks)
+
+    def _forget(self, course_ids: Sequence[str]) -> None:
+        for course_id in course_ids:
+            del self._fetching[course_id]
+
+    async def _read(self, course_ids: Sequence[str]) -> bool:
         try:
             with pymongo.timeout(FETCH_SECONDS):
-                cursor = await self._courses.aggregate(_lectures_of(course_id))
+                cursor = await self._courses.aggregate(_lectures_of(course_ids))
                 found = await cursor.to_list()
         except PyMongoError as error:
             if self._now() >= self._closed_again:
                 log.warning("catalog out of reach, events are accepted unchecked", reason=str(error))
             self._closed_again = self._now() + OPEN_CIRCUIT_SECONDS
-            return None
-        lectures = frozenset(str(lecture) for document in found for ids in document["lectures"] for lecture in ids)
-        course = Course(lectures, exists=bool(found), fetched=self._now())
-        if 1 + len(lectures) <= CACHED_ENTRIES:
-            self._cache[course_id] = course
-        return course
+            return False
+        lectures = {
+            str(document["_id"]): frozenset(str(lecture) for ids in document["lectures"] for lecture in ids)
+            for document in found
+        }
+        for course_id in course_ids:
+            course = Course(lectures.get(course_id, frozenset()), course_id in lectures, fetched=self._now())
+            if 1 + len(course.lectures) <= CACHED_ENTRIES:
+                self._cache[course_id] = course
+        return True
 
 
-def _lectures_of(course_id: str) -> list[Document]:
-    """The ids of a course's lectures, one list a section; no document at all where there is no course."""
+def _lectures_of(course_ids: Sequence[str]) -> list[Document]:
+    """The ids of each course's lectures, one list a section; no document where there is no such course."""
     section_lectures = [{"$project": {"_id": 0, "lectures": 1}}]
     return [
-        {"$match": {"_id": ObjectId(course_id)}},
+        {"$match": {"_id": {"$in": [ObjectId(course_id) for course_id in course_ids]}}},
         {
             "$lookup": {
                 "from": SECTIONS,
@@ -115,5 +134,5 @@ def _lectures_of(course_id: str) -> list[Document]:
                 "pipeline": section_lectures,
             }
         },
-        {"$project": {"_id": 0, "lectures": "$sections.lectures"}},
+        {"$project": {"lectures": "$sections.lectures"}},
     ]

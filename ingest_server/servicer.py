@@ -1,15 +1,19 @@
 """The gRPC service: who, what, whether it exists, then the commit."""
 
+import asyncio
+import time
+from collections.abc import Coroutine
 from typing import Any
 
 import grpc
 from course_analytics.v1 import ingest_pb2, ingest_pb2_grpc
 
-from ingest_server import validation
+from ingest_server import batches, validation
 from ingest_server.catalog import Catalog
 from ingest_server.committer import Committer
 from ingest_server.identity import UserKey
-from shared.auth import TokenVerifier
+from ingest_server.stream import Stream
+from shared.auth import Caller, TokenVerifier
 from shared.errors import answers_errors
 
 VIEW_TRACKED = ingest_pb2.TrackCourseViewResponse(message="tracked")
@@ -17,13 +21,23 @@ TELEMETRY_TRACKED = ingest_pb2.TrackTelemetryResponse(message="tracked")
 
 
 class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
-    """Answers a call once Redis has counted its event."""
+    """Answers a call once Redis has counted its events. Streams end when `stop` is set."""
 
-    def __init__(self, verifier: TokenVerifier, user_key: UserKey, catalog: Catalog, committer: Committer) -> None:
+    def __init__(
+        self,
+        verifier: TokenVerifier,
+        user_key: UserKey,
+        catalog: Catalog,
+        committer: Committer,
+        *,
+        stop: asyncio.Event,
+    ) -> None:
         self._verifier = verifier
         self._user_key = user_key
         self._catalog = catalog
         self._committer = committer
+        self._batches = batches.BatchCounter(user_key, catalog, committer)
+        self._stop = stop
 
     @answers_errors
     async def TrackCourseView(
@@ -31,7 +45,8 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
     ) -> ingest_pb2.TrackCourseViewResponse:
         """Counts a view of a course's page."""
         caller = self._verifier.caller(context.invocation_metadata())
-        view = validation.course_view(request, self._user_key(caller.user_id))
+        view = validation.course_view(request, self._user(request, caller))
+        batches.permit(request, caller)
         await self._catalog.require(view.course_id)
         await self._committer.add(view)
         return VIEW_TRACKED
@@ -42,7 +57,45 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
     ) -> ingest_pb2.TrackTelemetryResponse:
         """Counts a ping of a player."""
         caller = self._verifier.caller(context.invocation_metadata())
-        ping = validation.telemetry(request, self._user_key(caller.user_id))
+        ping = validation.telemetry(request, self._user(request, caller))
+        batches.permit(request, caller)
         await self._catalog.require(ping.course_id, ping.lecture_id)
         await self._committer.add(ping)
         return TELEMETRY_TRACKED
+
+    def _user(self, request: validation.Request, caller: Caller) -> bytes:
+        return self._user_key(validation.named_user(request) or caller.user_id)
+
+    @answers_errors
+    async def TrackBatch(
+        self, request: ingest_pb2.TrackBatchRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> ingest_pb2.TrackBatchResponse:
+        """Counts many events."""
+        caller = self._verifier.caller(context.invocation_metadata())
+        batches.check(request.events, caller)
+        counted = await self._batches.count(request.events, caller)
+        return ingest_pb2.TrackBatchResponse(accepted=counted.accepted, rejected=counted.rejected)
+
+    @answers_errors
+    async def TrackStream(  # type: ignore[override] # grpc.aio also takes a coroutine that reads and writes by itself
+        self, _requests: object, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> None:
+        """Counts batch after batch."""
+        caller = self._verifier.caller(context.invocation_metadata())
+
+        async def read() -> ingest_pb2.TrackStreamRequest | None:
+            request = await context.read()
+            return request if isinstance(request, ingest_pb2.TrackStreamRequest) else None
+
+        def start(
+            request: ingest_pb2.TrackStreamRequest,
+        ) -> Coroutine[Any, Any, ingest_pb2.TrackStreamResponse]:
+            batches.check(request.events, caller)
+            return answer(request)
+
+        async def answer(request: ingest_pb2.TrackStreamRequest) -> ingest_pb2.TrackStreamResponse:
+            counted = await self._batches.count(request.events, caller)
+            return ingest_pb2.TrackStreamResponse(accepted=counted.accepted, rejected=counted.rejected)
+
+        stream = Stream(read, start, context.write)
+        await stream.serve(seconds_left=caller.expires - time.time(), stop=self._stop)

@@ -2,14 +2,19 @@
 
 import math
 import re
+from collections.abc import Sequence
 
 from course_analytics.v1 import ingest_pb2
 
-from ingest_server.events import CourseView, Telemetry
+from ingest_server.events import CourseView, Event, Telemetry
 from shared.errors import InvalidRequest, Violation
 from shared.validation import check_object_id
 
 MAX_WATCH_SECONDS = 300
+MAX_EVENTS = 1_000
+MAX_USER_BYTES = 256
+
+Request = ingest_pb2.TrackCourseViewRequest | ingest_pb2.TrackTelemetryRequest
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -17,7 +22,13 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 def course_view(request: ingest_pb2.TrackCourseViewRequest, user: bytes) -> CourseView:
     """The view that the request reports. Raises InvalidRequest, naming every bad field."""
     event_id = request.event_id if request.HasField("event_id") else None
-    _refuse_any(check_object_id("courseId", request.course_id), _check_token("eventId", event_id))
+    problems = [
+        check_object_id("courseId", request.course_id),
+        _check_token("eventId", event_id),
+        _check_user(request),
+    ]
+    if any(problems):
+        raise InvalidRequest([problem for problem in problems if problem])
     return CourseView(request.course_id, user, event_id)
 
 
@@ -25,21 +36,51 @@ def telemetry(request: ingest_pb2.TrackTelemetryRequest, user: bytes) -> Telemet
     """The ping that the request reports, its time in whole seconds. Raises InvalidRequest, naming every bad field."""
     event_id = request.event_id if request.HasField("event_id") else None
     playback_id = request.playback_id if request.HasField("playback_id") else None
-    _refuse_any(
+    problems = [
         check_object_id("courseId", request.course_id),
         check_object_id("lectureId", request.lecture_id),
         _check_watch_time(request.watch_time_delta),
         _check_token("eventId", event_id),
         _check_token("playbackId", playback_id),
-    )
+        _check_user(request),
+    ]
+    if any(problems):
+        raise InvalidRequest([problem for problem in problems if problem])
     seconds = math.floor(request.watch_time_delta + 0.5)
     return Telemetry(request.course_id, user, event_id, request.lecture_id, seconds, playback_id)
 
 
-def _refuse_any(*checks: Violation | None) -> None:
-    violations = [violation for violation in checks if violation is not None]
-    if violations:
-        raise InvalidRequest(violations)
+def event(request: ingest_pb2.Event, user: bytes) -> Event:
+    """The event that one place of a batch reports. Raises InvalidRequest, in the words of the event's own call."""
+    match request.WhichOneof("event"):
+        case "telemetry":
+            return telemetry(request.telemetry, user)
+        case "course_view":
+            return course_view(request.course_view, user)
+    raise InvalidRequest([Violation("event", "must be a courseView or a telemetry")])
+
+
+def check_batch(events: Sequence[ingest_pb2.Event]) -> None:
+    """Raises InvalidRequest when a batch is none as a whole."""
+    if not 1 <= len(events) <= MAX_EVENTS:
+        raise InvalidRequest([Violation("events", f"must be 1 to {MAX_EVENTS:,} events")])
+
+
+def named_user(request: Request) -> str | None:
+    """The user that a request names, None for the caller."""
+    return request.user_id if request.HasField("user_id") else None
+
+
+def of_event(request: ingest_pb2.Event) -> Request:
+    """The request inside a batch's event; an empty one when there is none."""
+    return request.telemetry if request.HasField("telemetry") else request.course_view
+
+
+def _check_user(request: Request) -> Violation | None:
+    user = named_user(request)
+    if user is None or 1 <= len(user.encode()) <= MAX_USER_BYTES:
+        return None
+    return Violation("userId", f"must have 1 to {MAX_USER_BYTES} bytes")
 
 
 def _check_token(field: str, value: str | None) -> Violation | None:

@@ -31,6 +31,7 @@ class Caller:
 
     user_id: str
     expires: float
+    scope: frozenset[str] = frozenset()
 
 
 class TokenVerifier:
@@ -108,7 +109,8 @@ class TokenVerifier:
             raise Unauthenticated(
                 f"the bearer token is not valid: {self._user_claim} must be a string of 1 to 256 bytes"
             )
-        return Caller(user_id, expires)
+        scope = claims.get("scope", "")
+        return Caller(user_id, expires, frozenset(scope.split(" ") if isinstance(scope, str) else ()))
 
 
 def _bearer_token(metadata: Metadata) -> str:

@@ -6,6 +6,7 @@ already stored would not be found.
 """
 
 import zlib
+from functools import lru_cache
 
 PARTITIONS = 256
 
@@ -18,6 +19,7 @@ BATCH = "batch"
 RESURRECTED = "resurrected"
 
 
+@lru_cache(maxsize=100_000)
 def partition_of(course_id: str) -> int:
     """The partition, 0 to 255, of a course (24 hexadecimal digits)."""
     return zlib.crc32(course_id.encode()) % PARTITIONS

@@ -15,6 +15,7 @@ from shared.program import CannotRun
 
 STOP_SECONDS = 20
 PROBE_SECONDS = 0.5
+MAX_MESSAGE_BYTES = 1024 * 1024
 
 log = structlog.get_logger()
 
@@ -40,7 +41,7 @@ async def grpc_server(address: str, services: list[str]) -> tuple[grpc.aio.Serve
         options=[
             # By default a second process would bind the same port silently and get half of the calls.
             ("grpc.so_reuseport", 0),
-            ("grpc.max_receive_message_length", 64 * 1024),
+            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ],
     )
     try:

@@ -3,22 +3,25 @@
 isort:skip_file
 What players and backends report: course views and watch-time pings.
 
-Every call needs the metadata `authorization: Bearer <JWT>`. The user who is counted is the token's subject, never a
-field of the request. A call that returns OK has been counted, durably, in Redis; the instructor's dashboard shows it
+Every call needs the metadata `authorization: Bearer <JWT>`. The user who is counted is the token's subject, unless a backend
+reports for its users, see `user_id`. A call that returns OK has been counted, durably, in Redis; the instructor's dashboard shows it
 from that moment on.
 
 Errors, in the order in which they are decided:
   UNAUTHENTICATED     no token, or one that is forged, expired or incomplete.
   INVALID_ARGUMENT    one or more fields are wrong; `google.rpc.BadRequest` in the details names every one of them.
+  PERMISSION_DENIED   an event names a user, and the token may not report for others.
   NOT_FOUND           the course is not in the catalog, or it has no such lecture.
   RESOURCE_EXHAUSTED  too many requests are waiting, or Redis is out of memory. Retry later.
   UNAVAILABLE         Redis is away; answered within 2 s whatever the client's deadline, with `google.rpc.RetryInfo`.
-Nothing of a request refused with the first three is counted. UNAVAILABLE, DEADLINE_EXCEEDED and RESOURCE_EXHAUSTED are safe
+Nothing of a request refused with the first four is counted. UNAVAILABLE, DEADLINE_EXCEEDED and RESOURCE_EXHAUSTED are safe
 to retry with the same `event_id`; without one a retry may count twice, because the first attempt may have been counted.
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -36,25 +39,36 @@ class TrackCourseViewRequest(_message.Message):
 
     COURSE_ID_FIELD_NUMBER: _builtins.int
     EVENT_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
     course_id: _builtins.str
     """The course: 24 lower-case hexadecimal digits (a MongoDB ObjectId). Required."""
     event_id: _builtins.str
     """Optional, 1 to 64 characters of [A-Za-z0-9_-]. Makes a retry safe: within 900 s of its first sight, a repeat of the id by the same
     user for the same course and kind of event is answered as if it had been counted, and counts nothing.
     """
+    user_id: _builtins.str
+    """Optional, 1 to 256 bytes: the user who is counted, when a backend reports for its users. Only for a token whose space-separated
+    `scope` claim holds `analytics:write`; with another token the whole call is refused with PERMISSION_DENIED.
+    """
     def __init__(
         self,
         *,
         course_id: _builtins.str = ...,
         event_id: _builtins.str | None = ...,
+        user_id: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_event_id", b"_event_id", "event_id", b"event_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_event_id", b"_event_id", "_user_id", b"_user_id", "event_id", b"event_id", "user_id", b"user_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_event_id", b"_event_id", "course_id", b"course_id", "event_id", b"event_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_event_id", b"_event_id", "_user_id", b"_user_id", "course_id", b"course_id", "event_id", b"event_id", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__event_id: _TypeAlias = _typing.Literal["event_id"]  # noqa: Y015
     _WhichOneofArgType__event_id: _TypeAlias = _typing.Literal["_event_id", b"_event_id"]  # noqa: Y015
+    _WhichOneofReturnType__user_id: _TypeAlias = _typing.Literal["user_id"]  # noqa: Y015
+    _WhichOneofArgType__user_id: _TypeAlias = _typing.Literal["_user_id", b"_user_id"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__event_id) -> _WhichOneofReturnType__event_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__user_id) -> _WhichOneofReturnType__user_id | None: ...
 
 Global___TrackCourseViewRequest: _TypeAlias = TrackCourseViewRequest  # noqa: Y015
 
@@ -87,6 +101,7 @@ class TrackTelemetryRequest(_message.Message):
     WATCH_TIME_DELTA_FIELD_NUMBER: _builtins.int
     EVENT_ID_FIELD_NUMBER: _builtins.int
     PLAYBACK_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
     course_id: _builtins.str
     """The course: 24 lower-case hexadecimal digits (a MongoDB ObjectId). Required."""
     lecture_id: _builtins.str
@@ -103,6 +118,10 @@ class TrackTelemetryRequest(_message.Message):
     """Optional, 1 to 64 characters of [A-Za-z0-9_-]: names one sitting of this user with this lecture. With it, a view is counted once
     for each (user, course, lecture, playback_id), remembered until 24 h after its last ping. Without it, every ping counts as a view.
     """
+    user_id: _builtins.str
+    """Optional, 1 to 256 bytes: the user who is counted, when a backend reports for its users. Only for a token whose space-separated
+    `scope` claim holds `analytics:write`; with another token the whole call is refused with PERMISSION_DENIED.
+    """
     def __init__(
         self,
         *,
@@ -111,19 +130,24 @@ class TrackTelemetryRequest(_message.Message):
         watch_time_delta: _builtins.float = ...,
         event_id: _builtins.str | None = ...,
         playback_id: _builtins.str | None = ...,
+        user_id: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_event_id", b"_event_id", "_playback_id", b"_playback_id", "event_id", b"event_id", "playback_id", b"playback_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_event_id", b"_event_id", "_playback_id", b"_playback_id", "_user_id", b"_user_id", "event_id", b"event_id", "playback_id", b"playback_id", "user_id", b"user_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_event_id", b"_event_id", "_playback_id", b"_playback_id", "course_id", b"course_id", "event_id", b"event_id", "lecture_id", b"lecture_id", "playback_id", b"playback_id", "watch_time_delta", b"watch_time_delta"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_event_id", b"_event_id", "_playback_id", b"_playback_id", "_user_id", b"_user_id", "course_id", b"course_id", "event_id", b"event_id", "lecture_id", b"lecture_id", "playback_id", b"playback_id", "user_id", b"user_id", "watch_time_delta", b"watch_time_delta"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__event_id: _TypeAlias = _typing.Literal["event_id"]  # noqa: Y015
     _WhichOneofArgType__event_id: _TypeAlias = _typing.Literal["_event_id", b"_event_id"]  # noqa: Y015
     _WhichOneofReturnType__playback_id: _TypeAlias = _typing.Literal["playback_id"]  # noqa: Y015
     _WhichOneofArgType__playback_id: _TypeAlias = _typing.Literal["_playback_id", b"_playback_id"]  # noqa: Y015
+    _WhichOneofReturnType__user_id: _TypeAlias = _typing.Literal["user_id"]  # noqa: Y015
+    _WhichOneofArgType__user_id: _TypeAlias = _typing.Literal["_user_id", b"_user_id"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__event_id) -> _WhichOneofReturnType__event_id | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__playback_id) -> _WhichOneofReturnType__playback_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__user_id) -> _WhichOneofReturnType__user_id | None: ...
 
 Global___TrackTelemetryRequest: _TypeAlias = TrackTelemetryRequest  # noqa: Y015
 
@@ -146,3 +170,151 @@ class TrackTelemetryResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TrackTelemetryResponse: _TypeAlias = TrackTelemetryResponse  # noqa: Y015
+
+@_typing.final
+class Event(_message.Message):
+    """One event of a batch; exactly one of the two."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COURSE_VIEW_FIELD_NUMBER: _builtins.int
+    TELEMETRY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def course_view(self) -> Global___TrackCourseViewRequest: ...
+    @_builtins.property
+    def telemetry(self) -> Global___TrackTelemetryRequest: ...
+    def __init__(
+        self,
+        *,
+        course_view: Global___TrackCourseViewRequest | None = ...,
+        telemetry: Global___TrackTelemetryRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["course_view", b"course_view", "event", b"event", "telemetry", b"telemetry"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["course_view", b"course_view", "event", b"event", "telemetry", b"telemetry"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["course_view", "telemetry"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
+
+Global___Event: _TypeAlias = Event  # noqa: Y015
+
+@_typing.final
+class TrackBatchRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___Event]:
+        """1 to 1,000 events."""
+
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[Global___Event] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrackBatchRequest: _TypeAlias = TrackBatchRequest  # noqa: Y015
+
+@_typing.final
+class TrackBatchResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCEPTED_FIELD_NUMBER: _builtins.int
+    REJECTED_FIELD_NUMBER: _builtins.int
+    accepted: _builtins.int
+    """How many events are counted, repeated ones included."""
+    @_builtins.property
+    def rejected(self) -> _containers.RepeatedCompositeFieldContainer[Global___RejectedEvent]:
+        """The others, in the order of the batch."""
+
+    def __init__(
+        self,
+        *,
+        accepted: _builtins.int = ...,
+        rejected: _abc.Iterable[Global___RejectedEvent] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "rejected", b"rejected"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrackBatchResponse: _TypeAlias = TrackBatchResponse  # noqa: Y015
+
+@_typing.final
+class RejectedEvent(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Its place in the batch, from 0."""
+    reason: _builtins.str
+    """The message of the error that its own call would have got."""
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RejectedEvent: _TypeAlias = RejectedEvent  # noqa: Y015
+
+@_typing.final
+class TrackStreamRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___Event]:
+        """1 to 1,000 events."""
+
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[Global___Event] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrackStreamRequest: _TypeAlias = TrackStreamRequest  # noqa: Y015
+
+@_typing.final
+class TrackStreamResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCEPTED_FIELD_NUMBER: _builtins.int
+    REJECTED_FIELD_NUMBER: _builtins.int
+    accepted: _builtins.int
+    """How many events are counted, repeated ones included."""
+    @_builtins.property
+    def rejected(self) -> _containers.RepeatedCompositeFieldContainer[Global___RejectedEvent]:
+        """The others, in the order of the batch."""
+
+    def __init__(
+        self,
+        *,
+        accepted: _builtins.int = ...,
+        rejected: _abc.Iterable[Global___RejectedEvent] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "rejected", b"rejected"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrackStreamResponse: _TypeAlias = TrackStreamResponse  # noqa: Y015

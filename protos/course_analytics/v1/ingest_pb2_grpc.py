@@ -44,6 +44,16 @@ class IngestServiceStub:
                 request_serializer=course__analytics_dot_v1_dot_ingest__pb2.TrackTelemetryRequest.SerializeToString,
                 response_deserializer=course__analytics_dot_v1_dot_ingest__pb2.TrackTelemetryResponse.FromString,
                 _registered_method=True)
+        self.TrackBatch = channel.unary_unary(
+                '/course_analytics.v1.IngestService/TrackBatch',
+                request_serializer=course__analytics_dot_v1_dot_ingest__pb2.TrackBatchRequest.SerializeToString,
+                response_deserializer=course__analytics_dot_v1_dot_ingest__pb2.TrackBatchResponse.FromString,
+                _registered_method=True)
+        self.TrackStream = channel.stream_stream(
+                '/course_analytics.v1.IngestService/TrackStream',
+                request_serializer=course__analytics_dot_v1_dot_ingest__pb2.TrackStreamRequest.SerializeToString,
+                response_deserializer=course__analytics_dot_v1_dot_ingest__pb2.TrackStreamResponse.FromString,
+                _registered_method=True)
 
 
 class IngestServiceServicer:
@@ -64,6 +74,26 @@ class IngestServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def TrackBatch(self, request, context):
+        """Counts up to 1,000 events, course views and telemetry mixed. Every valid event is counted; every bad one is answered with its
+        index and the reason that its own call would have been refused with. The call fails as a whole only for what concerns it as a
+        whole: the token, the number of events, a user that the token may not report for, or a store that is away. After
+        UNAVAILABLE some of the events may have been counted: repeat the batch with the same event ids.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TrackStream(self, request_iterator, context):
+        """Batches in, answers in their order. What has no answer when the stream ends may or may not have been counted after UNAVAILABLE,
+        and has not been counted after any other status. A server that works slowly reads slowly: gRPC's flow control then holds
+        the sender. The stream ends with INVALID_ARGUMENT at a batch that TrackBatch would refuse as a whole, with UNAUTHENTICATED
+        when its token expires, and with UNAVAILABLE when the server stops; what was read until then is answered before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_IngestServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -76,6 +106,16 @@ def add_IngestServiceServicer_to_server(servicer, server):
                     servicer.TrackTelemetry,
                     request_deserializer=course__analytics_dot_v1_dot_ingest__pb2.TrackTelemetryRequest.FromString,
                     response_serializer=course__analytics_dot_v1_dot_ingest__pb2.TrackTelemetryResponse.SerializeToString,
+            ),
+            'TrackBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.TrackBatch,
+                    request_deserializer=course__analytics_dot_v1_dot_ingest__pb2.TrackBatchRequest.FromString,
+                    response_serializer=course__analytics_dot_v1_dot_ingest__pb2.TrackBatchResponse.SerializeToString,
+            ),
+            'TrackStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.TrackStream,
+                    request_deserializer=course__analytics_dot_v1_dot_ingest__pb2.TrackStreamRequest.FromString,
+                    response_serializer=course__analytics_dot_v1_dot_ingest__pb2.TrackStreamResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -132,6 +172,60 @@ class IngestService:
             '/course_analytics.v1.IngestService/TrackTelemetry',
             course__analytics_dot_v1_dot_ingest__pb2.TrackTelemetryRequest.SerializeToString,
             course__analytics_dot_v1_dot_ingest__pb2.TrackTelemetryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TrackBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/course_analytics.v1.IngestService/TrackBatch',
+            course__analytics_dot_v1_dot_ingest__pb2.TrackBatchRequest.SerializeToString,
+            course__analytics_dot_v1_dot_ingest__pb2.TrackBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TrackStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/course_analytics.v1.IngestService/TrackStream',
+            course__analytics_dot_v1_dot_ingest__pb2.TrackStreamRequest.SerializeToString,
+            course__analytics_dot_v1_dot_ingest__pb2.TrackStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,

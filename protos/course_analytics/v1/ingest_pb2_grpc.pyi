@@ -3,17 +3,18 @@
 isort:skip_file
 What players and backends report: course views and watch-time pings.
 
-Every call needs the metadata `authorization: Bearer <JWT>`. The user who is counted is the token's subject, never a
-field of the request. A call that returns OK has been counted, durably, in Redis; the instructor's dashboard shows it
+Every call needs the metadata `authorization: Bearer <JWT>`. The user who is counted is the token's subject, unless a backend
+reports for its users, see `user_id`. A call that returns OK has been counted, durably, in Redis; the instructor's dashboard shows it
 from that moment on.
 
 Errors, in the order in which they are decided:
   UNAUTHENTICATED     no token, or one that is forged, expired or incomplete.
   INVALID_ARGUMENT    one or more fields are wrong; `google.rpc.BadRequest` in the details names every one of them.
+  PERMISSION_DENIED   an event names a user, and the token may not report for others.
   NOT_FOUND           the course is not in the catalog, or it has no such lecture.
   RESOURCE_EXHAUSTED  too many requests are waiting, or Redis is out of memory. Retry later.
   UNAVAILABLE         Redis is away; answered within 2 s whatever the client's deadline, with `google.rpc.RetryInfo`.
-Nothing of a request refused with the first three is counted. UNAVAILABLE, DEADLINE_EXCEEDED and RESOURCE_EXHAUSTED are safe
+Nothing of a request refused with the first four is counted. UNAVAILABLE, DEADLINE_EXCEEDED and RESOURCE_EXHAUSTED are safe
 to retry with the same `event_id`; without one a retry may count twice, because the first attempt may have been counted.
 """
 
@@ -51,6 +52,18 @@ class IngestServiceStub:
     """Counts one ping of a video player, sent every five seconds or so while it plays: the watched seconds and a view of the lecture
     (see `playback_id`), and the user among the course's unique users.
     """
+    TrackBatch: _grpc.UnaryUnaryMultiCallable[_ingest_pb2.TrackBatchRequest, _ingest_pb2.TrackBatchResponse]
+    """Counts up to 1,000 events, course views and telemetry mixed. Every valid event is counted; every bad one is answered with its
+    index and the reason that its own call would have been refused with. The call fails as a whole only for what concerns it as a
+    whole: the token, the number of events, a user that the token may not report for, or a store that is away. After
+    UNAVAILABLE some of the events may have been counted: repeat the batch with the same event ids.
+    """
+    TrackStream: _grpc.StreamStreamMultiCallable[_ingest_pb2.TrackStreamRequest, _ingest_pb2.TrackStreamResponse]
+    """Batches in, answers in their order. What has no answer when the stream ends may or may not have been counted after UNAVAILABLE,
+    and has not been counted after any other status. A server that works slowly reads slowly: gRPC's flow control then holds
+    the sender. The stream ends with INVALID_ARGUMENT at a batch that TrackBatch would refuse as a whole, with UNAUTHENTICATED
+    when its token expires, and with UNAVAILABLE when the server stops; what was read until then is answered before.
+    """
 
 @_typing.type_check_only
 class IngestServiceAsyncStub(IngestServiceStub):
@@ -60,6 +73,18 @@ class IngestServiceAsyncStub(IngestServiceStub):
     TrackTelemetry: _aio.UnaryUnaryMultiCallable[_ingest_pb2.TrackTelemetryRequest, _ingest_pb2.TrackTelemetryResponse]  # type: ignore[assignment]
     """Counts one ping of a video player, sent every five seconds or so while it plays: the watched seconds and a view of the lecture
     (see `playback_id`), and the user among the course's unique users.
+    """
+    TrackBatch: _aio.UnaryUnaryMultiCallable[_ingest_pb2.TrackBatchRequest, _ingest_pb2.TrackBatchResponse]  # type: ignore[assignment]
+    """Counts up to 1,000 events, course views and telemetry mixed. Every valid event is counted; every bad one is answered with its
+    index and the reason that its own call would have been refused with. The call fails as a whole only for what concerns it as a
+    whole: the token, the number of events, a user that the token may not report for, or a store that is away. After
+    UNAVAILABLE some of the events may have been counted: repeat the batch with the same event ids.
+    """
+    TrackStream: _aio.StreamStreamMultiCallable[_ingest_pb2.TrackStreamRequest, _ingest_pb2.TrackStreamResponse]  # type: ignore[assignment]
+    """Batches in, answers in their order. What has no answer when the stream ends may or may not have been counted after UNAVAILABLE,
+    and has not been counted after any other status. A server that works slowly reads slowly: gRPC's flow control then holds
+    the sender. The stream ends with INVALID_ARGUMENT at a batch that TrackBatch would refuse as a whole, with UNAUTHENTICATED
+    when its token expires, and with UNAVAILABLE when the server stops; what was read until then is answered before.
     """
 
 class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -79,6 +104,30 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_ingest_pb2.TrackTelemetryResponse, _abc.Awaitable[_ingest_pb2.TrackTelemetryResponse]]:
         """Counts one ping of a video player, sent every five seconds or so while it plays: the watched seconds and a view of the lecture
         (see `playback_id`), and the user among the course's unique users.
+        """
+
+    @_abc_1.abstractmethod
+    def TrackBatch(
+        self,
+        request: _ingest_pb2.TrackBatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ingest_pb2.TrackBatchResponse, _abc.Awaitable[_ingest_pb2.TrackBatchResponse]]:
+        """Counts up to 1,000 events, course views and telemetry mixed. Every valid event is counted; every bad one is answered with its
+        index and the reason that its own call would have been refused with. The call fails as a whole only for what concerns it as a
+        whole: the token, the number of events, a user that the token may not report for, or a store that is away. After
+        UNAVAILABLE some of the events may have been counted: repeat the batch with the same event ids.
+        """
+
+    @_abc_1.abstractmethod
+    def TrackStream(
+        self,
+        request_iterator: _MaybeAsyncIterator[_ingest_pb2.TrackStreamRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_ingest_pb2.TrackStreamResponse], _abc.AsyncIterator[_ingest_pb2.TrackStreamResponse]]:
+        """Batches in, answers in their order. What has no answer when the stream ends may or may not have been counted after UNAVAILABLE,
+        and has not been counted after any other status. A server that works slowly reads slowly: gRPC's flow control then holds
+        the sender. The stream ends with INVALID_ARGUMENT at a batch that TrackBatch would refuse as a whole, with UNAUTHENTICATED
+        when its token expires, and with UNAVAILABLE when the server stops; what was read until then is answered before.
         """
 
 def add_IngestServiceServicer_to_server(servicer: IngestServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
