@@ -1,0 +1,89 @@
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from pymongo import MongoClient
+
+from devstack.child import free_port
+from devstack.gateway import local_gateway
+from devstack.seed import DEMO_COURSE, Course, Lecture, Section, write_course
+from devstack.servers import EnvoyServer
+from devstack.tokens import mint
+from tests.servers import JWT_SECRET, assert_ends_well, fresh_database, program, running
+
+LARGE_COURSE = Course(
+    id="660000000000000000000001",
+    title="A very long course",
+    creator=DEMO_COURSE.creator,
+    sections=(
+        Section(
+            id="660000000000000000000002",
+            lectures=tuple(Lecture(f"6600000000000000000{n:05x}", f"Lecture {n}") for n in range(16, 1016)),
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The two servers and the gateway in front of them, with the demo course."""
+
+    gateway: EnvoyServer
+    redis_url: str
+
+
+@pytest.fixture(scope="package")
+def service(
+    tmp_path_factory: pytest.TempPathFactory, redis_server_url: str, mongo_server_url: str
+) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("gateway")
+    with ExitStack() as stack:
+        mongo_url = stack.enter_context(fresh_database(mongo_server_url))
+        with MongoClient[Mapping[str, object]](mongo_url) as client:
+            write_course(client.get_default_database(), DEMO_COURSE)
+            write_course(client.get_default_database(), LARGE_COURSE)
+        settings = {"redis_url": redis_server_url, "mongo_url": mongo_url, "jwt_secret": JWT_SECRET}
+        ingest, query = (program(module, folder, settings) for module in ("ingest_server", "query_server"))
+        for server in (ingest, query):
+            server.start()
+            stack.callback(assert_ends_well, server)
+        gateway = local_gateway(folder / "envoy", port=free_port(), ingest=ingest.address, query=query.address)
+        yield Service(stack.enter_context(running(gateway)), redis_server_url)
+
+
+@pytest.fixture
+def start_gateway(tmp_path: Path) -> Iterator[Callable[..., EnvoyServer]]:
+    """Starts a gateway of the test's own: `start_gateway(ingest="127.0.0.1:5001")`. A server not given is away."""
+    with ExitStack() as stack:
+
+        def start(ingest: str | None = None, query: str | None = None) -> EnvoyServer:
+            away = f"127.0.0.1:{free_port()}"
+            gateway = local_gateway(tmp_path / "envoy", port=free_port(), ingest=ingest or away, query=query or away)
+            return stack.enter_context(running(gateway))
+
+        yield start
+
+
+@contextmanager
+def caller(gateway: EnvoyServer, user: str) -> Iterator[httpx.Client]:
+    headers = {"authorization": f"Bearer {mint(JWT_SECRET, user)}"}
+    with httpx.Client(base_url=gateway.url, headers=headers, trust_env=False, timeout=10) as client:
+        yield client
+
+
+@pytest.fixture
+def learner(service: Service) -> Iterator[httpx.Client]:
+    """Calls the gateway as a learner whom nobody has seen before."""
+    with caller(service.gateway, f"learner-{secrets.token_hex(4)}") as client:
+        yield client
+
+
+@pytest.fixture
+def instructor(service: Service) -> Iterator[httpx.Client]:
+    """Calls the gateway as the creator of both courses."""
+    with caller(service.gateway, DEMO_COURSE.creator) as client:
+        yield client

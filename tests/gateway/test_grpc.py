@@ -1,0 +1,72 @@
+import subprocess
+from collections.abc import Callable, Iterator
+
+import grpc
+import pytest
+from course_analytics.v1 import dashboard_pb2, dashboard_pb2_grpc, ingest_pb2, ingest_pb2_grpc
+
+from devstack.guide import GRPCURL
+from devstack.programs import is_serving
+from devstack.seed import DEMO_COURSE
+from devstack.servers import EnvoyServer
+from devstack.tokens import mint
+from tests.gateway.conftest import Service
+from tests.servers import JWT_SECRET
+
+
+def bearer(user: str) -> tuple[tuple[str, str]]:
+    return (("authorization", f"Bearer {mint(JWT_SECRET, user)}"),)
+
+
+@pytest.fixture
+def channel(service: Service) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(service.gateway.address) as channel:
+        yield channel
+
+
+def test_native_calls_reach_the_ingest_server(channel: grpc.Channel) -> None:
+    request = ingest_pb2.TrackCourseViewRequest(course_id=DEMO_COURSE.id)
+
+    answer = ingest_pb2_grpc.IngestServiceStub(channel).TrackCourseView(request, metadata=bearer("backend"), timeout=5)
+
+    assert "tracked" == answer.message
+
+
+def test_native_calls_reach_the_query_server(channel: grpc.Channel) -> None:
+    request = dashboard_pb2.GetCourseDashboardRequest(course_id=DEMO_COURSE.id)
+    stub = dashboard_pb2_grpc.DashboardServiceStub(channel)
+
+    answer = stub.GetCourseDashboard(request, metadata=bearer(DEMO_COURSE.creator), timeout=5)
+
+    assert len(DEMO_COURSE.lectures) == len(answer.engagement_funnel)
+
+
+def test_a_servers_error_keeps_its_details(channel: grpc.Channel) -> None:
+    with pytest.raises(grpc.RpcError) as refused:
+        ingest_pb2_grpc.IngestServiceStub(channel).TrackCourseView(
+            ingest_pb2.TrackCourseViewRequest(), metadata=bearer("backend"), timeout=5
+        )
+
+    assert grpc.StatusCode.INVALID_ARGUMENT == refused.value.code()
+    assert "grpc-status-details-bin" in {item.key for item in refused.value.trailing_metadata()}
+
+
+def test_the_gateways_own_error_is_plain_text_in_grpc(start_gateway: Callable[..., EnvoyServer]) -> None:
+    gateway = start_gateway()
+
+    with grpc.insecure_channel(gateway.address) as channel, pytest.raises(grpc.RpcError) as refused:
+        ingest_pb2_grpc.IngestServiceStub(channel).TrackCourseView(ingest_pb2.TrackCourseViewRequest(), timeout=5)
+
+    assert (grpc.StatusCode.UNAVAILABLE, "no healthy upstream") == (refused.value.code(), refused.value.details())
+
+
+def test_health_is_the_ingest_servers(service: Service) -> None:
+    assert is_serving(service.gateway.address, "course_analytics.v1.IngestService")
+
+
+def test_grpcurl_needs_no_proto_files(service: Service) -> None:
+    command = [str(GRPCURL), "-plaintext", service.gateway.address, "list"]
+
+    listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.split()
+
+    assert "course_analytics.v1.IngestService" in listed
