@@ -4,6 +4,7 @@ All three programs read this one table: ingest to name what it increments, the f
 update, the dashboard to read both stores as the same kind of mapping, from field to number. A new counter is a new row.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -74,4 +75,4 @@ def _fields(value: object) -> Mapping[str, Any]:
 
 
 def _count(value: object) -> int:
-    return int(value) if isinstance(value, int | float) else 0
+    return int(value) if isinstance(value, int | float) and math.isfinite(value) else 0

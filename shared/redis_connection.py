@@ -35,7 +35,8 @@ class RedisConnection:
         """Connects, authenticates and selects a database within `timeout` seconds. Raises RedisUnreachable."""
         arguments: dict[str, Any] = {"connection_class": Connection, **parse_url(url)}
         connection_class = arguments.pop("connection_class")
-        connection = connection_class(**arguments, protocol=2, retry=Retry(NoBackoff(), 0), socket_timeout=None)
+        arguments |= {"protocol": 2, "retry": Retry(NoBackoff(), 0), "socket_timeout": None}
+        connection = connection_class(**arguments)
         try:
             async with asyncio.timeout(timeout):
                 await connection.connect()

@@ -42,7 +42,7 @@ class Barrier:
 
 def _redis_url(url: str) -> str:
     parts = urlsplit(url)
-    if parts.scheme not in ("redis", "rediss") or not parts.hostname:
+    if parts.scheme not in ("redis", "rediss") or not parts.hostname or parts.port == 0:
         raise ValueError("must look like redis://host:6379/0, or rediss:// for TLS")
     return url
 
@@ -86,7 +86,7 @@ List = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 class Settings(BaseSettings):
     """What any of the programs can be told. One class, so that one environment can serve all three."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, hide_input_in_errors=True)
 
     redis_url: Annotated[str, AfterValidator(_redis_url)] = "redis://127.0.0.1:6379/0"
     mongo_url: Annotated[str, AfterValidator(_mongo_url)] = "mongodb://127.0.0.1:27017/aetherlearn"
@@ -155,7 +155,8 @@ def _complaints(error: ValidationError) -> list[str]:
 
 def _without_password(url: str) -> str:
     parts = urlsplit(url)
+    parts = parts._replace(query=re.sub(r"(?i)(password=)[^&]*", r"\1***", parts.query))
     if "@" not in parts.netloc:
-        return url
+        return urlunsplit(parts)
     user = parts.netloc.rpartition("@")[0].partition(":")[0]
     return urlunsplit(parts._replace(netloc=f"{user}:***@{parts.netloc.rpartition('@')[2]}"))

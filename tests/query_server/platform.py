@@ -43,7 +43,7 @@ class Platform:
     redis: Redis
 
     async def add_course(self, *sections: Sequence[str], creator: object = None) -> Course:
-        """A course whose sections have lectures with these titles. Stored backwards: nothing has its order from that."""
+        """A course whose sections have lectures with these titles. Stored backwards, as order means nothing there."""
         creator = creator or ObjectId()
         lectures = [[{"_id": ObjectId(), "lectureTitle": title} for title in titles] for titles in sections]
         stored = [{"_id": ObjectId(), "lectures": [lecture["_id"] for lecture in each]} for each in lectures]

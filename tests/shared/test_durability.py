@@ -1,0 +1,60 @@
+"""Which Redis may be trusted with counts, from what it says of itself."""
+
+import pytest
+
+from shared.durability import HIDDEN, objections
+from shared.settings import Barrier
+
+AOF = Barrier("aof")
+VALKEY = {"redis_version": "7.2.4", "valkey_version": "9.1.2", "aof_enabled": "1", "maxmemory_policy": "noeviction"}
+REDIS = {"redis_version": "8.2.1", "aof_enabled": "1", "maxmemory_policy": "noeviction"}
+
+
+@pytest.mark.parametrize("info", [VALKEY, REDIS])
+def test_a_server_that_syncs_each_write_is_fit(info: dict[str, str]) -> None:
+    assert [] == objections(info, "always", AOF)
+
+
+@pytest.mark.parametrize("version", ["8.0.0", "8.2.1", "10.0.0"])
+def test_redis_from_8_on_is_fit_with_everysec(version: str) -> None:
+    assert [] == objections({**REDIS, "redis_version": version}, "everysec", AOF)
+
+
+@pytest.mark.parametrize(
+    ("info", "appendfsync"),
+    [
+        (VALKEY, "everysec"),
+        ({**VALKEY, "redis_version": "8.0.0"}, "everysec"),
+        ({**REDIS, "redis_version": "7.4.1"}, "everysec"),
+        (REDIS, "no"),
+    ],
+)
+def test_a_server_whose_waitaof_may_answer_before_the_disk_is_refused(info: dict[str, str], appendfsync: str) -> None:
+    expected = f"appendfsync {appendfsync} may lose what WAITAOF has confirmed on this server: set appendfsync always"
+    assert [expected] == objections(info, appendfsync, AOF)
+
+
+def test_a_server_without_a_disk_is_refused() -> None:
+    expected = "Redis keeps nothing on disk: set appendonly yes, or ANALYTICS_FLUSH_BARRIER=replicas:N"
+    assert [expected] == objections({**REDIS, "aof_enabled": "0"}, "always", AOF)
+
+
+@pytest.mark.parametrize(("info", "appendfsync"), [({}, ""), ({}, "always"), (REDIS, "")])
+def test_a_server_that_hides_its_settings_is_refused(info: dict[str, str], appendfsync: str) -> None:
+    assert [HIDDEN] == objections(info, appendfsync, AOF)
+
+
+@pytest.mark.parametrize("barrier", [Barrier("replicas", 2), Barrier("none")])
+def test_no_disk_is_asked_for_where_the_barrier_is_another(barrier: Barrier) -> None:
+    assert [] == objections({}, "", barrier)
+
+
+@pytest.mark.parametrize("barrier", [AOF, Barrier("replicas", 2), Barrier("none")])
+@pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl"])
+def test_a_server_that_evicts_is_refused_under_every_barrier(barrier: Barrier, policy: str) -> None:
+    expected = f"Redis would evict counters (maxmemory-policy {policy}): set maxmemory-policy noeviction"
+    assert [expected] == objections({**REDIS, "maxmemory_policy": policy}, "always", barrier)
+
+
+def test_every_objection_is_named_at_once() -> None:
+    assert 2 == len(objections({**REDIS, "maxmemory_policy": "allkeys-lru"}, "no", AOF))
