@@ -6,7 +6,7 @@ The reader is the dashboard's own: a count is right only when the dashboard says
 import asyncio
 import secrets
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -55,6 +55,13 @@ def courses_of(partition: int) -> Iterator[str]:
 def pings(number: int) -> dict[str, int]:
     """What a course gains by so many pings."""
     return {field: number * each for field, each in ONE_PING.items()}
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Returns when the condition holds, TimeoutError when it does not within 20 s."""
+    async with asyncio.timeout(20):
+        while not await condition():  # noqa: ASYNC110 - what it waits for happens in another process
+            await asyncio.sleep(0.02)
 
 
 @dataclass
@@ -117,7 +124,7 @@ class Stage:
         """The next epoch."""
         return await schema.next_epoch(self.database[schema.FLUSH_EPOCH])
 
-    async def call(self, *command: str | int) -> Any:
+    async def call(self, *command: str | bytes | int) -> Any:
         """What Redis answers."""
         (reply,) = await self.redis.call(command, timeout=5)
         return reply
@@ -126,6 +133,10 @@ class Stage:
         """A hash of the course."""
         flat = await self.call("HGETALL", key(keys.partition_of(course_id), course_id))
         return {name: value.decode() for name, value in pairs(flat).items()}
+
+    async def is_taken(self, course_id: str) -> bool:
+        """Whether a flusher has taken the course's counts, and not cleared them yet."""
+        return bool(await self.hash(keys.flushing_counters, course_id))
 
     async def dirty(self) -> set[str]:
         """The courses in the dirty sets."""
