@@ -1,6 +1,7 @@
 """The flusher: `python -m flusher`. Configured by environment variables, see README."""
 
 import argparse
+import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 
@@ -52,7 +53,7 @@ def main() -> int:
     flush = commands.once if given.once else commands.loop
     command = COMMANDS[given.command][0] if given.command else flush
     logs.configure("warning" if given.command else "info")  # whoever asks wants the answer alone
-    return program.run(lambda: answer(command, load(Settings)))
+    return program.exit_code(lambda: asyncio.run(answer(command, load(Settings))))
 
 
 if __name__ == "__main__":

@@ -1,64 +1,23 @@
 """The ingest server: `python -m ingest_server`. Configured by environment variables, see README."""
 
-import asyncio
-import secrets
 import sys
-from contextlib import AsyncExitStack
 
-from course_analytics.v1 import ingest_pb2, ingest_pb2_grpc
-
-from ingest_server.catalog import Catalog
-from ingest_server.committer import Committer
-from ingest_server.identity import user_key
-from ingest_server.recorder import Recorder
-from ingest_server.servicer import IngestServicer
-from shared import lifecycle, logs, mongo, program
-from shared.auth import TokenVerifier
+from ingest_server.server import serve
+from shared import logs, program, workers
 from shared.settings import ServerSettings, load
 
-SERVICE = ingest_pb2.DESCRIPTOR.services_by_name["IngestService"].full_name
 
-
-async def serve(settings: ServerSettings) -> None:
-    """Runs the server until a signal. Raises CannotRun when it cannot listen, or when the Redis it reaches is unfit."""
-    stop = lifecycle.stop_on_signal()
-    async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(mongo.connect(settings.mongo_url, program="ingest"))
-        process = secrets.token_hex(6)
-        recorder = await stack.enter_async_context(Recorder(settings.redis_url, settings.flush_barrier, process))
-        committer = Committer(recorder.record, settings.commit_linger_ms / 1000)
-        hash_key = settings.user_hash_key.get_secret_value() if settings.user_hash_key else None
-
-        server, health = await lifecycle.grpc_server(settings.ingest_address, [SERVICE])
-        stack.push_async_callback(server.stop, None)
-        ingest_pb2_grpc.add_IngestServiceServicer_to_server(
-            IngestServicer(
-                TokenVerifier.of(settings), user_key(hash_key), Catalog(mongo.database(client)), committer, stop=stop
-            ),
-            server,
-        )
-        readiness = lifecycle.Readiness(health, SERVICE)
-
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(committer.run())
-            following = tasks.create_task(follow_redis(recorder, committer, readiness))
-            await lifecycle.serve_until(stop, server, health)
-            following.cancel()
-            committer.close()
-
-
-async def follow_redis(recorder: Recorder, committer: Committer, readiness: lifecycle.Readiness) -> None:
-    """Opens the server for events at the first contact with Redis, and keeps its readiness in step from then on."""
-    await readiness.until_first_contact(recorder.probe)
-    committer.open()
-    await readiness.follow(recorder.probe)
+def start() -> int:
+    """Serves as the environment says. Returns the exit code; raises CannotRun."""
+    settings = load(ServerSettings)
+    return workers.run(serve, settings, workers=settings.ingest_workers, address=settings.ingest_address)
 
 
 def main() -> int:
     """Entry point; returns the exit code."""
     program.command_line("analytics-ingest", "Counts course views and watch-time pings in Redis.").parse_args()
     logs.configure()
-    return program.run(lambda: serve(load(ServerSettings)))
+    return program.exit_code(start)
 
 
 if __name__ == "__main__":

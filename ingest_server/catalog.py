@@ -110,7 +110,7 @@ class Catalog:
             self._closed_again = self._now() + OPEN_CIRCUIT_SECONDS
             return False
         lectures = {
-            str(document["_id"]): frozenset(str(lecture) for ids in document["lectures"] for lecture in ids)
+            str(document["_id"]): frozenset(str(lecture) for ids in document["lectures"] for lecture in ids or ())
             for document in found
         }
         for course_id in course_ids:

@@ -3,6 +3,7 @@
 import asyncio
 import faulthandler
 import gc
+import multiprocessing
 import signal
 from collections.abc import Awaitable, Callable
 
@@ -30,30 +31,45 @@ def stop_on_signal() -> asyncio.Event:
             faulthandler.dump_traceback_later(STOP_SECONDS, exit=True)
             stop.set()
 
+    def orphaned(sentinel: int) -> None:
+        loop.remove_reader(sentinel)
+        begin()
+
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, begin)
+        loop.add_signal_handler(number, begin)
+    parent = multiprocessing.parent_process()
+    if parent is not None:  # a worker does not outlive its supervisor
+        loop.add_reader(parent.sentinel, orphaned, parent.sentinel)
     return stop
 
 
-async def grpc_server(address: str, services: list[str]) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
+async def grpc_server(
+    address: str, services: list[str], *, shared_port: bool
+) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
     """A server bound to `address` (host:port), with health (NOT_SERVING at first) and reflection. Raises CannotRun."""
     server = grpc.aio.server(
         options=[
-            # By default a second process would bind the same port silently and get half of the calls.
-            ("grpc.so_reuseport", 0),
+            # By default any second process would bind the same port silently and get half of the calls.
+            ("grpc.so_reuseport", int(shared_port)),
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ],
     )
     try:
         server.add_insecure_port(address)
     except RuntimeError:
-        raise CannotRun(f"cannot listen on {address}: the address is taken, or not one of this machine") from None
+        raise CannotRun(cannot_listen(address)) from None
     servicer = health.aio.HealthServicer()
     for name in ("", *services):
         await servicer.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     reflection.enable_server_reflection([*services, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     return server, servicer
+
+
+def cannot_listen(address: str) -> str:
+    """The sentence for an address that cannot be bound."""
+    return f"cannot listen on {address}: the address is taken, or not one of this machine"
 
 
 class Readiness:

@@ -1,13 +1,12 @@
 """The outside of a program: its command line, and its last word when it cannot run."""
 
 import argparse
-import asyncio
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from importlib import metadata
-from typing import Any
 
 DISTRIBUTION = "course-analytics"
+CANNOT_RUN = 2
 
 
 class CannotRun(Exception):
@@ -21,14 +20,14 @@ def command_line(name: str, description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def run(program: Callable[[], Coroutine[Any, Any, int | None]]) -> int:
-    """Runs it to its end. Returns its exit code; 2, with one sentence on standard error, when it cannot run."""
+def exit_code(program: Callable[[], int | None]) -> int:
+    """Runs a program. Returns its exit code; 2, with one sentence on standard error, when it cannot run."""
     code: int | None = 0
     try:
-        code = asyncio.run(program())
+        code = program()
     except* CannotRun as refused:
         print(_first(refused), file=sys.stderr)  # noqa: T201 - for whoever started it, with or without logs
-        code = 2
+        code = CANNOT_RUN
     return code or 0
 
 

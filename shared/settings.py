@@ -79,6 +79,7 @@ def _split(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+Workers = Annotated[int, Field(ge=1, le=256)]
 Address = Annotated[str, AfterValidator(_address)]
 List = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
@@ -92,6 +93,8 @@ class Settings(BaseSettings):
     mongo_url: Annotated[str, AfterValidator(_mongo_url)] = "mongodb://127.0.0.1:27017/aetherlearn"
     ingest_address: Address = "127.0.0.1:50051"
     query_address: Address = "127.0.0.1:50052"
+    ingest_workers: Workers = 1
+    query_workers: Workers = 1
     jwt_secret: Annotated[SecretStr, AfterValidator(_jwt_secret)] | None = None
     jwt_algorithms: Annotated[List, AfterValidator(_algorithms)] = ("HS256",)
     jwt_audience: List = ()

@@ -1,0 +1,53 @@
+"""The ingest server put together: every dependency is made here, and handed on."""
+
+import asyncio
+import secrets
+from contextlib import AsyncExitStack
+
+from course_analytics.v1 import ingest_pb2, ingest_pb2_grpc
+
+from ingest_server.catalog import Catalog
+from ingest_server.committer import Committer
+from ingest_server.identity import user_key
+from ingest_server.recorder import Recorder
+from ingest_server.servicer import IngestServicer
+from shared import lifecycle, mongo
+from shared.auth import TokenVerifier
+from shared.settings import ServerSettings
+
+SERVICE = ingest_pb2.DESCRIPTOR.services_by_name["IngestService"].full_name
+
+
+async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: FBT001 - as workers.Serve calls it
+    """Runs the server until a signal. Raises CannotRun when it cannot listen, or when the Redis it reaches is unfit."""
+    stop = lifecycle.stop_on_signal()
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(mongo.connect(settings.mongo_url, program="ingest"))
+        process = secrets.token_hex(6)
+        recorder = await stack.enter_async_context(Recorder(settings.redis_url, settings.flush_barrier, process))
+        committer = Committer(recorder.record, settings.commit_linger_ms / 1000)
+        hash_key = settings.user_hash_key.get_secret_value() if settings.user_hash_key else None
+
+        server, health = await lifecycle.grpc_server(settings.ingest_address, [SERVICE], shared_port=shared_port)
+        stack.push_async_callback(server.stop, None)
+        ingest_pb2_grpc.add_IngestServiceServicer_to_server(
+            IngestServicer(
+                TokenVerifier.of(settings), user_key(hash_key), Catalog(mongo.database(client)), committer, stop=stop
+            ),
+            server,
+        )
+        readiness = lifecycle.Readiness(health, SERVICE)
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(committer.run())
+            following = tasks.create_task(follow_redis(recorder, committer, readiness))
+            await lifecycle.serve_until(stop, server, health)
+            following.cancel()
+            committer.close()
+
+
+async def follow_redis(recorder: Recorder, committer: Committer, readiness: lifecycle.Readiness) -> None:
+    """Opens the server for events at the first contact with Redis, and keeps its readiness in step from then on."""
+    await readiness.until_first_contact(recorder.probe)
+    committer.open()
+    await readiness.follow(recorder.probe)

@@ -1,0 +1,129 @@
+"""Several processes of one server on one port: the kernel shares out the connections (SO_REUSEPORT).
+
+One small supervisor: a worker that dies is reported and restarted, a stop is graceful for all.
+"""
+
+import asyncio
+import multiprocessing
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from multiprocessing.connection import wait
+from multiprocessing.context import SpawnProcess
+from types import FrameType
+from typing import Any
+
+import structlog
+
+from shared import lifecycle, logs, program
+from shared.program import CannotRun
+from shared.settings import ServerSettings
+
+# A worker that dies sooner than this after its start is not replaced before that time: a fault at start would otherwise
+# spin.
+RESTART_SECONDS = 1.0
+
+log = structlog.get_logger()
+
+# Runs a server until a signal; `shared_port` says whether others listen on its port too.
+Serve = Callable[[ServerSettings, bool], Coroutine[Any, Any, None]]
+
+
+def run(serve: Serve, settings: ServerSettings, *, workers: int, address: str) -> int:
+    """Serves in this process, or in so many workers at `address`. Returns the exit code; raises CannotRun."""
+    if workers == 1:
+        asyncio.run(serve(settings, False))  # noqa: FBT003 - the one argument of a one-method protocol
+        return 0
+    with reserved(address):
+        return Supervisor(serve, settings, workers).run()
+
+
+def reserved(address: str) -> socket.socket:
+    """A socket that keeps `address` for workers, and takes no connections. Raises CannotRun when it is taken."""
+    host, _, port = address.rpartition(":")
+    family, _, _, _, name = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
+    try:
+        with socket.socket(family) as alone:
+            alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            alone.bind(name)
+            alone.listen()  # binding alone does not meet a listener that shares its port
+        kept = socket.socket(family)
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        kept.bind(name)
+    except OSError:
+        raise CannotRun(lifecycle.cannot_listen(address)) from None
+    return kept
+
+
+class Supervisor:
+    """Keeps so many workers alive until a signal, or until one finds that it cannot run at all."""
+
+    def __init__(self, serve: Serve, settings: ServerSettings, workers: int) -> None:
+        self._serve = serve
+        self._settings = settings
+        self._context = multiprocessing.get_context("spawn")  # gRPC's threads do not survive a fork
+        self._workers: dict[int, SpawnProcess] = {}
+        self._started: dict[int, float] = {}
+        self._numbers = range(1, workers + 1)
+        self._wakeup, self._signals = socket.socketpair()
+
+    def run(self) -> int:
+        """Returns 0 after a stop in which every worker ended well; 1, or the code of a worker that cannot run."""
+        self._signals.setblocking(False)  # noqa: FBT003 - the standard library's signature
+        signal.set_wakeup_fd(self._signals.fileno())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _noted)
+        for worker in self._numbers:
+            self._start(worker)
+        while not self._signalled():
+            for worker, process in self._dead():
+                if process.exitcode == program.CANNOT_RUN:
+                    self._stop()
+                    return program.CANNOT_RUN
+                self._restart(worker, process)
+        return self._stop()
+
+    def _signalled(self) -> bool:
+        """Waits for a signal or the end of a worker; whether it was a signal."""
+        sentinels = [process.sentinel for process in self._workers.values()]
+        return self._wakeup in wait([self._wakeup, *sentinels])
+
+    def _dead(self) -> list[tuple[int, SpawnProcess]]:
+        return [(worker, process) for worker, process in self._workers.items() if not process.is_alive()]
+
+    def _start(self, worker: int) -> None:
+        process = self._context.Process(
+            target=_work, args=(self._serve, self._settings, worker), name=f"worker-{worker}"
+        )
+        process.start()
+        self._workers[worker] = process
+        self._started[worker] = time.monotonic()
+
+    def _restart(self, worker: int, process: SpawnProcess) -> None:
+        log.error("worker died, starting another", worker=worker, exit_code=process.exitcode)
+        process.join()
+        too_soon = self._started[worker] + RESTART_SECONDS - time.monotonic()
+        if too_soon > 0:
+            wait([self._wakeup], too_soon)
+        self._start(worker)
+
+    def _stop(self) -> int:
+        for process in self._workers.values():
+            process.terminate()
+        for process in self._workers.values():
+            process.join()  # each has its own watchdog
+        # One that was only just starting may not have been ready for the signal: it had nothing in hand yet.
+        ended_well = {0, -signal.SIGTERM}
+        return 0 if all(process.exitcode in ended_well for process in self._workers.values()) else 1
+
+
+def _noted(_number: int, _frame: FrameType | None) -> None:
+    """A handler, so that the signal does not end us; the supervisor is woken up by `set_wakeup_fd`."""
+
+
+def _work(serve: Serve, settings: ServerSettings, worker: int) -> None:
+    logs.configure()
+    structlog.contextvars.bind_contextvars(worker=worker)
+    sys.exit(program.exit_code(lambda: asyncio.run(serve(settings, True))))  # noqa: FBT003 - see run()
