@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTHON ?= python3
 
-.PHONY: help setup run test chaos lint format proto lock clean
+.PHONY: help setup run test model chaos lint format proto lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,6 +20,9 @@ run: setup ## Start everything on this machine: Redis, MongoDB, the programs, En
 
 test: setup ## Run the whole test suite against real servers
 	@$(BIN)/python -m pytest
+
+model: setup ## Search a model of the protocol exhaustively, and show what goes wrong without each of its measures
+	@$(BIN)/python -m tests.model
 
 lint: setup ## Format and lint checks, types, architecture, protos
 	@$(BIN)/ruff format --check
