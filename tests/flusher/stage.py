@@ -148,6 +148,10 @@ class Stage:
         found: list[bytes] = await self.call("KEYS", "analytics_flush_lock:*")
         return found
 
+    async def unlock(self) -> None:
+        """Lets the life of every lock be over."""
+        await self.call("DEL", "none", *await self.locks())
+
     async def document(self, course_id: str) -> Document:
         """The course's document, {} when there is none."""
         return await self.database[COURSE_ANALYTICS].find_one({"courseId": ObjectId(course_id)}) or {}

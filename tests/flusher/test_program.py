@@ -96,7 +96,7 @@ class TestOnce:
         assert sentence in line
 
 
-# A store, and the request after which nothing gets through to it any more; b"" for from the start, None when it is down.
+# A store, and the request after which nothing gets through to it any more: b"" from the start, None when it is down.
 SILENCES = [
     ("mongo", None),
     ("redis", b""),
@@ -158,7 +158,7 @@ class Silenced:
     async def assert_recovers(self) -> None:
         await self.stage.assert_exact()
         self.proxy.heal()
-        await self.stage.call("DEL", "none", *await self.stage.locks())
+        await self.stage.unlock()
         await self.stage.flush()
         await self.stage.assert_all_flushed()
 

@@ -1,0 +1,87 @@
+"""The flusher, made to stop in the middle: `python -m tests.flusher.failing KILL "before take 2" [--once]`.
+
+It kills (KILL) or freezes (STOP) itself at a point: before or after the n-th time that it takes a step. The program
+itself knows nothing of this: the steps are wrapped from outside, and cut so small that several of each are taken.
+"""
+
+import functools
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from pymongo.asynchronous.collection import AsyncCollection
+
+from flusher import __main__ as program
+from flusher import apply, barrier, clear, wave
+from flusher.lease import Lease
+from shared.redis_connection import Command, RedisConnection, Reply
+
+Step = Callable[..., Awaitable[Any]]
+
+STEPS: dict[str, tuple[Any, str]] = {
+    "lock": (Lease, "acquire"),
+    "epoch": (wave, "next_epoch"),
+    "take": (wave, "take"),
+    "barrier": (barrier, "safe"),
+    "bulk": (AsyncCollection, "bulk_write"),
+    "verify": (apply, "committed"),
+    "clear": (clear, "send"),
+    "release": (Lease, "release"),
+}
+"""Each step, and where the flusher looks for it."""
+
+TAKE_COURSES = 1
+BULK_COUNTERS = 6  # two courses of one ping each
+
+
+def fail_at(point: str, failure: signal.Signals) -> None:
+    """Wraps the steps: at the point, the process sends itself the signal."""
+    taken: Counter[str] = Counter()
+
+    def wrapped(name: str, step: Step) -> Step:
+        @functools.wraps(step)
+        async def failing(*arguments: Any, **named: Any) -> Any:
+            taken[name] += 1
+            number = taken[name]
+            reach(f"before {name} {number}")
+            try:
+                return await step(*arguments, **named)
+            finally:
+                reach(f"after {name} {number}")
+
+        return failing
+
+    def reach(here: str) -> None:
+        if here == point:
+            os.kill(os.getpid(), failure)
+
+    for name, (owner, attribute) in STEPS.items():
+        setattr(owner, attribute, wrapped(name, getattr(owner, attribute)))
+
+
+def cut_small() -> None:
+    """One course a take, two a bulk write, one command a clear."""
+    wave.TAKE_COURSES = TAKE_COURSES
+    wave.bulks = functools.partial(wave.bulks, counters=BULK_COUNTERS)  # type: ignore[attr-defined]
+    send = clear.send
+
+    async def send_each(connection: RedisConnection, commands: Sequence[Command]) -> list[Reply]:
+        return [reply for command in commands for reply in await send(connection, [command])]
+
+    clear.send = send_each
+
+
+def main() -> int:
+    """Takes its own two arguments off, and runs the flusher with the rest."""
+    _, failure, point, *rest = sys.argv
+    sys.argv[1:] = rest
+    fail_at(point, signal.Signals[f"SIG{failure}"])
+    cut_small()
+    return program.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
