@@ -16,8 +16,6 @@ from shared.errors import InvalidRequest, NotFound, PermissionDenied
 
 WRITE_SCOPE = "analytics:write"
 
-Events = Sequence[ingest_pb2.Event]
-
 
 def permit(request: validation.Request, caller: Caller) -> None:
     """Raises PermissionDenied when a request names a user, and the caller may not report for others."""
@@ -25,18 +23,11 @@ def permit(request: validation.Request, caller: Caller) -> None:
         raise PermissionDenied(f"userId may be named only by a token with the scope {WRITE_SCOPE}")
 
 
-def check(events: Events, caller: Caller) -> None:
-    """Raises InvalidRequest or PermissionDenied for what is wrong with a batch as a whole."""
-    validation.check_batch(events)
-    for event in events:
-        permit(validation.of_event(event), caller)
-
-
 @dataclass(slots=True)
-class Counted:
-    """What became of a batch: how many events are counted, and place and reason of the others."""
+class Batch:
+    """The events of one call: those to be counted, with their places, and those refused so far."""
 
-    accepted: int = 0
+    valid: list[tuple[int, Event]] = field(default_factory=list)
     rejected: list[ingest_pb2.RejectedEvent] = field(default_factory=list)
 
     def reject(self, index: int, error: Exception) -> None:
@@ -44,38 +35,39 @@ class Counted:
         self.rejected.append(ingest_pb2.RejectedEvent(index=index, reason=str(error)))
 
 
-class BatchCounter:
-    """Counts batches that have passed `check`."""
+def parse(events: Sequence[ingest_pb2.Event], caller: Caller, user_key: UserKey) -> Batch:
+    """Sorts a call's events into valid and refused ones. Raises InvalidRequest or PermissionDenied for the whole."""
+    validation.check_batch(events)
+    batch = Batch()
+    own = user_key(caller.user_id)
+    for index, event in enumerate(events):
+        request = validation.of_event(event)
+        user = own
+        if request.HasField("user_id"):
+            permit(request, caller)
+            user = user_key(request.user_id)
+        try:
+            batch.valid.append((index, validation.event(event, user)))
+        except InvalidRequest as error:
+            batch.reject(index, error)
+    return batch
 
-    def __init__(self, user_key: UserKey, catalog: Catalog, committer: Committer) -> None:
-        self._user_key = user_key
-        self._catalog = catalog
-        self._committer = committer
 
-    async def count(self, events: Events, caller: Caller) -> Counted:
-        """Returns once Redis has counted every valid event. Raises ServiceError when a part of it failed."""
-        counted = Counted()
-        valid = self._valid(events, caller, counted)
-        await self._catalog.load({event.course_id for _, event in valid})
-        known: list[Event] = []
-        for index, event in valid:
+async def count(batch: Batch, catalog: Catalog, committer: Committer) -> int:
+    """Returns how many events are accepted, once Redis has counted them. Raises ServiceError when a part failed."""
+    courses = await catalog.load({event.course_id for _, event in batch.valid})
+    known: list[Event] = []
+    for index, event in batch.valid:
+        lecture_id = event.lecture_id if isinstance(event, Telemetry) else None
+        course = courses.get(event.course_id)
+        # The catalog's rules are for what is not plainly there: nearly every event is.
+        if course is None or not course.has(lecture_id):
             try:
-                await self._catalog.require(event.course_id, event.lecture_id if isinstance(event, Telemetry) else None)
+                await catalog.require(event.course_id, lecture_id)
             except NotFound as error:
-                counted.reject(index, error)
-            else:
-                known.append(event)
-        await asyncio.gather(*self._committer.add_all(known))
-        counted.accepted = len(known)
-        counted.rejected.sort(key=lambda rejected: rejected.index)
-        return counted
-
-    def _valid(self, events: Events, caller: Caller, counted: Counted) -> list[tuple[int, Event]]:
-        valid = []
-        for index, event in enumerate(events):
-            try:
-                user = validation.named_user(validation.of_event(event)) or caller.user_id
-                valid.append((index, validation.event(event, self._user_key(user))))
-            except InvalidRequest as error:
-                counted.reject(index, error)
-        return valid
+                batch.reject(index, error)
+                continue
+        known.append(event)
+    await asyncio.gather(*committer.add_all(known))
+    batch.rejected.sort(key=lambda rejected: rejected.index)
+    return len(known)

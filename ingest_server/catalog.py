@@ -37,6 +37,10 @@ class Course:
     exists: bool
     fetched: float
 
+    def has(self, lecture_id: str | None) -> bool:
+        """Whether there is such a course, with this lecture if one is named."""
+        return self.exists and (lecture_id is None or lecture_id in self.lectures)
+
     def expires(self, at: float) -> float:
         """When a cache that stored it at `at` forgets it."""
         return at + (HIT_SECONDS if self.exists else MISS_SECONDS)
@@ -67,19 +71,22 @@ class Catalog:
                 return  # accepted unchecked
         if not course.exists:
             raise NotFound(f"there is no course {course_id}")
-        if lecture_id is not None and lecture_id not in course.lectures:
+        if not course.has(lecture_id):
             raise NotFound(f"course {course_id} has no lecture {lecture_id}")
 
     def _may_be_out_of_date(self, course: Course, lecture_id: str | None) -> bool:
-        if not course.exists or lecture_id is None or lecture_id in course.lectures:
+        if not course.exists or course.has(lecture_id):
             return False
         return self._now() - course.fetched >= REFETCH_SECONDS
 
-    async def load(self, course_ids: Iterable[str]) -> None:
-        """Fetches those of the courses that are not cached, all with one request, so that `require` need not."""
-        missing = [course_id for course_id in course_ids if course_id not in self._cache]
+    async def load(self, course_ids: Iterable[str]) -> dict[str, Course]:
+        """What is known of the courses; those that were not cached are fetched together, with one request."""
+        courses = {course_id: self._cache.get(course_id) for course_id in course_ids}
+        missing = [course_id for course_id, course in courses.items() if course is None]
         if missing:
             await self._fetch(missing)
+            courses |= {course_id: self._cache.get(course_id) for course_id in missing}
+        return {course_id: course for course_id, course in courses.items() if course is not None}
 
     async def _fetch(self, course_ids: Sequence[str]) -> bool:
         """Reads the courses into the cache; False when the catalog is out of reach."""

@@ -36,7 +36,6 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
         self._user_key = user_key
         self._catalog = catalog
         self._committer = committer
-        self._batches = batches.BatchCounter(user_key, catalog, committer)
         self._stop = stop
 
     @answers_errors
@@ -72,9 +71,9 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
     ) -> ingest_pb2.TrackBatchResponse:
         """Counts many events."""
         caller = self._verifier.caller(context.invocation_metadata())
-        batches.check(request.events, caller)
-        counted = await self._batches.count(request.events, caller)
-        return ingest_pb2.TrackBatchResponse(accepted=counted.accepted, rejected=counted.rejected)
+        batch = batches.parse(request.events, caller, self._user_key)
+        accepted = await batches.count(batch, self._catalog, self._committer)
+        return ingest_pb2.TrackBatchResponse(accepted=accepted, rejected=batch.rejected)
 
     @answers_errors
     async def TrackStream(  # type: ignore[override] # grpc.aio also takes a coroutine that reads and writes by itself
@@ -90,12 +89,11 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
         def start(
             request: ingest_pb2.TrackStreamRequest,
         ) -> Coroutine[Any, Any, ingest_pb2.TrackStreamResponse]:
-            batches.check(request.events, caller)
-            return answer(request)
+            return answer(batches.parse(request.events, caller, self._user_key))
 
-        async def answer(request: ingest_pb2.TrackStreamRequest) -> ingest_pb2.TrackStreamResponse:
-            counted = await self._batches.count(request.events, caller)
-            return ingest_pb2.TrackStreamResponse(accepted=counted.accepted, rejected=counted.rejected)
+        async def answer(batch: batches.Batch) -> ingest_pb2.TrackStreamResponse:
+            accepted = await batches.count(batch, self._catalog, self._committer)
+            return ingest_pb2.TrackStreamResponse(accepted=accepted, rejected=batch.rejected)
 
         stream = Stream(read, start, context.write)
         await stream.serve(seconds_left=caller.expires - time.time(), stop=self._stop)

@@ -8,7 +8,7 @@ from course_analytics.v1 import ingest_pb2
 
 from ingest_server.events import CourseView, Event, Telemetry
 from shared.errors import InvalidRequest, Violation
-from shared.validation import check_object_id
+from shared.validation import check_object_id, is_object_id
 
 MAX_WATCH_SECONDS = 300
 MAX_EVENTS = 1_000
@@ -21,33 +21,40 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 def course_view(request: ingest_pb2.TrackCourseViewRequest, user: bytes) -> CourseView:
     """The view that the request reports. Raises InvalidRequest, naming every bad field."""
+    course_id = request.course_id
     event_id = request.event_id if request.HasField("event_id") else None
-    problems = [
-        check_object_id("courseId", request.course_id),
-        _check_token("eventId", event_id),
-        _check_user(request),
-    ]
-    if any(problems):
-        raise InvalidRequest([problem for problem in problems if problem])
-    return CourseView(request.course_id, user, event_id)
+    if not (is_object_id(course_id) and _is_token(event_id) and _is_user(request)):
+        raise _refusal(
+            check_object_id("courseId", course_id),
+            _check_token("eventId", event_id),
+            _check_user(request),
+        )
+    return CourseView(course_id, user, event_id)
 
 
 def telemetry(request: ingest_pb2.TrackTelemetryRequest, user: bytes) -> Telemetry:
     """The ping that the request reports, its time in whole seconds. Raises InvalidRequest, naming every bad field."""
+    course_id, lecture_id, delta = request.course_id, request.lecture_id, request.watch_time_delta
     event_id = request.event_id if request.HasField("event_id") else None
     playback_id = request.playback_id if request.HasField("playback_id") else None
-    problems = [
-        check_object_id("courseId", request.course_id),
-        check_object_id("lectureId", request.lecture_id),
-        _check_watch_time(request.watch_time_delta),
-        _check_token("eventId", event_id),
-        _check_token("playbackId", playback_id),
-        _check_user(request),
-    ]
-    if any(problems):
-        raise InvalidRequest([problem for problem in problems if problem])
-    seconds = math.floor(request.watch_time_delta + 0.5)
-    return Telemetry(request.course_id, user, event_id, request.lecture_id, seconds, playback_id)
+    # What is wrong is worked out only when something is: nearly every ping is right.
+    if not (
+        is_object_id(course_id)
+        and is_object_id(lecture_id)
+        and _is_watch_time(delta)
+        and _is_token(event_id)
+        and _is_token(playback_id)
+        and _is_user(request)
+    ):
+        raise _refusal(
+            check_object_id("courseId", course_id),
+            check_object_id("lectureId", lecture_id),
+            _check_watch_time(delta),
+            _check_token("eventId", event_id),
+            _check_token("playbackId", playback_id),
+            _check_user(request),
+        )
+    return Telemetry(course_id, user, event_id, lecture_id, math.floor(delta + 0.5), playback_id)
 
 
 def event(request: ingest_pb2.Event, user: bytes) -> Event:
@@ -57,7 +64,7 @@ def event(request: ingest_pb2.Event, user: bytes) -> Event:
             return telemetry(request.telemetry, user)
         case "course_view":
             return course_view(request.course_view, user)
-    raise InvalidRequest([Violation("event", "must be a courseView or a telemetry")])
+    raise _refusal(Violation("event", "must be a courseView or a telemetry"))
 
 
 def check_batch(events: Sequence[ingest_pb2.Event]) -> None:
@@ -76,20 +83,31 @@ def of_event(request: ingest_pb2.Event) -> Request:
     return request.telemetry if request.HasField("telemetry") else request.course_view
 
 
+def _refusal(*problems: Violation | None) -> InvalidRequest:
+    return InvalidRequest([problem for problem in problems if problem is not None])
+
+
+def _is_user(request: Request) -> bool:
+    return not request.HasField("user_id") or 1 <= len(request.user_id.encode()) <= MAX_USER_BYTES
+
+
 def _check_user(request: Request) -> Violation | None:
-    user = named_user(request)
-    if user is None or 1 <= len(user.encode()) <= MAX_USER_BYTES:
-        return None
-    return Violation("userId", f"must have 1 to {MAX_USER_BYTES} bytes")
+    return None if _is_user(request) else Violation("userId", f"must have 1 to {MAX_USER_BYTES} bytes")
+
+
+def _is_token(value: str | None) -> bool:
+    return value is None or _TOKEN.fullmatch(value) is not None
 
 
 def _check_token(field: str, value: str | None) -> Violation | None:
-    if value is None or _TOKEN.fullmatch(value):
-        return None
-    return Violation(field, "must be 1 to 64 characters of A-Z, a-z, 0-9, _ and -")
+    return None if _is_token(value) else Violation(field, "must be 1 to 64 characters of A-Z, a-z, 0-9, _ and -")
+
+
+def _is_watch_time(seconds: float) -> bool:
+    return 0 < seconds <= MAX_WATCH_SECONDS  # false for NaN
 
 
 def _check_watch_time(seconds: float) -> Violation | None:
-    if 0 < seconds <= MAX_WATCH_SECONDS:  # false for NaN
+    if _is_watch_time(seconds):
         return None
     return Violation("watchTimeDelta", f"must be greater than 0 and at most {MAX_WATCH_SECONDS} seconds")
