@@ -35,6 +35,9 @@ lint: setup ## Format and lint checks, types, architecture, protos
 	@$(BIN)/buf format --diff --exit-code protos
 	@$(BIN)/python -m devstack.generate --check
 
+bench: setup ## Measure, print a table, and write docs/benchmarks.md
+	@$(BIN)/python -m bench
+
 chaos: setup ## Load, readers and the killing of everything; ends in a table (SECONDS=120)
 	@$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),120)
 

@@ -1,0 +1,56 @@
+"""`make bench`: measures, prints a table, and writes docs/benchmarks.md with its plot."""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from bench import ingest, report
+from bench.report import Row
+from bench.stage import Stage, stage
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+Section = Callable[[Stage, int, float, Callable[[str], None]], Awaitable[list[Row]]]
+
+SECTIONS: dict[str, Section] = {
+    "ingest": ingest.single,
+    "batch": ingest.batches,
+    "workers": ingest.workers,
+}
+
+
+def main() -> int:
+    """Entry point; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], help="all by default")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=4, help="of each measurement")
+    arguments = parser.parse_args()
+    chosen: list[str] = arguments.sections or list(SECTIONS)
+    started = time.monotonic()
+
+    def say(line: str) -> None:
+        print(f"{time.monotonic() - started:5.0f} s  {line}", flush=True)
+
+    rows: list[Row] = []
+    for name in chosen:
+        with tempfile.TemporaryDirectory() as folder, stage(Path(folder)) as up:
+            rows += asyncio.run(_section(SECTIONS[name], up, arguments.rounds, arguments.seconds, say))
+    print(report.table(rows))
+    if chosen == list(SECTIONS):
+        DOCS.mkdir(exist_ok=True)
+        report.draw(rows, DOCS / "benchmarks.png")
+        (DOCS / "benchmarks.md").write_text(report.markdown(rows, arguments.rounds, "benchmarks.png"))
+    return 0
+
+
+async def _section(section: Section, up: Stage, rounds: int, seconds: float, say: Callable[[str], None]) -> list[Row]:
+    return await section(up, rounds, seconds, say)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+"""The ceiling: a `grpc.aio` server whose handlers do nothing. `python -m bench.ceiling HOST:PORT`."""
+
+import asyncio
+import sys
+from typing import Any
+
+import grpc
+from course_analytics.v1 import ingest_pb2, ingest_pb2_grpc
+
+from shared import lifecycle
+
+TRACKED = ingest_pb2.TrackTelemetryResponse(message="tracked")
+COUNTED = ingest_pb2.TrackBatchResponse(accepted=0)
+
+
+class Nothing(ingest_pb2_grpc.IngestServiceServicer):
+    """Answers at once."""
+
+    async def TrackTelemetry(
+        self, request: ingest_pb2.TrackTelemetryRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> ingest_pb2.TrackTelemetryResponse:
+        """Counts nothing."""
+        del request, context
+        return TRACKED
+
+    async def TrackBatch(
+        self, request: ingest_pb2.TrackBatchRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> ingest_pb2.TrackBatchResponse:
+        """Counts nothing."""
+        del request, context
+        return COUNTED
+
+
+async def serve(address: str) -> None:
+    """Serves with the very options of the real servers, until a signal."""
+    stop = lifecycle.stop_on_signal()
+    service = ingest_pb2.DESCRIPTOR.services_by_name["IngestService"].full_name
+    server, health = await lifecycle.grpc_server(address, [service], shared_port=False)
+    ingest_pb2_grpc.add_IngestServiceServicer_to_server(Nothing(), server)  # type: ignore[abstract] # see there
+    await lifecycle.Readiness(health, service).set(None)
+    await lifecycle.serve_until(stop, server, health)
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(sys.argv[1]))

@@ -1,0 +1,134 @@
+"""Ingest: single pings against the server that does nothing, batches, and workers."""
+
+import itertools
+from collections.abc import Callable, Sequence
+
+from course_analytics.v1 import ingest_pb2
+
+from bench import h2
+from bench.report import Row
+from bench.stage import Stage, course, cpu_seconds, write_courses
+
+COURSES = 8
+LECTURES = 20
+IN_FLIGHT = 128
+BATCH = 100
+PING_SECONDS = 5
+PATH = "/course_analytics.v1.IngestService/"
+
+Say = Callable[[str], None]
+
+
+async def single(stage: Stage, rounds: int, seconds: float, say: Say) -> list[Row]:
+    """Single pings, in turns with the ceiling: rate, processor time, and latency at half load."""
+    calls = _ping_calls(stage)
+    server, ceiling = stage.program("ingest_server"), stage.ceiling()
+    measured: dict[str, list[float]] = {name: [] for name in ("ours", "top", "cpu", "top cpu", "p50", "p99", "top p99")}
+    for number in range(rounds):
+        top, top_cpu = await _closed(ceiling.address, ceiling.pid, calls, seconds)
+        before = _counted(stage)
+        ours, cpu = await _closed(server.address, server.pid, calls, seconds)
+        half_top = await h2.open_loop(ceiling.address, calls, rate=top.rate / 2, seconds=seconds)
+        half = await h2.open_loop(server.address, calls, rate=ours.rate / 2, seconds=seconds)
+        _check(stage, before, sent=len(ours.seconds) + len(half.seconds), failed=[ours, half, top, half_top])
+        for name, value in (
+            ("ours", ours.rate),
+            ("top", top.rate),
+            ("cpu", 1e6 * cpu / len(ours.seconds)),
+            ("top cpu", 1e6 * top_cpu / len(top.seconds)),
+            ("p50", half.quantile(0.5)),
+            ("p99", half.quantile(0.99)),
+            ("top p99", half_top.quantile(0.99)),
+        ):
+            measured[name].append(value)
+        say(f"single pings, round {number + 1}: {ours.rate:,.0f}/s of {top.rate:,.0f}/s")
+    name = "ingest"
+    return [
+        Row(name, f"pings, {IN_FLIGHT} in flight", "pings/s", tuple(measured["ours"])),
+        Row(name, "the same, handler that does nothing", "calls/s", tuple(measured["top"])),
+        Row(name, "pings ÷ ceiling", "×", _ratios(measured["ours"], measured["top"]), "≥ 0.9"),
+        Row(name, "processor time of the server", "µs/ping", tuple(measured["cpu"])),
+        Row(name, "the same, handler that does nothing", "µs/call", tuple(measured["top cpu"])),
+        Row(name, "p50 at half load", "ms", tuple(measured["p50"])),
+        Row(name, "p99 at half load", "ms", tuple(measured["p99"]), "≤ ceiling's + 5"),
+        Row(name, "p99 at half load, handler that does nothing", "ms", tuple(measured["top p99"])),
+    ]
+
+
+async def batches(stage: Stage, rounds: int, seconds: float, say: Say) -> list[Row]:
+    """Batches of 100 pings each."""
+    calls = _batch_calls(stage)
+    server = stage.program("ingest_server")
+    rates, costs = [], []
+    for number in range(rounds):
+        before = _counted(stage)
+        result, cpu = await _closed(server.address, server.pid, calls, seconds, in_flight=32)
+        _check(stage, before, sent=BATCH * len(result.seconds), failed=[result])
+        rates.append(BATCH * result.rate)
+        costs.append(1e6 * cpu / len(result.seconds) / BATCH)
+        say(f"batches, round {number + 1}: {rates[-1]:,.0f} events/s")
+    return [
+        Row("ingest", f"events in batches of {BATCH}", "events/s", tuple(rates), "≥ 100,000"),
+        Row("ingest", "processor time of the server", "µs/event", tuple(costs)),
+    ]
+
+
+async def workers(stage: Stage, rounds: int, seconds: float, say: Say) -> list[Row]:
+    """Two workers on one port against one."""
+    calls = _ping_calls(stage)
+    one, two = stage.program("ingest_server"), stage.program("ingest_server", ingest_workers=2)
+    alone, both = [], []
+    for number in range(rounds):
+        alone.append((await _closed(one.address, one.pid, calls, seconds))[0].rate)
+        both.append((await _closed(two.address, two.pid, calls, seconds))[0].rate)
+        say(f"workers, round {number + 1}: {alone[-1]:,.0f}/s with one, {both[-1]:,.0f}/s with two")
+    return [Row("ingest", "pings with 2 workers ÷ with 1", "×", _ratios(both, alone))]
+
+
+async def _closed(
+    address: str, pid: int, calls: Sequence[h2.Call], seconds: float, in_flight: int = IN_FLIGHT
+) -> tuple[h2.Result, float]:
+    before = cpu_seconds(pid)
+    result = await h2.closed_loop(address, calls, in_flight=in_flight, seconds=seconds, connections=8)
+    return result, cpu_seconds(pid) - before
+
+
+def _pings(stage: Stage) -> list[ingest_pb2.TrackTelemetryRequest]:
+    courses = [course(number, LECTURES) for number in range(1, COURSES + 1)]
+    write_courses(stage.database, courses)
+    return [
+        ingest_pb2.TrackTelemetryRequest(course_id=each.id, lecture_id=lecture.id, watch_time_delta=PING_SECONDS)
+        for each in courses
+        for lecture in each.lectures
+    ]
+
+
+def _ping_calls(stage: Stage) -> list[h2.Call]:
+    pairs = zip(stage.tokens(), itertools.cycle(_pings(stage)), strict=False)
+    return [h2.Call.grpc(f"{PATH}TrackTelemetry", token, ping.SerializeToString()) for token, ping in pairs]
+
+
+def _batch_calls(stage: Stage) -> list[h2.Call]:
+    endless = itertools.cycle(_pings(stage))
+    calls = []
+    for token in stage.tokens()[:64]:
+        events = [ingest_pb2.Event(telemetry=ping) for ping in itertools.islice(endless, BATCH)]
+        message = ingest_pb2.TrackBatchRequest(events=events).SerializeToString()
+        calls.append(h2.Call.grpc(f"{PATH}TrackBatch", token, message))
+    return calls
+
+
+def _counted(stage: Stage) -> int:
+    return sum(stage.views_and_seconds(course(number, 0).id)[0] for number in range(1, COURSES + 1))
+
+
+def _check(stage: Stage, before: int, *, sent: int, failed: Sequence[h2.Result]) -> None:
+    """Nothing that is fast because it does not count gets into a table."""
+    failures = sum(result.failed.total() for result in failed)
+    counted = _counted(stage) - before
+    if failures or counted != sent:
+        raise AssertionError(f"{sent} events were acknowledged, {counted} counted, {failures} calls failed")
+
+
+def _ratios(above: Sequence[float], below: Sequence[float]) -> tuple[float, ...]:
+    return tuple(one / other for one, other in zip(above, below, strict=True))
