@@ -1,0 +1,264 @@
+"""What the catalog asks MongoDB, what it remembers and for how long, and what it does without MongoDB."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from bson import ObjectId
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.monitoring import CommandListener, CommandStartedEvent
+
+from ingest_server import catalog
+from ingest_server.catalog import Catalog
+from shared.errors import NotFound
+from shared.mongo import Document
+from tests.faults.proxy import Proxy
+
+COURSE, SECTION = "650000000000000000000001", "650000000000000000000010"
+FIRST, SECOND = "650000000000000000000011", "650000000000000000000012"
+NONE = "65000000000000000000ffff"
+
+
+class Clock:
+    """Stands still until told otherwise."""
+
+    def __init__(self) -> None:
+        self.time = 1_000.0
+
+    def __call__(self) -> float:
+        return self.time
+
+    def wait(self, seconds: float) -> None:
+        self.time += seconds
+
+
+class Requests(CommandListener):
+    """Counts the aggregations that a client sends."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def started(self, event: CommandStartedEvent) -> None:
+        self.count += event.command_name == "aggregate"
+
+    def succeeded(self, _: object) -> None: ...
+
+    def failed(self, _: object) -> None: ...
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def requests() -> Requests:
+    return Requests()
+
+
+@pytest.fixture
+def proxy(mongo_url: str) -> Iterator[Proxy]:
+    with Proxy(mongo_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def database(proxy: Proxy, requests: Requests) -> AsyncIterator[AsyncDatabase[Document]]:
+    """A platform with one course of one lecture."""
+    async with AsyncMongoClient[Document](proxy.url, event_listeners=[requests]) as client:
+        database = client.get_default_database()
+        await write(database, FIRST)
+        yield database
+        proxy.heal()
+        await client.admin.command("ping")  # a client that is closed while it is connecting leaks a socket
+
+
+@pytest.fixture
+def courses(database: AsyncDatabase[Document], clock: Clock) -> Catalog:
+    return Catalog(database, clock)
+
+
+async def write(database: AsyncDatabase[Document], *lectures: str) -> None:
+    """Gives the course these lectures."""
+    lecture_ids = [ObjectId(lecture) for lecture in lectures]
+    await database.sections.replace_one({"_id": ObjectId(SECTION)}, {"lectures": lecture_ids}, upsert=True)
+    await database.courses.replace_one({"_id": ObjectId(COURSE)}, {"sections": [ObjectId(SECTION)]}, upsert=True)
+
+
+async def has(courses: Catalog, course_id: str, lecture_id: str | None = None) -> bool:
+    try:
+        await courses.require(course_id, lecture_id)
+    except NotFound:
+        return False
+    return True
+
+
+async def test_a_course_of_the_platform_is_there(courses: Catalog) -> None:
+    assert await has(courses, COURSE)
+
+
+async def test_a_lecture_of_the_course_is_there(courses: Catalog) -> None:
+    assert await has(courses, COURSE, FIRST)
+
+
+async def test_a_lecture_of_no_course_is_not_there(courses: Catalog) -> None:
+    assert not await has(courses, COURSE, SECOND)
+
+
+async def test_a_course_that_nobody_wrote_is_not_there(courses: Catalog) -> None:
+    assert not await has(courses, NONE)
+
+
+async def test_a_course_without_sections_is_there(courses: Catalog, database: AsyncDatabase[Document]) -> None:
+    await database.courses.insert_one({"_id": ObjectId(NONE)})
+    assert await has(courses, NONE)
+    assert not await has(courses, NONE, FIRST)
+
+
+async def test_a_section_whose_lectures_are_null_has_none(courses: Catalog, database: AsyncDatabase[Document]) -> None:
+    await database.sections.update_one({"_id": ObjectId(SECTION)}, {"$set": {"lectures": None}})
+    assert not await has(courses, COURSE, FIRST)
+
+
+async def test_a_refusal_names_what_is_missing(courses: Catalog) -> None:
+    with pytest.raises(NotFound, match=f"there is no course {NONE}"):
+        await courses.require(NONE)
+    with pytest.raises(NotFound, match=f"course {COURSE} has no lecture {SECOND}"):
+        await courses.require(COURSE, SECOND)
+
+
+async def test_a_course_is_remembered_for_five_minutes(courses: Catalog, clock: Clock, requests: Requests) -> None:
+    await has(courses, COURSE)
+    clock.wait(299.9)
+    await has(courses, COURSE, FIRST)
+    assert 1 == requests.count
+
+
+async def test_a_deleted_course_is_gone_after_five_minutes(
+    courses: Catalog, clock: Clock, database: AsyncDatabase[Document]
+) -> None:
+    await has(courses, COURSE)
+    await database.courses.delete_one({})
+    clock.wait(300)
+    assert not await has(courses, COURSE)
+
+
+async def test_a_missing_course_is_remembered_for_thirty_seconds(
+    courses: Catalog, clock: Clock, requests: Requests
+) -> None:
+    await has(courses, NONE)
+    clock.wait(29.9)
+    assert not await has(courses, NONE, FIRST)
+    assert 1 == requests.count
+
+
+async def test_a_new_course_is_there_after_thirty_seconds(
+    courses: Catalog, clock: Clock, database: AsyncDatabase[Document]
+) -> None:
+    await has(courses, NONE)
+    await database.courses.insert_one({"_id": ObjectId(NONE)})
+    clock.wait(30)
+    assert await has(courses, NONE)
+
+
+async def test_a_new_lecture_is_looked_for_after_ten_seconds(
+    courses: Catalog, clock: Clock, database: AsyncDatabase[Document]
+) -> None:
+    await has(courses, COURSE)
+    await write(database, FIRST, SECOND)
+    clock.wait(10)
+    assert await has(courses, COURSE, SECOND)
+
+
+async def test_unknown_lectures_cost_one_request_in_ten_seconds(
+    courses: Catalog, clock: Clock, requests: Requests
+) -> None:
+    await has(courses, COURSE)
+    for _ in range(100):  # of a tenth of a second
+        clock.wait(0.1)
+        assert not await has(courses, COURSE, SECOND)
+    assert requests.count <= 1 + 1
+
+
+async def test_any_number_of_lookups_at_once_are_one_request(courses: Catalog, requests: Requests) -> None:
+    assert [True] * 50 == await asyncio.gather(*(has(courses, COURSE, FIRST) for _ in range(50)))
+    assert 1 == requests.count
+
+
+async def test_courses_that_are_loaded_together_are_one_request(courses: Catalog, requests: Requests) -> None:
+    await courses.load([COURSE, NONE])
+    assert [True, False] == [await has(courses, COURSE, FIRST), await has(courses, NONE)]
+    assert 1 == requests.count
+
+
+async def test_what_is_remembered_is_not_loaded_again(courses: Catalog, requests: Requests) -> None:
+    await courses.load([COURSE, NONE])
+    await courses.load([COURSE, NONE])
+    assert 1 == requests.count
+
+
+async def test_a_caller_who_goes_away_leaves_the_answer_to_the_others(courses: Catalog, requests: Requests) -> None:
+    first, second = (asyncio.create_task(has(courses, COURSE)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second
+    assert 1 == requests.count
+
+
+async def test_what_is_remembered_is_bounded(
+    requests: Requests, monkeypatch: pytest.MonkeyPatch, database: AsyncDatabase[Document]
+) -> None:
+    monkeypatch.setattr(catalog, "CACHED_ENTRIES", 3)
+    small = Catalog(database)  # room for the course, its lecture and one course that is missing
+    for course in (COURSE, NONE, NONE, COURSE, SECTION, NONE):
+        await has(small, course)
+    assert 4 == requests.count
+
+
+class TestWithoutMongoDB:
+    async def test_anything_is_accepted_within_a_fifth_of_a_second(self, courses: Catalog, proxy: Proxy) -> None:
+        proxy.black_hole()
+        before = time.monotonic()
+        assert await has(courses, NONE, FIRST)
+        assert 0.2 == pytest.approx(time.monotonic() - before, abs=0.15)
+
+    async def test_then_at_once_for_five_seconds(self, courses: Catalog, proxy: Proxy, clock: Clock) -> None:
+        proxy.black_hole()
+        await has(courses, NONE)
+        clock.wait(4.9)
+        before = time.monotonic()
+        assert await has(courses, COURSE, SECOND)
+        assert time.monotonic() - before < 0.1
+
+    async def test_a_server_that_refuses_is_one_that_is_silent(self, courses: Catalog, proxy: Proxy) -> None:
+        proxy.refuse()
+        proxy.reset()
+        assert await has(courses, NONE, FIRST)
+
+    async def test_what_is_remembered_still_counts(self, courses: Catalog, proxy: Proxy) -> None:
+        await has(courses, COURSE)
+        await has(courses, NONE)
+        proxy.black_hole()
+        assert [True, False] == [await has(courses, COURSE, FIRST), await has(courses, NONE)]
+
+    async def test_a_lecture_that_may_be_new_is_accepted(self, courses: Catalog, proxy: Proxy, clock: Clock) -> None:
+        await has(courses, COURSE)
+        proxy.black_hole()
+        clock.wait(10)
+        assert await has(courses, COURSE, SECOND)
+
+    async def test_a_course_that_was_forgotten_is_accepted(self, courses: Catalog, proxy: Proxy, clock: Clock) -> None:
+        await has(courses, NONE)
+        proxy.black_hole()
+        clock.wait(30)
+        assert await has(courses, NONE)
+
+    async def test_it_is_asked_again_once_it_is_back(self, courses: Catalog, proxy: Proxy, clock: Clock) -> None:
+        proxy.black_hole()
+        await has(courses, NONE)
+        proxy.heal()
+        async with asyncio.timeout(10):
+            while await has(courses, NONE):
+                clock.wait(5)

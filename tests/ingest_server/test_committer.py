@@ -1,0 +1,231 @@
+"""Group commit: who shares one, who waits for it, and what they get."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from ingest_server import committer as committer_module
+from ingest_server.commit import Commit
+from ingest_server.committer import Committer
+from ingest_server.events import CourseView
+from ingest_server.recorder import Outcomes
+from shared.errors import Overloaded, Unavailable
+
+ONE_COURSE = CourseView("650000000000000000000001", b"ann", None)
+COURSE_OF_ANOTHER_PARTITION = CourseView("650000000000000000000002", b"ann", None)
+LONG = 3600.0
+PATIENCE = 10
+
+
+class Recording:
+    """Stands where Redis is: a commit is there until it is answered."""
+
+    def __init__(self) -> None:
+        self.commits: list[Commit] = []
+        self.at_most_at_once = 0
+        self._at_once = 0
+        self._outcomes: asyncio.Queue[Outcomes | Exception] = asyncio.Queue()
+        self._arrived = asyncio.Event()
+
+    async def record(self, commit: Commit) -> Outcomes:
+        self.commits.append(commit)
+        self._arrived.set()
+        self._at_once += 1
+        self.at_most_at_once = max(self.at_most_at_once, self._at_once)
+        outcome = await self._outcomes.get()
+        self._at_once -= 1
+        if isinstance(outcome, Exception):
+            raise outcome
+        return {number: outcome.get(number) for number in commit.partitions}
+
+    def answer(self, outcome: Outcomes | Exception | None = None) -> None:
+        """Lets the next commit end, well unless told otherwise."""
+        self._outcomes.put_nowait(outcome or {})
+
+    async def arrival(self) -> Commit:
+        """The next commit, as soon as it is there."""
+        async with asyncio.timeout(PATIENCE):
+            await self._arrived.wait()
+        self._arrived.clear()
+        return self.commits[-1]
+
+
+@pytest.fixture
+def recording() -> Recording:
+    return Recording()
+
+
+@asynccontextmanager
+async def running(committer: Committer) -> AsyncIterator[Committer]:
+    task = asyncio.create_task(committer.run())
+    committer.open()
+    yield committer
+    committer.close()
+    await asyncio.wait_for(task, PATIENCE)
+
+
+@pytest.fixture
+async def committer(recording: Recording) -> AsyncIterator[Committer]:
+    async with running(Committer(recording.record, linger=0)) as committer:
+        yield committer
+
+
+async def test_an_answer_comes_with_the_end_of_its_commit(committer: Committer, recording: Recording) -> None:
+    done = committer.add(ONE_COURSE)
+    await recording.arrival()
+    assert not done.done()
+    recording.answer()
+    await done
+
+
+async def test_what_comes_during_a_commit_shares_the_next(committer: Committer, recording: Recording) -> None:
+    first = committer.add(ONE_COURSE)
+    await recording.arrival()
+    rest = [committer.add(ONE_COURSE) for _ in range(10)]
+    recording.answer()
+    recording.answer()
+    await asyncio.gather(first, *rest)
+    assert [1, 10] == [commit.events for commit in recording.commits]
+
+
+async def test_one_commit_is_in_flight_at_a_time(committer: Committer, recording: Recording) -> None:
+    futures = []
+    for _ in range(5):
+        futures.append(committer.add(ONE_COURSE))
+        await asyncio.sleep(0)
+    for _ in futures:
+        recording.answer()
+    await asyncio.gather(*futures)
+    assert 1 == recording.at_most_at_once
+
+
+async def test_an_idle_server_commits_at_once(recording: Recording) -> None:
+    recording.answer()
+    async with running(Committer(recording.record, linger=LONG)) as committer:
+        await committer.add(ONE_COURSE)
+
+
+async def test_a_lonely_request_after_another_does_not_wait(recording: Recording) -> None:
+    async with running(Committer(recording.record, linger=LONG)) as committer:
+        for _ in range(3):
+            recording.answer()
+            await committer.add(ONE_COURSE)
+
+
+async def test_a_busy_server_waits_for_company(recording: Recording) -> None:
+    async with running(Committer(recording.record, linger=0.1)) as committer:
+        busy = [committer.add(ONE_COURSE) for _ in range(100)]
+        recording.answer()
+        await asyncio.gather(*busy)
+        first = committer.add(ONE_COURSE)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        company = committer.add(ONE_COURSE)
+        recording.answer()
+        await asyncio.gather(first, company)
+    assert [100, 2] == [commit.events for commit in recording.commits]
+
+
+async def test_partitions_of_a_commit_have_outcomes_of_their_own(committer: Committer, recording: Recording) -> None:
+    good, bad = committer.add(ONE_COURSE), committer.add(COURSE_OF_ANOTHER_PARTITION)
+    commit = await recording.arrival()
+    _, number = commit.partitions
+    recording.answer({number: Unavailable("READONLY")})
+    await good
+    with pytest.raises(Unavailable, match="READONLY"):
+        await bad
+
+
+async def test_a_caller_who_goes_away_does_not_disturb_the_others(committer: Committer, recording: Recording) -> None:
+    gone, there = committer.add(ONE_COURSE), committer.add(ONE_COURSE)
+    await recording.arrival()
+    gone.cancel()
+    recording.answer()
+    await there
+
+
+async def test_a_caller_who_goes_away_does_not_disturb_a_failure(committer: Committer, recording: Recording) -> None:
+    gone, there = committer.add(ONE_COURSE), committer.add(ONE_COURSE)
+    gone.cancel()
+    recording.answer(RuntimeError("a bug"))
+    with pytest.raises(RuntimeError, match="a bug"):
+        await there
+
+
+async def test_an_unexpected_error_ends_its_commit_and_no_later_one(committer: Committer, recording: Recording) -> None:
+    recording.answer(RuntimeError("a bug"))
+    with pytest.raises(RuntimeError, match="a bug"):
+        await committer.add(ONE_COURSE)
+    recording.answer()
+    await committer.add(ONE_COURSE)
+
+
+@pytest.fixture
+def room_for_three(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(committer_module, "MAX_WAITING", 3)
+
+
+@pytest.mark.usefixtures("room_for_three")
+async def test_too_many_waiting_is_refused_at_once(committer: Committer, recording: Recording) -> None:
+    in_flight = committer.add(ONE_COURSE)
+    await recording.arrival()
+    waiting = [committer.add(ONE_COURSE) for _ in range(2)]
+    with pytest.raises(Overloaded):
+        await committer.add(ONE_COURSE)
+    recording.answer()
+    recording.answer()
+    await asyncio.gather(in_flight, *waiting)
+
+
+@pytest.mark.usefixtures("room_for_three")
+async def test_there_is_room_again_after_a_commit(committer: Committer, recording: Recording) -> None:
+    full = [committer.add(ONE_COURSE) for _ in range(3)]
+    recording.answer()
+    await asyncio.gather(*full)
+    recording.answer()
+    await committer.add(ONE_COURSE)
+
+
+async def test_the_events_of_a_batch_wait_for_each_partition_once(committer: Committer, recording: Recording) -> None:
+    futures = committer.add_all([ONE_COURSE, COURSE_OF_ANOTHER_PARTITION, ONE_COURSE])
+    recording.answer()
+    await asyncio.gather(*futures)
+    assert (2, 3) == (len(futures), recording.commits[0].events)
+
+
+async def test_nothing_is_taken_before_it_is_open(recording: Recording) -> None:
+    with pytest.raises(Unavailable):
+        await Committer(recording.record, linger=0).add(ONE_COURSE)
+
+
+async def test_what_was_taken_is_answered_after_the_close(committer: Committer, recording: Recording) -> None:
+    in_flight = committer.add(ONE_COURSE)
+    await recording.arrival()
+    waiting = committer.add(ONE_COURSE)
+    committer.close()
+    recording.answer()
+    recording.answer()
+    await asyncio.gather(in_flight, waiting)
+
+
+async def test_nothing_is_taken_after_the_close(committer: Committer) -> None:
+    committer.close()
+    with pytest.raises(Unavailable):
+        await committer.add(ONE_COURSE)
+
+
+async def test_it_cannot_be_opened_again(committer: Committer) -> None:
+    committer.close()
+    committer.open()
+    with pytest.raises(Unavailable):
+        await committer.add(ONE_COURSE)
+
+
+async def test_an_idle_one_ends_with_the_close(recording: Recording) -> None:
+    committer = Committer(recording.record, linger=0)
+    committer.close()
+    async with asyncio.timeout(PATIENCE):
+        await committer.run()
+    assert [] == recording.commits
