@@ -80,9 +80,7 @@ def succeeds(*command: str) -> bool:
 
 def set_up() -> None:
     """Brings .venv up to date; does nothing when it is."""
-    state = hashlib.sha256(
-        b"".join([bytes(ROOT), LOCK.read_bytes(), (ROOT / "pyproject.toml").read_bytes()])
-    ).hexdigest()
+    state = wanted_state()
     if READY.exists() and READY.read_text() == state:
         READY.touch()
         return
@@ -95,6 +93,12 @@ def set_up() -> None:
     install("--no-deps", "--no-build-isolation", "-e", str(ROOT))
     READY.write_text(state)
     print("ready", flush=True)
+
+
+def wanted_state() -> str:
+    """Names all that .venv is made from, its folder included."""
+    made_from = [bytes(ROOT), LOCK.read_bytes(), (ROOT / "pyproject.toml").read_bytes()]
+    return hashlib.sha256(b"".join(made_from)).hexdigest()
 
 
 def is_usable() -> bool:

@@ -22,7 +22,9 @@ LARGE_COURSE = Course(
     sections=(
         Section(
             id="660000000000000000000002",
-            lectures=tuple(Lecture(f"6600000000000000000{n:05x}", f"Lecture {n}") for n in range(16, 1016)),
+            lectures=tuple(
+                Lecture(f"6600000000000000000{n:05x}", f"Lecture {n} {'x' * 2000}") for n in range(16, 1016)
+            ),
         ),
     ),
 )
@@ -71,7 +73,7 @@ def start_gateway(tmp_path: Path) -> Iterator[Callable[..., EnvoyServer]]:
 @contextmanager
 def caller(gateway: EnvoyServer, user: str) -> Iterator[httpx.Client]:
     headers = {"authorization": f"Bearer {mint(JWT_SECRET, user)}"}
-    with httpx.Client(base_url=gateway.url, headers=headers, trust_env=False, timeout=10) as client:
+    with httpx.Client(base_url=gateway.url, headers=headers, trust_env=False, timeout=8) as client:
         yield client
 
 
