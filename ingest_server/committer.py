@@ -48,6 +48,8 @@ class Committer:
 
     def add_all(self, events: Sequence[Event]) -> list[asyncio.Future[None]]:
         """Takes several events of one call; a future for each partition that they touch. Otherwise like `add`."""
+        if not events:
+            return []
         self._check_room()
         loop = asyncio.get_running_loop()
         futures: dict[int, asyncio.Future[None]] = {}

@@ -195,6 +195,16 @@ async def test_the_events_of_a_batch_wait_for_each_partition_once(committer: Com
     assert (2, 3) == (len(futures), recording.commits[0].events)
 
 
+async def test_a_batch_without_a_good_event_waits_for_nothing(committer: Committer, recording: Recording) -> None:
+    assert [] == committer.add_all([])
+    recording.answer()
+    await committer.add(ONE_COURSE)
+
+
+async def test_a_batch_without_a_good_event_does_not_ask_for_redis(recording: Recording) -> None:
+    assert [] == Committer(recording.record, linger=0).add_all([])
+
+
 async def test_nothing_is_taken_before_it_is_open(recording: Recording) -> None:
     with pytest.raises(Unavailable):
         await Committer(recording.record, linger=0).add(ONE_COURSE)
