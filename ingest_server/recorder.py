@@ -36,8 +36,6 @@ PASSING = (
     "CLUSTERDOWN",
 )
 
-AWAY = Unavailable("Redis is away; the request may or may not have been counted")
-
 log = structlog.get_logger()
 
 Outcomes = Mapping[int, Exception | None]
@@ -65,9 +63,17 @@ class Recorder:
     async def probe(self) -> None:
         """Raises RedisUnreachable when Redis is away, and UnsuitableRedis when it may lose what it acknowledged."""
         if self._probe is None or not self._probe.is_open:
-            self._probe = await RedisConnection.open(self._url, timeout=COMMIT_SECONDS)
-            await check_durability(self._probe, self._barrier, timeout=COMMIT_SECONDS)
+            self._probe = await self._open_fit_connection()
         await self._probe.call(("PING",), timeout=COMMIT_SECONDS)
+
+    async def _open_fit_connection(self) -> RedisConnection:
+        connection = await RedisConnection.open(self._url, timeout=COMMIT_SECONDS)
+        try:
+            await check_durability(connection, self._barrier, timeout=COMMIT_SECONDS)
+        except BaseException:
+            await connection.close()  # the next probe has to check again
+            raise
+        return connection
 
     async def record(self, commit: Commit) -> Outcomes:
         """Counts the commit. Returns for each partition None, or the error that its requests get; raises nothing.
@@ -94,7 +100,7 @@ class Recorder:
             except RedisUnreachable as error:
                 if last_attempt or time.monotonic() >= give_up:
                     log.warning("commit given up", reason=str(error))
-                    return dict.fromkeys(calls, AWAY)
+                    return dict.fromkeys(calls, _away())
             else:
                 return {number: await self._outcome(reply) for number, reply in replies.items()}
         raise AssertionError("the last attempt returns")
@@ -121,6 +127,11 @@ class Recorder:
         if self._connection is not None:
             await self._connection.close()
             self._connection = None
+
+
+def _away() -> Unavailable:
+    # A new one for each commit: with every raise an error's traceback grows, and holds on to the requests that got it.
+    return Unavailable("Redis is away; the request may or may not have been counted")
 
 
 def _command(name: str, script: str, names: list[str], arguments: list[str | bytes | int]) -> Command:
