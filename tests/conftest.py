@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 
+import hypothesis
 import pytest
 import redis
 
@@ -29,6 +30,10 @@ from tests.servers import (
     redis_of_this_run,
     running,
 )
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")
