@@ -5,21 +5,26 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
-from bench import ingest, report
+from bench import dashboard, flush, gateway, ingest, report
 from bench.report import Row
 from bench.stage import Stage, stage
 
 DOCS = Path(__file__).parent.parent / "docs"
 
-Section = Callable[[Stage, int, float, Callable[[str], None]], Awaitable[list[Row]]]
+Section = Callable[[Stage, int, float, Callable[[str], None]], Coroutine[Any, Any, list[Row]]]
 
 SECTIONS: dict[str, Section] = {
     "ingest": ingest.single,
     "batch": ingest.batches,
     "workers": ingest.workers,
+    "gateway": gateway.rest,
+    "dashboard": dashboard.dashboards,
+    "flush": flush.mongo_part,
+    "many": flush.many_courses,
 }
 
 
@@ -39,17 +44,13 @@ def main() -> int:
     rows: list[Row] = []
     for name in chosen:
         with tempfile.TemporaryDirectory() as folder, stage(Path(folder)) as up:
-            rows += asyncio.run(_section(SECTIONS[name], up, arguments.rounds, arguments.seconds, say))
+            rows += asyncio.run(SECTIONS[name](up, arguments.rounds, arguments.seconds, say))
     print(report.table(rows))
     if chosen == list(SECTIONS):
         DOCS.mkdir(exist_ok=True)
         report.draw(rows, DOCS / "benchmarks.png")
         (DOCS / "benchmarks.md").write_text(report.markdown(rows, arguments.rounds, "benchmarks.png"))
     return 0
-
-
-async def _section(section: Section, up: Stage, rounds: int, seconds: float, say: Callable[[str], None]) -> list[Row]:
-    return await section(up, rounds, seconds, say)
 
 
 if __name__ == "__main__":

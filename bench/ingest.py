@@ -93,7 +93,8 @@ async def _closed(
     return result, cpu_seconds(pid) - before
 
 
-def _pings(stage: Stage) -> list[ingest_pb2.TrackTelemetryRequest]:
+def pings(stage: Stage) -> list[ingest_pb2.TrackTelemetryRequest]:
+    """A ping of each lecture; the courses are written."""
     courses = [course(number, LECTURES) for number in range(1, COURSES + 1)]
     write_courses(stage.database, courses)
     return [
@@ -104,12 +105,12 @@ def _pings(stage: Stage) -> list[ingest_pb2.TrackTelemetryRequest]:
 
 
 def _ping_calls(stage: Stage) -> list[h2.Call]:
-    pairs = zip(stage.tokens(), itertools.cycle(_pings(stage)), strict=False)
+    pairs = zip(stage.tokens(), itertools.cycle(pings(stage)), strict=False)
     return [h2.Call.grpc(f"{PATH}TrackTelemetry", token, ping.SerializeToString()) for token, ping in pairs]
 
 
 def _batch_calls(stage: Stage) -> list[h2.Call]:
-    endless = itertools.cycle(_pings(stage))
+    endless = itertools.cycle(pings(stage))
     calls = []
     for token in stage.tokens()[:64]:
         events = [ingest_pb2.Event(telemetry=ping) for ping in itertools.islice(endless, BATCH)]
