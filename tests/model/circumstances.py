@@ -16,12 +16,19 @@ FAILOVER = Circumstance(
     "Redis fails over to a copy that lags", pings=2, flushers=1, window=2, faults=Faults(lost_commits=1, failovers=1)
 )
 LOCK_ELSEWHERE = Circumstance(
-    "the same, and a lock is confirmed on another connection",
+    "Redis fails over, a lock is confirmed on another connection",
     pings=2,
     flushers=1,
     window=2,
     faults=Faults(failovers=1),
     lock_confirmed_elsewhere=True,
+)
+REFUSALS = Circumstance(
+    "MongoDB refuses updates until mended, and they are replayed",
+    pings=2,
+    flushers=1,
+    window=1,
+    faults=Faults(lost_updates=1, refusals=1),
 )
 READER = Circumstance("somebody reads", pings=2, flushers=1, window=2, reader=True)
 OLDER = Circumstance(
@@ -33,7 +40,7 @@ OLDER = Circumstance(
     older_than_confirmed=True,
 )
 
-SMALL = (LOST_COMMITS, SLEEPERS, ROLLBACK, OTHER_CREATOR, FAILOVER, LOCK_ELSEWHERE, READER, OLDER)
+SMALL = (LOST_COMMITS, SLEEPERS, ROLLBACK, OTHER_CREATOR, FAILOVER, LOCK_ELSEWHERE, REFUSALS, READER, OLDER)
 
 # Each measure, and a circumstance in which there is a fault without it.
 NEEDED = (
@@ -81,10 +88,31 @@ LARGE = (
         pings=2,
         flushers=1,
         window=2,
-        faults=Faults(1, 1, 0, 1, 1),
+        faults=Faults(lost_commits=1, lost_updates=1, rollbacks=1, failovers=1),
         reader=True,
     ),
-    Circumstance("everything fails once", pings=2, flushers=2, window=1, faults=Faults(1, 1, 0, 1, 1)),
+    Circumstance(
+        "MongoDB refuses updates until mended, and they are replayed",
+        pings=3,
+        flushers=2,
+        window=1,
+        faults=Faults(lost_updates=1, refusals=1),
+    ),
+    Circumstance(
+        "the same, and somebody reads",
+        pings=3,
+        flushers=1,
+        window=2,
+        faults=Faults(lost_updates=1, refusals=1),
+        reader=True,
+    ),
+    Circumstance(
+        "everything fails once",
+        pings=2,
+        flushers=2,
+        window=1,
+        faults=Faults(lost_commits=1, lost_updates=1, rollbacks=1, failovers=1),
+    ),
     Circumstance(
         "Redis comes back older than it confirmed: nothing doubles",
         pings=3,

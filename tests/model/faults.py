@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from tests.model.rules import Rules
-from tests.model.state import IDLE, Copy, Flusher, Move, Phase, Reader, State, Step, mongo_with
+from tests.model.state import IDLE, Copy, Flusher, Move, Phase, Reader, State, Step, Update, mongo_with
 
 
 def moves(state: State, rules: Rules) -> Iterator[Move]:
@@ -12,12 +12,16 @@ def moves(state: State, rules: Rules) -> Iterator[Move]:
         yield Move("Redis", "the lock expires", _lock_expired(state))
     yield from _redis(state)
     yield from _mongo(state)
+    yield from _refusals(state, rules)
     for update in state.late:
-        mongo = mongo_with(state.mongo, update, rules.circumstance.window, fence=rules.measures.fence)
-        rest = list(state.late)
-        rest.remove(update)
-        after = state._replace(late=tuple(rest), mongo=mongo or state.mongo)
-        yield Move("network", f"a late update with b{update.batch.id} arrives", after)
+        yield Move("network", f"a late update with b{update.batch.id} arrives", _arrived(state, update, rules))
+
+
+def _arrived(state: State, update: Update, rules: Rules) -> State:
+    mongo = mongo_with(state.mongo, update, rules.circumstance.window, fence=rules.measures.fence)
+    late = list(state.late)
+    late.remove(update)
+    return state._replace(late=tuple(late), mongo=state.mongo if state.refuses or mongo is None else mongo)
 
 
 def _lock_expired(state: State) -> State:
@@ -28,6 +32,23 @@ def _lock_expired(state: State) -> State:
 def _with_lock(flusher: Flusher, *, holds: bool) -> Flusher:
     """The flusher now that the lock is its own, or is not: releasing a lock that is not does nothing."""
     return flusher._replace(holds=holds) if holds or flusher.step != Step.RELEASE else IDLE
+
+
+def _refusals(state: State, rules: Rules) -> Iterator[Move]:
+    if state.faults.refusals:
+        faults = state.faults._replace(refusals=state.faults.refusals - 1)
+        yield Move("MongoDB", "begins to refuse updates", state._replace(refuses=True, faults=faults))
+    if state.refuses and (rules.circumstance.mended_any_time or not _under_way(state)):
+        yield Move("operator", "mends what MongoDB refuses", state._replace(refuses=False))
+    if not state.redis.flushing.id:
+        for batch in state.redis.aside:
+            rest = tuple(other for other in state.redis.aside if other != batch)
+            redis = state.redis._replace(flushing=batch, aside=rest, dirty=True)
+            yield Move("operator", f"replays b{batch.id}", state._replace(redis=redis))
+
+
+def _under_way(state: State) -> bool:
+    return bool(state.late) or any(flusher.batch.id for flusher in state.flushers)
 
 
 def _mongo(state: State) -> Iterator[Move]:

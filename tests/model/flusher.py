@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tests.model.rules import Rules
-from tests.model.state import IDLE, NO_BATCH, Batch, Flusher, Move, Redis, State, Step, Update, mongo_with
+from tests.model.state import IDLE, NO_BATCH, Batch, Document, Flusher, Move, Redis, State, Step, Update, mongo_with
 
 # What a step makes possible: what happens, what the flusher is then, and what else has changed.
 Outcome = tuple[str, Flusher, Mapping[str, Any]]
@@ -50,7 +50,7 @@ def _lock(state: State, _flusher: Flusher, rules: Rules) -> Outcomes:
     mine = Flusher(step=Step.FENCE, holds=True, behind=state.copy is not None)
     yield "takes the lock", mine, redis
     if rules.circumstance.lock_confirmed_elsewhere:
-        yield "takes the lock, and confirms it on another connection", mine._replace(behind=False), redis
+        yield "takes the lock, confirms it on another connection", mine._replace(behind=False), redis
 
 
 def _fence(state: State, flusher: Flusher, _rules: Rules) -> Outcomes:
@@ -98,22 +98,30 @@ def _apply(state: State, flusher: Flusher, rules: Rules) -> Outcomes:
     duplicate = unsure._replace(duplicate=True) if rules.measures.duplicate_verified else _clearing(flusher)
     if mongo is None:
         yield "sends its batch: duplicate key", duplicate, NOTHING_ELSE
+    elif state.refuses:
+        yield "sends its batch: refused for good", unsure._replace(refused=True), NOTHING_ELSE
     else:
         yield "sends its batch: a majority has it", _clearing(flusher), {"mongo": mongo, "majority": mongo}
     if state.faults.lost_updates:
-        faults = state.faults._replace(lost_updates=state.faults.lost_updates - 1)
-        if mongo is not None:
-            yield "sends its batch: the reply is lost", unsure, {"mongo": mongo, "faults": faults}
-        # Also stands for an update that never arrives: what is late need not come.
-        late = tuple(sorted((*state.late, update)))
-        yield "sends its batch: it is delayed, and given up", unsure, {"late": late, "faults": faults}
+        yield from _apply_unanswered(state, unsure, update, None if state.refuses else mongo)
     if state.faults.foreign_documents and not state.mongo.applied:
         faults = state.faults._replace(foreign_documents=state.faults.foreign_documents - 1)
         yield "sends its batch: duplicate key, by another creator", duplicate, {"faults": faults}
 
 
+def _apply_unanswered(state: State, unsure: Flusher, update: Update, mongo: Document | None) -> Outcomes:
+    faults = state.faults._replace(lost_updates=state.faults.lost_updates - 1)
+    if mongo is not None:
+        yield "sends its batch: the reply is lost", unsure, {"mongo": mongo, "faults": faults}
+    # Also stands for an update that never arrives: what is late need not come.
+    late = tuple(sorted((*state.late, update)))
+    yield "sends its batch: it is delayed, and given up", unsure, {"late": late, "faults": faults}
+
+
 def _clearing(flusher: Flusher) -> Flusher:
-    return flusher._replace(step=Step.CLEAR, batch=Batch(flusher.batch.id, 0), epoch=0, fresh=False, duplicate=False)
+    return flusher._replace(
+        step=Step.CLEAR, batch=Batch(flusher.batch.id, 0), epoch=0, fresh=False, duplicate=False, refused=False
+    )
 
 
 def _verify(state: State, flusher: Flusher, rules: Rules) -> Outcomes:
@@ -126,6 +134,8 @@ def _verify(state: State, flusher: Flusher, rules: Rules) -> Outcomes:
             yield "verifies: the document has it", _clearing(flusher), NOTHING_ELSE
     elif newer:
         yield _over("fenced by a newer epoch", flusher)
+    elif flusher.refused:
+        yield "verifies: refused", flusher._replace(step=Step.PUT_ASIDE, epoch=0), NOTHING_ELSE
     else:
         yield _over("the batch is not confirmed", flusher)
 
@@ -138,7 +148,7 @@ def _clear(state: State, flusher: Flusher, rules: Rules) -> Outcomes:
         yield "clears", _releasing(flusher), {"redis": _without_flushing(state.redis)._replace(flushed=flushed)}
     elif not rules.measures.srem_inside_check and not state.redis.hot.id:
         redis = state.redis._replace(dirty=False)
-        yield "finds another batch, and takes the course out of the dirty set", _releasing(flusher), {"redis": redis}
+        yield "finds another batch, unmarks the course as dirty", _releasing(flusher), {"redis": redis}
     else:
         yield _over("another batch is being flushed", flusher)
 
@@ -147,7 +157,10 @@ def _put_aside(state: State, flusher: Flusher, _rules: Rules) -> Outcomes:
     if flusher.cut or state.redis.flushing.id != flusher.batch.id:
         yield _over("the connection is lost, or another batch is being flushed", flusher)
     else:
-        yield "puts its batch aside", _releasing(flusher), {"redis": _without_flushing(state.redis)}
+        redis = _without_flushing(state.redis)
+        if flusher.refused:  # What came back with an older Redis is neither shown nor added again.
+            redis = redis._replace(aside=tuple(sorted((*redis.aside, flusher.batch))))
+        yield "puts its batch aside", _releasing(flusher), {"redis": redis}
 
 
 def _without_flushing(redis: Redis) -> Redis:

@@ -23,19 +23,17 @@ def moves(state: State, rules: Rules) -> Iterator[Move]:
 
 def _sends(state: State, rules: Rules, ingest: Ingest, *, give_up: bool) -> Iterator[Move]:
     number = ingest.attempted
-    word = "sends commit again" if give_up else "sends commit"
+    sends = f"sends commit {number} again" if give_up else f"sends commit {number}"
     redis = recorded(state.redis, number, rules)
     answered = ingest._replace(acknowledged=ingest.acknowledged + 1, retrying=False)
-    yield Move(ACTOR, f"{word} {number}: acknowledged", state._replace(redis=redis, ingest=answered))
+    yield Move(ACTOR, f"{sends}: acknowledged", state._replace(redis=redis, ingest=answered))
     if state.faults.lost_commits:
         faults = state.faults._replace(lost_commits=state.faults.lost_commits - 1)
         unanswered = ingest._replace(retrying=not give_up)
-        yield Move(
-            ACTOR, f"{word} {number}: the reply is lost", state._replace(redis=redis, ingest=unanswered, faults=faults)
-        )
+        yield Move(ACTOR, f"{sends}: the reply is lost", state._replace(redis=redis, ingest=unanswered, faults=faults))
         # Also stands for a commit that never arrives: what is late need not come.
         on_its_way = unanswered._replace(late=tuple(sorted({*ingest.late, number})))
-        yield Move(ACTOR, f"{word} {number}: it is delayed", state._replace(ingest=on_its_way, faults=faults))
+        yield Move(ACTOR, f"{sends}: it is delayed", state._replace(ingest=on_its_way, faults=faults))
 
 
 def recorded(redis: Redis, number: int, rules: Rules) -> Redis:

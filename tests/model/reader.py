@@ -53,7 +53,7 @@ def _asks_mongo(state: State, reader: Reader, rules: Rules) -> Iterator[Move]:
 
 def _visible(redis: Redis, rules: Rules) -> tuple[Batch, ...]:
     hot = redis.hot if rules.measures.batch_id_from_birth else Batch(0, redis.hot.pings)
-    return tuple(batch for batch in (hot, redis.flushing) if batch.pings)
+    return tuple(batch for batch in (hot, redis.flushing, *redis.aside) if batch.pings)
 
 
 def _recent(document: Document, rules: Rules) -> tuple[int, ...]:

@@ -39,6 +39,8 @@ class Faults(NamedTuple):
     """Somebody else creates the document at the moment of the flusher's upsert."""
     rollbacks: int = 0
     """MongoDB's primary changes: what no majority has is gone."""
+    refusals: int = 0
+    """MongoDB refuses the course's updates for a reason that does not pass, until somebody mends it."""
     failovers: int = 0
     """Redis is replaced by a copy that stopped following at some moment."""
 
@@ -57,6 +59,8 @@ class Circumstance:
     """How many batch ids a document remembers: 32 in truth."""
     faults: Faults = NO_FAULTS
     reader: bool = False
+    mended_any_time: bool = False
+    """What MongoDB refuses is mended while updates are on their way or in a paused flusher's hand; else only after."""
     lock_confirmed_elsewhere: bool = False
     """A flusher may find its lock with GET on a second connection, after the reply to SET was lost with the first."""
     older_than_confirmed: bool = False

@@ -78,6 +78,7 @@ def beginning(circumstance: Circumstance) -> State:
         copy=None,
         mongo=Document(),
         majority=Document(),
+        refuses=False,
         flushers=(IDLE,) * circumstance.flushers,
         late=(),
         ingest=Ingest(),

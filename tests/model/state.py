@@ -21,6 +21,7 @@ class Redis(NamedTuple):
 
     hot: Batch = NO_BATCH
     flushing: Batch = NO_BATCH
+    aside: tuple[Batch, ...] = ()
     flushed: int = 0
     dirty: bool = False
     locked: bool = False  # who holds the lock, if anybody still does, is written at the flusher
@@ -68,6 +69,7 @@ class Flusher(NamedTuple):
     epoch: int = 0
     fresh: bool = False  # the batch was hot until this take
     duplicate: bool = False  # MongoDB's reply came, and was E11000
+    refused: bool = False  # MongoDB's reply came, and named a reason that does not pass
 
 
 IDLE = Flusher()
@@ -117,6 +119,7 @@ class State(NamedTuple):
     copy: Copy | None
     mongo: Document  # at the primary
     majority: Document
+    refuses: bool  # MongoDB refuses every update of the document
     flushers: tuple[Flusher, ...]
     late: tuple[Update, ...]  # updates on their way, whose senders have given up
     ingest: Ingest

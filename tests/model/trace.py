@@ -37,6 +37,7 @@ def _redis(redis: Redis) -> str:
     parts = (
         redis.hot.id and f"hot b{redis.hot.id}={redis.hot.pings}",
         redis.flushing.id and f"flushing b{redis.flushing.id}={redis.flushing.pings}",
+        redis.aside and "aside " + " ".join(f"b{batch.id}={batch.pings}" for batch in redis.aside),
         redis.dirty and "dirty",
         redis.locked and "locked",
     )
