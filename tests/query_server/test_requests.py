@@ -30,7 +30,7 @@ async def mongo_reads(platform: Platform) -> Counter[str]:
     return Counter({name: status["metrics"]["commands"][name]["total"] for name in READS})
 
 
-async def dashboard_of_200_lectures(platform: Platform) -> Course:
+async def course_of_200_lectures(platform: Platform) -> Course:
     return await platform.add_course(*(["Lecture"] * 20 for _ in range(10)))
 
 
@@ -38,7 +38,7 @@ async def dashboard_of_200_lectures(platform: Platform) -> Course:
 async def test_a_dashboard_is_one_transaction_and_one_aggregation(
     outline_is_cached: bool, platform: Platform, dashboards: Dashboards
 ) -> None:
-    course = await dashboard_of_200_lectures(platform)
+    course = await course_of_200_lectures(platform)
     await dashboards.of(course if outline_is_cached else await platform.add_course())  # connects
     redis_before, mongo_before = await redis_commands(platform), await mongo_reads(platform)
 
@@ -47,6 +47,35 @@ async def test_a_dashboard_is_one_transaction_and_one_aggregation(
     once = {"multi": 1, "hgetall": 3, "get": 1, "pfcount": 1, "time": 1, "exec": 1}
     assert once == await redis_commands(platform) - redis_before
     assert {"aggregate": 1} == await mongo_reads(platform) - mongo_before
+
+
+async def test_dashboards_one_after_another_share_a_connection(platform: Platform, dashboards: Dashboards) -> None:
+    async def connections() -> int:
+        stats: Mapping[str, Any] = await platform.redis.info("stats")
+        return int(stats["total_connections_received"])
+
+    course = await platform.add_course(["Welcome"])
+    await dashboards.of(course)
+    before = await connections()
+    for _ in range(3):
+        await dashboards.of(course)
+    assert before == await connections()
+
+
+async def test_lectures_are_not_read_again_while_the_outline_is_kept(
+    platform: Platform, dashboards: Dashboards
+) -> None:
+    async def scanned() -> int:
+        status = await platform.database.command("serverStatus")
+        return int(status["metrics"]["queryExecutor"]["scanned"])
+
+    course = await course_of_200_lectures(platform)
+    before = await scanned()
+    await dashboards.of(course)
+    first = await scanned() - before
+    await dashboards.of(course)
+    second = await scanned() - before - first
+    assert second < 200 <= first
 
 
 async def test_the_outline_is_kept_for_a_minute_and_then_read_again(
