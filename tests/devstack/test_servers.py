@@ -86,8 +86,9 @@ def test_a_child_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     program = f"""
 import pathlib, time
 from devstack.child import Child
-child = Child("sleep", ["/bin/sleep", "60"], pathlib.Path({str(tmp_path / "log")!r}))
+child = Child("sleep", ["/bin/sh", "-c", "echo up; exec sleep 60"], pathlib.Path({str(tmp_path / "log")!r}))
 child.start()
+child.wait_for(lambda: "up" in child.output(), 10, "did not run")
 print(child.pid, flush=True)
 time.sleep(60)
 """
