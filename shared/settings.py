@@ -11,6 +11,8 @@ from urllib.parse import urlsplit, urlunsplit
 import structlog
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pymongo.errors import PyMongoError
+from pymongo.uri_parser import parse_uri
 
 from shared.program import CannotRun
 
@@ -53,6 +55,11 @@ def _mongo_url(url: str) -> str:
         raise ValueError("must look like mongodb://host:27017/database")
     if not parts.path.strip("/"):
         raise ValueError("must name the database in its path, as in mongodb://host:27017/aetherlearn")
+    if parts.scheme == "mongodb":  # to check the other kind, DNS would have to be asked
+        try:
+            parse_uri(url)
+        except PyMongoError as error:
+            raise ValueError(f"is not valid: {error}") from None
     return url
 
 

@@ -84,6 +84,8 @@ def test_every_error_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         ("mongo_url", "mongodb:///aetherlearn"),
         ("mongo_url", "mongodb://127.0.0.1:27017"),
         ("mongo_url", "mongodb://127.0.0.1:27017/"),
+        ("mongo_url", "mongodb://ann:p@ss@127.0.0.1/aetherlearn"),
+        ("mongo_url", "mongodb://127.0.0.1:http/aetherlearn"),
         ("query_address", "127.0.0.1"),
         ("query_address", ":50052"),
         ("query_address", "127.0.0.1:0"),
