@@ -30,7 +30,6 @@ DUPLICATE_KEY = 11000
 # BadValue, TypeMismatch, PathNotViable, ConflictingUpdateOperators, DocumentValidationFailure; and too large a
 # document, twice.
 NEVER = frozenset({2, 14, 28, 40, 121, 10334, 17419})
-VERIFY_SECONDS = 2
 
 
 log = structlog.get_logger()
@@ -119,11 +118,30 @@ async def apply(
         if result.matched_count + result.upserted_count == len(batches):
             return [Outcome(Verdict.APPLIED)] * len(batches)
         sent = Sent(complete=False, errors={})
+    refused = [batches[position] for position, (code, _) in sent.errors.items() if code in NEVER]
+    if refused:
+        await close(collection, refused, epoch)
     documents = await committed(collection, batches)
     return [
         outcome_of(batch, documents.get(batch.course_id, {}), epoch, sent, position)
         for position, batch in enumerate(batches)
     ]
+
+
+async def close(collection: AsyncCollection[Document], refused: Sequence[Batch], epoch: int) -> None:
+    """Raises the epoch of the documents that refused a batch, so that no older update of it can land any more.
+
+    One may be on its way, or in the hand of a flusher that sleeps, until somebody mends what MongoDB refused: the batch
+    would be in the document and in quarantine, and count twice. Where this is refused too, the batch is not put aside.
+    """
+    updates = [
+        UpdateOne({"courseId": ObjectId(batch.course_id)}, {"$max": {"epoch": epoch}}, upsert=True) for batch in refused
+    ]
+    try:
+        with pymongo.timeout(VERIFY_SECONDS):
+            await collection.bulk_write(updates, ordered=False)
+    except PyMongoError as error:
+        log.warning("documents not closed to older updates", epoch=epoch, reason=str(error))
 
 
 async def committed(collection: AsyncCollection[Document], batches: Sequence[Batch]) -> dict[str, Document]:
@@ -150,6 +168,6 @@ def outcome_of(batch: Batch, document: Document, epoch: int, sent: Sent, positio
         return Outcome(Verdict.RESURRECTED if resurrected else Verdict.APPLIED)
     if newer:
         return Outcome(Verdict.FENCED)
-    if code in NEVER:
+    if code in NEVER and document.get("epoch") == epoch:  # closed to every older update
         return Outcome(Verdict.REFUSED, text)
     return Outcome(Verdict.LEFT, text)

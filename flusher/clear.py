@@ -30,8 +30,8 @@ def clearing(done: Batch | Nothing) -> Command:
     )
 
 
-def quarantining(batch: Batch | Malformed, reason: str, spare_id: str) -> Command:
-    """The command that puts a batch aside; under `spare_id` when it has no id of its own."""
+def quarantining(batch: Batch | Malformed, reason: str, *, token: str, spare_id: str) -> Command:
+    """The command by which the lock's holder puts a batch aside; under `spare_id` when it has no id of its own."""
     partition, course_id = batch.partition, batch.course_id
     counts, unreadable = (batch.counts, {}) if isinstance(batch, Batch) else readable(batch.fields)
     return scripts.call(
@@ -41,11 +41,13 @@ def quarantining(batch: Batch | Malformed, reason: str, spare_id: str) -> Comman
             keys.course_counters(partition, course_id),
             keys.quarantined_counters(partition, course_id),
             keys.dirty_courses(partition),
+            keys.flush_lock(partition),
         ],
         batch.id,
         course_id,
         batch.id or spare_id,
         json.dumps({"reason": reason, "counters": counts, "unreadable": unreadable}),
+        token,
     )
 
 

@@ -111,14 +111,15 @@ async def _flush(stores: Stores, connection: RedisConnection, lease: Lease, wave
     taken = await _take_all(connection, lease, mine, report)
     if not await barrier.safe(connection, stores.barrier):
         raise WaveOver("Redis did not confirm in time that what was taken is safe (ANALYTICS_FLUSH_BARRIER)")
-    await _put_aside(connection, [(batch, batch.reason) for batch in taken if isinstance(batch, Malformed)], report)
+    malformed = [(batch, batch.reason) for batch in taken if isinstance(batch, Malformed)]
+    await _put_aside(connection, lease, malformed, report)
     await _clear(connection, [nothing for nothing in taken if isinstance(nothing, Nothing)], report)
     analytics = stores.database[COURSE_ANALYTICS]
     applied: list[Batch] = []
     for bulk in bulks([batch for batch in taken if isinstance(batch, Batch)]):
         # Below what is left of the lease: an update that arrives later than that must not be on its way.
         outcomes = await apply(analytics, bulk, epoch, timeout=0.9 * lease.seconds_left())
-        applied += await _settle(connection, bulk, outcomes, report)
+        applied += await _settle(connection, lease, bulk, outcomes, report)
     now = dt.datetime.now(dt.UTC)
     await note_success(stores.database[FLUSH_EPOCH], sorted({one.partition for one in taken}), now)
     await users.save(connection, analytics, applied, epoch, now)
@@ -142,7 +143,7 @@ async def _take_all(
 
 
 async def _settle(
-    connection: RedisConnection, bulk: Sequence[Batch], outcomes: Sequence[Outcome], report: Report
+    connection: RedisConnection, lease: Lease, bulk: Sequence[Batch], outcomes: Sequence[Outcome], report: Report
 ) -> list[Batch]:
     judged = list(zip(bulk, outcomes, strict=True))
     applied = [batch for batch, outcome in judged if outcome.verdict is Verdict.APPLIED]
@@ -150,6 +151,7 @@ async def _settle(
     aside = {Verdict.REFUSED, Verdict.RESURRECTED}
     await _put_aside(
         connection,
+        lease,
         [
             (batch, RESURRECTED if outcome.verdict is Verdict.RESURRECTED else outcome.reason)
             for batch, outcome in judged
@@ -175,9 +177,12 @@ async def _clear(connection: RedisConnection, done: Sequence[Batch | Nothing], r
 
 
 async def _put_aside(
-    connection: RedisConnection, refused: Sequence[tuple[Batch | Malformed, str]], report: Report
+    connection: RedisConnection, lease: Lease, refused: Sequence[tuple[Batch | Malformed, str]], report: Report
 ) -> None:
-    commands = [clear.quarantining(batch, reason, f"unnamed-{secrets.token_hex(6)}") for batch, reason in refused]
+    commands = [
+        clear.quarantining(batch, reason, token=lease.token, spare_id=f"unnamed-{secrets.token_hex(6)}")
+        for batch, reason in refused
+    ]
     replies = await clear.send(connection, commands)
     report.quarantined += replies.count(1)
     _note_undone(replies, report)

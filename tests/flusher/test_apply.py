@@ -1,3 +1,4 @@
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -126,6 +127,19 @@ async def test_what_mongodb_will_never_take_is_refused_and_the_others_are_applie
     assert [Verdict.APPLIED, Verdict.REFUSED, Verdict.APPLIED] == [outcome.verdict for outcome in outcomes]
     assert outcomes[1].reason
     assert dict.fromkeys(others, ONE_PING) == await stage.flushed(*others)
+
+
+async def test_after_a_refusal_no_older_update_of_the_batch_can_land_any_more(
+    stage: Stage, collection: Collection
+) -> None:
+    await collection.insert_one({"courseId": ObjectId(COURSE), "lectureStats": 5})
+    await apply(collection, [batch("b1")], EPOCH, timeout=5)
+    await collection.update_one({"courseId": ObjectId(COURSE)}, {"$unset": {"lectureStats": 1}})
+
+    (outcome,) = await apply(collection, [batch("b1")], EPOCH - 1, timeout=5)
+
+    assert Verdict.FENCED == outcome.verdict
+    assert {COURSE: {}} == {COURSE: +Counter((await stage.flushed(COURSE))[COURSE])}
 
 
 @pytest.fixture

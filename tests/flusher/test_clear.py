@@ -13,6 +13,7 @@ PARTITION = keys.partition_of(COURSE)
 FLUSHING = keys.flushing_counters(PARTITION, COURSE)
 FLUSHED = keys.flushed_batch(PARTITION, COURSE)
 NOTHING = Nothing(PARTITION, COURSE)
+TOKEN = "ours"
 
 
 async def clear_one(stage: Stage, done: Batch | Nothing) -> Any:
@@ -20,8 +21,9 @@ async def clear_one(stage: Stage, done: Batch | Nothing) -> Any:
     return reply
 
 
-async def put_aside(stage: Stage, batch: Batch | Malformed) -> Any:
-    (reply,) = await clear.send(stage.redis, [clear.quarantining(batch, "why", "spare")])
+async def put_aside(stage: Stage, batch: Batch | Malformed, *, holder: str = TOKEN) -> Any:
+    await stage.redis.call(("SET", keys.flush_lock(PARTITION), holder), timeout=1)
+    (reply,) = await clear.send(stage.redis, [clear.quarantining(batch, "why", token=TOKEN, spare_id="spare")])
     return reply
 
 
@@ -123,6 +125,11 @@ async def test_a_course_with_new_counts_stays_dirty_when_a_batch_is_put_aside(st
     assert 1 == await put_aside(stage, taken)
 
     assert {COURSE} == await stage.dirty()
+
+
+async def test_only_the_holder_of_the_lock_puts_a_batch_aside(stage: Stage, taken: Batch) -> None:
+    assert 0 == await put_aside(stage, taken, holder="somebody else")
+    assert 1 == await stage.call("EXISTS", FLUSHING)
 
 
 async def test_only_the_batch_that_was_taken_is_put_aside(stage: Stage, taken: Batch, next_taken: Batch) -> None:

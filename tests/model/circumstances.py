@@ -30,6 +30,9 @@ REFUSALS = Circumstance(
     window=1,
     faults=Faults(lost_updates=1, refusals=1),
 )
+REFUSALS_MET_BY_TWO = Circumstance(
+    "MongoDB refuses the updates of several flushers", pings=2, flushers=2, window=1, faults=Faults(refusals=1)
+)
 READER = Circumstance("somebody reads", pings=2, flushers=1, window=2, reader=True)
 OLDER = Circumstance(
     "Redis comes back older than it confirmed: nothing doubles",
@@ -40,7 +43,7 @@ OLDER = Circumstance(
     older_than_confirmed=True,
 )
 
-SMALL = (LOST_COMMITS, SLEEPERS, ROLLBACK, OTHER_CREATOR, FAILOVER, LOCK_ELSEWHERE, REFUSALS, READER, OLDER)
+SMALL = (LOST_COMMITS, SLEEPERS, ROLLBACK, OTHER_CREATOR, FAILOVER, LOCK_ELSEWHERE, REFUSALS, REFUSALS_MET_BY_TWO, READER, OLDER)
 
 # Each measure, and a circumstance in which there is a fault without it.
 NEEDED = (
@@ -54,6 +57,8 @@ NEEDED = (
     ("duplicate_verified", OTHER_CREATOR),
     ("srem_inside_check", SLEEPERS),
     ("commit_number", LOST_COMMITS),
+    ("refusal_closes", REFUSALS),
+    ("quarantine_locked", REFUSALS_MET_BY_TWO),
 )
 
 LARGE = (

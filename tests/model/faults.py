@@ -12,7 +12,7 @@ def moves(state: State, rules: Rules) -> Iterator[Move]:
         yield Move("Redis", "the lock expires", _lock_expired(state))
     yield from _redis(state)
     yield from _mongo(state)
-    yield from _refusals(state, rules)
+    yield from _refusals(state)
     for update in state.late:
         yield Move("network", f"a late update with b{update.batch.id} arrives", _arrived(state, update, rules))
 
@@ -34,21 +34,17 @@ def _with_lock(flusher: Flusher, *, holds: bool) -> Flusher:
     return flusher._replace(holds=holds) if holds or flusher.step != Step.RELEASE else IDLE
 
 
-def _refusals(state: State, rules: Rules) -> Iterator[Move]:
+def _refusals(state: State) -> Iterator[Move]:
     if state.faults.refusals:
         faults = state.faults._replace(refusals=state.faults.refusals - 1)
         yield Move("MongoDB", "begins to refuse updates", state._replace(refuses=True, faults=faults))
-    if state.refuses and (rules.circumstance.mended_any_time or not _under_way(state)):
+    if state.refuses:
         yield Move("operator", "mends what MongoDB refuses", state._replace(refuses=False))
     if not state.redis.flushing.id:
         for batch in state.redis.aside:
             rest = tuple(other for other in state.redis.aside if other != batch)
             redis = state.redis._replace(flushing=batch, aside=rest, dirty=True)
             yield Move("operator", f"replays b{batch.id}", state._replace(redis=redis))
-
-
-def _under_way(state: State) -> bool:
-    return bool(state.late) or any(flusher.batch.id for flusher in state.flushers)
 
 
 def _mongo(state: State) -> Iterator[Move]:

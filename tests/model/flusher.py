@@ -1,6 +1,7 @@
 """A flusher: any number of waves, each of them lock, fence, take, barrier, apply, verify, clear, release.
 
-Between any two steps there may be any pause. What ends a wave early ends it in RELEASE.
+A batch that MongoDB refuses is put aside, once no older update of it can land any more. Between any two steps there may
+be any pause. What ends a wave early ends it in RELEASE.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -99,7 +100,8 @@ def _apply(state: State, flusher: Flusher, rules: Rules) -> Outcomes:
     if mongo is None:
         yield "sends its batch: duplicate key", duplicate, NOTHING_ELSE
     elif state.refuses:
-        yield "sends its batch: refused for good", unsure._replace(refused=True), NOTHING_ELSE
+        closing = Step.CLOSE if rules.measures.refusal_closes else Step.VERIFY
+        yield "sends its batch: refused for good", unsure._replace(step=closing, refused=True), NOTHING_ELSE
     else:
         yield "sends its batch: a majority has it", _clearing(flusher), {"mongo": mongo, "majority": mongo}
     if state.faults.lost_updates:
@@ -121,6 +123,16 @@ def _apply_unanswered(state: State, unsure: Flusher, update: Update, mongo: Docu
 def _clearing(flusher: Flusher) -> Flusher:
     return flusher._replace(
         step=Step.CLEAR, batch=Batch(flusher.batch.id, 0), epoch=0, fresh=False, duplicate=False, refused=False
+    )
+
+
+def _close(state: State, flusher: Flusher, _rules: Rules) -> Outcomes:
+    epoch = max(state.mongo.epoch, flusher.epoch)
+    mongo = state.mongo._replace(epoch=epoch)
+    yield (
+        "closes the document to older updates",
+        flusher._replace(step=Step.VERIFY),
+        {"mongo": mongo, "majority": mongo},
     )
 
 
@@ -153,9 +165,11 @@ def _clear(state: State, flusher: Flusher, rules: Rules) -> Outcomes:
         yield _over("another batch is being flushed", flusher)
 
 
-def _put_aside(state: State, flusher: Flusher, _rules: Rules) -> Outcomes:
+def _put_aside(state: State, flusher: Flusher, rules: Rules) -> Outcomes:
     if flusher.cut or state.redis.flushing.id != flusher.batch.id:
         yield _over("the connection is lost, or another batch is being flushed", flusher)
+    elif rules.measures.quarantine_locked and not flusher.holds:
+        yield _over("the lock is lost", flusher)
     else:
         redis = _without_flushing(state.redis)
         if flusher.refused:  # What came back with an older Redis is neither shown nor added again.
@@ -177,6 +191,7 @@ STEPS: Mapping[int, Callable[[State, Flusher, Rules], Outcomes]] = {
     Step.TAKE: _take,
     Step.BARRIER: _barrier,
     Step.APPLY: _apply,
+    Step.CLOSE: _close,
     Step.VERIFY: _verify,
     Step.CLEAR: _clear,
     Step.PUT_ASIDE: _put_aside,

@@ -26,6 +26,10 @@ class Measures:
     """The course leaves the dirty set only with its batch; else whenever it has no hot counters."""
     commit_number: bool = True
     """Redis refuses a commit that it has had."""
+    refusal_closes: bool = True
+    """A document that refuses a batch is closed to older updates of it, before the batch is put aside."""
+    quarantine_locked: bool = True
+    """A batch is put aside only by the holder of the lock."""
 
 
 class Faults(NamedTuple):
@@ -59,8 +63,6 @@ class Circumstance:
     """How many batch ids a document remembers: 32 in truth."""
     faults: Faults = NO_FAULTS
     reader: bool = False
-    mended_any_time: bool = False
-    """What MongoDB refuses is mended while updates are on their way or in a paused flusher's hand; else only after."""
     lock_confirmed_elsewhere: bool = False
     """A flusher may find its lock with GET on a second connection, after the reply to SET was lost with the first."""
     older_than_confirmed: bool = False

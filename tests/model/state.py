@@ -51,10 +51,11 @@ class Step(enum.IntEnum):
     TAKE = 2
     BARRIER = 3
     APPLY = 4
-    VERIFY = 5
-    CLEAR = 6
-    PUT_ASIDE = 7
-    RELEASE = 8
+    CLOSE = 5
+    VERIFY = 6
+    CLEAR = 7
+    PUT_ASIDE = 8
+    RELEASE = 9
 
 
 class Flusher(NamedTuple):
