@@ -1,7 +1,8 @@
 """Generates, in one step, everything that is made from the protos.
 
-Python code and type stubs beside the protos, and the descriptor set that the gateway and `buf` read. One step, because a server and
-a gateway that disagree about a field's type do not fail: a REST `-1` was read as 4294967295 and answered with 200.
+Python code and type stubs beside the protos, and the descriptor set that the gateway and `buf` read. One step, because
+a server and a gateway that disagree about a field's type do not fail: a REST `-1` was read as 4294967295 and answered
+with 200.
 
     python -m devstack.generate           writes them
     python -m devstack.generate --check   exit 1 when writing them would change anything
@@ -57,18 +58,14 @@ def generate(code: Path, descriptor: Path) -> None:
 def main() -> int:
     """Generates into a temporary folder, then either compares or moves the results into place."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument(
-        "--check", action="store_true", help="change nothing; exit 1 if anything is out of date"
-    )
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if anything is out of date")
     check: bool = parser.parse_args().check
     with tempfile.TemporaryDirectory() as folder:
         fresh = Path(folder)
         generate(fresh, fresh / DESCRIPTOR.name)
         targets = {path: PROTOS / PACKAGE / path.name for path in (fresh / PACKAGE).iterdir()}
         targets[fresh / DESCRIPTOR.name] = DESCRIPTOR
-        stale = [
-            to for new, to in targets.items() if not (to.exists() and filecmp.cmp(new, to, shallow=False))
-        ]
+        stale = [to for new, to in targets.items() if not (to.exists() and filecmp.cmp(new, to, shallow=False))]
         if check and stale:
             print("out of date, run `make proto`:", *(path.relative_to(ROOT) for path in stale))
             return 1

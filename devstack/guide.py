@@ -44,7 +44,7 @@ See the dashboard as the instructor:
 The same by gRPC, with no proto files:
   {grpcurl(stack.gateway.address)} list
   {call(stack.gateway.address, learner, "IngestService/TrackTelemetry", ping)}
-  {call(stack.query.address, instructor, "DashboardService/GetCourseDashboard", {"courseId": course.id})}
+  {call(stack.gateway.address, instructor, "DashboardService/GetCourseDashboard", {"courseId": course.id})}
 
 Ctrl-C ends everything.
 """

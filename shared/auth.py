@@ -97,7 +97,7 @@ class TokenVerifier:
                     "verify_sub": False,
                 },
             )
-            expires = float(claims["exp"])
+            expires = _time(claims["exp"])
         except jwt.InvalidTokenError as error:
             raise Unauthenticated(f"the bearer token is not valid: {_reason(error)}") from None
         except (TypeError, ValueError, OverflowError):
@@ -119,6 +119,13 @@ def _bytes(text: str) -> int:
         return len(text.encode())
     except UnicodeEncodeError:
         return 0
+
+
+def _time(claim: object) -> float:
+    """A NumericDate (RFC 7519, 2). Raises TypeError."""
+    if isinstance(claim, bool) or not isinstance(claim, int | float):
+        raise TypeError(claim)
+    return float(claim)
 
 
 def _bearer_token(metadata: Metadata) -> str:

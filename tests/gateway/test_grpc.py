@@ -70,3 +70,13 @@ def test_grpcurl_needs_no_proto_files(service: Service) -> None:
     listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.split()
 
     assert "course_analytics.v1.IngestService" in listed
+
+
+@pytest.mark.parametrize("service_name", ["IngestService", "DashboardService"])
+def test_grpcurl_can_describe_and_so_call_both_services(service: Service, service_name: str) -> None:
+    name = f"course_analytics.v1.{service_name}"
+    command = [str(GRPCURL), "-plaintext", service.gateway.address, "describe", name]
+
+    described = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout
+
+    assert f"{name} is a service" in described

@@ -43,7 +43,18 @@ OLDER = Circumstance(
     older_than_confirmed=True,
 )
 
-SMALL = (LOST_COMMITS, SLEEPERS, ROLLBACK, OTHER_CREATOR, FAILOVER, LOCK_ELSEWHERE, REFUSALS, REFUSALS_MET_BY_TWO, READER, OLDER)
+SMALL = (
+    LOST_COMMITS,
+    SLEEPERS,
+    ROLLBACK,
+    OTHER_CREATOR,
+    FAILOVER,
+    LOCK_ELSEWHERE,
+    REFUSALS,
+    REFUSALS_MET_BY_TWO,
+    READER,
+    OLDER,
+)
 
 # Each measure, and a circumstance in which there is a fault without it.
 NEEDED = (
