@@ -66,7 +66,7 @@ def about_document(document: Mapping[str, Any], hot_views: int) -> Iterator[str]
         yield f"has {LECTURE_STATS} that are no map: its counts of lectures go to quarantine"
     if len(document.get("recentBatches", ())) > RECENT_BATCHES:
         yield f"remembers more than {RECENT_BATCHES} batches"
-    users, views = document.get("uniqueActiveUsers", 0), _views(counts) + hot_views
+    users, views = document.get("uniqueActiveUsers", 0), max(0, _views(counts)) + hot_views
     if users < 0:
         yield f"has a negative number of users: {users}"
     # Every user's first event counts a view. An estimate may be above the truth.

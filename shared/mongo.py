@@ -20,7 +20,7 @@ class Client(AsyncMongoClient[Document]):
     """A client that can be closed also when its server has fallen silent."""
 
     async def close(self) -> None:
-        """Says goodbye to the server, and does not wait for ever for its answer, which would hold up a program's stop."""
+        """Says goodbye to the server; an answer that does not come must not hold up a program's stop."""
         with pymongo.timeout(CLOSE_SECONDS):
             await super().close()
 

@@ -1,0 +1,229 @@
+"""What an operator has: the sweep, `status`, `verify` and `replay`."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from bson import ObjectId
+from hypothesis import given
+from hypothesis import strategies as st
+
+from devstack.programs import Program
+from flusher import invariants, status
+from flusher.strays import CountersKey
+from shared import keys
+from shared.batch_id import batch_id, born
+from shared.counters import COURSE_VIEWS
+from shared.mongo import COURSE_ANALYTICS
+from tests.flusher.stage import ONE_PING, Stage, course, pings
+
+COURSE = course(1)
+PARTITION = keys.partition_of(COURSE)
+HOT = keys.course_counters(PARTITION, COURSE)
+FLUSHING = keys.flushing_counters(PARTITION, COURSE)
+QUARANTINED = keys.quarantined_counters(PARTITION, COURSE)
+DIRTY = keys.dirty_courses(PARTITION)
+
+Ask = Callable[[str], tuple[int, str]]
+
+
+@pytest.fixture
+def ask(start_program: Callable[..., Program]) -> Ask:
+    """Runs a command of the flusher: its exit code, and what it says."""
+
+    def run(command: str) -> tuple[int, str]:
+        flusher = start_program("flusher", command)
+        code = flusher.wait(20)
+        return code, flusher.output()
+
+    return run
+
+
+@pytest.fixture
+async def refused(stage: Stage) -> Stage:
+    """A ping in quarantine, because its document is not as it should be."""
+    await stage.database[COURSE_ANALYTICS].insert_one({"courseId": ObjectId(COURSE), "lectureStats": 5})
+    await stage.ping(COURSE)
+    await stage.flush()
+    assert {} != await stage.hash(keys.quarantined_counters, COURSE)
+    return stage
+
+
+async def mend(stage: Stage) -> None:
+    await stage.database[COURSE_ANALYTICS].update_one({"courseId": ObjectId(COURSE)}, {"$unset": {"lectureStats": 1}})
+
+
+@given(st.text("0123456789abcdef", min_size=1), st.integers(1, 10**9), st.floats(0, 1e10))
+def test_a_batch_id_tells_when_it_was_born(process: str, commit: int, now: float) -> None:
+    assert abs((born(batch_id(process, commit, now)) or 0) - now) <= 0.001
+
+
+class TestSweep:
+    @pytest.mark.parametrize("name", [HOT, FLUSHING])
+    async def test_counters_that_fell_out_of_the_dirty_set_are_swept_back_and_flushed(
+        self, stage: Stage, name: str
+    ) -> None:
+        await stage.ping(COURSE)
+        if name == FLUSHING:
+            await stage.call("RENAME", HOT, FLUSHING)
+        await stage.call("DEL", DIRTY)
+
+        await stage.flush()
+
+        await stage.assert_all_flushed()
+
+    async def test_quarantined_counters_are_not_swept(self, refused: Stage) -> None:
+        await refused.flush()
+        assert set() == await refused.dirty()
+
+
+class TestReplay:
+    async def test_a_mended_document_gets_its_batch_once(self, refused: Stage, ask: Ask) -> None:
+        await mend(refused)
+
+        code, _ = ask("replay")
+
+        assert 0 == code
+        await refused.assert_all_flushed()
+
+    async def test_what_mongodb_still_refuses_stays_and_is_named(self, refused: Stage, ask: Ask) -> None:
+        code, said = ask("replay")
+
+        assert 3 == code
+        assert f"stays quarantined: course {COURSE}" in said
+        await refused.assert_exact()
+
+    async def test_every_batch_of_a_course_is_replayed(self, refused: Stage, ask: Ask) -> None:
+        await refused.ping(COURSE)
+        await refused.flush()
+        assert 2 == len(await refused.hash(keys.quarantined_counters, COURSE))
+        await mend(refused)
+
+        code, _ = ask("replay")
+
+        assert 0 == code
+        assert {COURSE: pings(2)} == await refused.flushed(COURSE)
+
+    async def test_a_resurrected_batch_is_never_replayed(self, stage: Stage, ask: Ask) -> None:
+        kept = {"reason": keys.RESURRECTED, "counters": ONE_PING, "unreadable": {}}
+        await stage.call("HSET", QUARANTINED, "b1", json.dumps(kept))
+
+        code, _ = ask("replay")
+
+        assert 3 == code
+        assert {"b1": json.dumps(kept)} == await stage.hash(keys.quarantined_counters, COURSE)
+
+    async def test_a_batch_with_unreadable_fields_stays(self, stage: Stage, ask: Ask) -> None:
+        kept = {"reason": "unreadable: stars", "counters": ONE_PING, "unreadable": {"stars": "5"}}
+        await stage.call("HSET", QUARANTINED, "b1", json.dumps(kept))
+
+        code, _ = ask("replay")
+
+        assert 3 == code
+
+
+class TestStatus:
+    @pytest.mark.usefixtures("stage")
+    async def test_nothing_to_say_of_idle_partitions(self, ask: Ask) -> None:
+        assert (0, "0 courses dirty, 0 in flight, 0 batches quarantined, last success never") == last_line(
+            ask("status")
+        )
+
+    async def test_every_state_of_a_partition_is_read(self, refused: Stage) -> None:
+        other = next(n for n in range(2, 2000) if keys.partition_of(course(n)) == PARTITION)
+        await refused.ping(COURSE, course(other))
+        await refused.call("RENAME", HOT, FLUSHING)
+        await refused.call("SET", keys.flush_lock(PARTITION), "somebody")
+
+        read = (await status.read(refused.redis, refused.database))[PARTITION]
+
+        assert (2, 1, 1, "somebody") == (read.dirty, read.in_flight, read.quarantined, read.holder)
+        assert read.last_success is not None
+
+    async def test_what_is_in_flight_shows_its_age(self, stage: Stage) -> None:
+        await stage.call("HSET", FLUSHING, "batch", batch_id("p", 1, 1000.0), "course_views", 1)
+
+        read = await status.read(stage.redis, stage.database)
+
+        (_, row, _) = status.table(read, now=1090.0).splitlines()
+        assert [str(PARTITION), "0", "1", "90", "s"] == row.split()[:5]
+
+    @pytest.mark.usefixtures("refused")
+    async def test_quarantined_batches_are_listed_with_their_reason(self, ask: Ask) -> None:
+        code, said = ask("status")
+        assert 0 == code
+        assert f"quarantined: course {COURSE}" in said
+        assert "Cannot create field" in said
+
+    def test_3_with_one_line_when_redis_is_away(self, start_program: Callable[..., Program], mongo_url: str) -> None:
+        flusher = start_program("flusher", "status", redis_url="redis://127.0.0.1:1/0", mongo_url=mongo_url)
+        assert 3 == flusher.wait(20)
+        assert flusher.output().startswith("Redis: cannot connect")
+
+
+def last_line(answer: tuple[int, str]) -> tuple[int, str]:
+    code, said = answer
+    return code, said.splitlines()[-1]
+
+
+class TestVerify:
+    async def test_nothing_is_found_in_what_the_programs_wrote(self, stage: Stage, ask: Ask) -> None:
+        await stage.ping(COURSE, course(2))
+        await stage.flush()
+        await stage.ping(COURSE, user=b"another")
+
+        assert (0, "everything is as it must be\n") == ask("verify")
+
+    async def test_what_is_found_is_said_in_plain_words(self, stage: Stage, ask: Ask) -> None:
+        await stage.ping(COURSE)
+        await stage.call("DEL", DIRTY)
+
+        assert (1, "1 findings") == last_line(ask("verify"))
+
+    @pytest.mark.parametrize(
+        ("fields", "said"),
+        [
+            ({"batch": "b", "course_views": "-1"}, "has a negative count: course_views = -1"),
+            ({"batch": "b", "course_views": "many"}, "has a field that is no counter: course_views = many"),
+            ({"batch": "b", "stars": "5"}, "has a field that is no counter: stars = 5"),
+            ({"course_views": "1"}, "names no batch: the next flush quarantines it"),
+        ],
+    )
+    def test_impossible_hashes(self, fields: Mapping[str, str], said: str) -> None:
+        assert [said] == list(invariants.about_hash(CountersKey(HOT, "course", PARTITION, COURSE), fields))
+
+    def test_a_hash_in_the_wrong_partition(self) -> None:
+        misplaced = CountersKey("x", "course", PARTITION + 1, COURSE)
+        assert ["is in the wrong partition: nothing reads it"] == list(invariants.about_hash(misplaced, {}))
+
+    @pytest.mark.parametrize(
+        ("document", "said"),
+        [
+            ({"totalViews": -3}, "has a negative count: course_views = -3"),
+            ({"recentBatches": ["b"] * 33}, "remembers more than 32 batches"),
+            ({"uniqueActiveUsers": -1}, "has a negative number of users: -1"),
+            ({"lectureStats": 5}, "has lectureStats that are no map: its counts of lectures go to quarantine"),
+            (
+                {"uniqueActiveUsers": 9, "totalViews": 5},
+                "has more users (9) than views (5): Redis has lost counts",
+            ),
+        ],
+    )
+    def test_impossible_documents(self, document: dict[str, Any], said: str) -> None:
+        assert [said] == list(invariants.about_document(document, hot_views=0))
+
+    def test_users_whose_views_are_still_in_redis_are_no_finding(self) -> None:
+        document = {"uniqueActiveUsers": 9, "totalViews": 5}
+        assert [] == list(invariants.about_document(document, hot_views=4))
+
+    @pytest.mark.usefixtures("refused")
+    async def test_what_is_quarantined_is_a_finding(self, ask: Ask) -> None:
+        code, said = ask("verify")
+        assert 1 == code
+        assert f"of course {COURSE} is quarantined: Cannot create field" in said
+
+    async def test_a_counter_of_every_kind_has_its_place_in_the_document(self, stage: Stage) -> None:
+        await stage.ping(COURSE)
+        await stage.flush()
+        assert {COURSE_VIEWS.field(), *ONE_PING} == set((await stage.flushed(COURSE))[COURSE])
