@@ -84,18 +84,19 @@ class Readiness:
     def __init__(self, servicer: health.aio.HealthServicer, service: str) -> None:
         self._servicer = servicer
         self._names = ("", service)
-        self._ready: bool | None = None
+        self._reported: object = self  # nothing yet
 
     async def set(self, problem: Exception | None) -> None:
-        """Reports ready (no problem) or not, and logs the change."""
+        """Reports ready (no problem) or not; logs the change, and when it is not ready for another reason."""
         ready = problem is None
-        if ready == self._ready:
+        reason = None if ready else str(problem)
+        if reason == self._reported:
             return
         if ready:
             log.info("ready")
         else:
-            log.warning("not ready", reason=str(problem))
-        self._ready = ready
+            log.warning("not ready", reason=reason)
+        self._reported = reason
         status = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
         for name in self._names:
             await self._servicer.set(name, status)
