@@ -150,6 +150,8 @@ class Proxy:
         self._links[link] = task
         try:
             await link.forward(self._upstream.hostname or HOST, self._upstream.port or 0)
+        except asyncio.CancelledError:
+            pass  # the proxy is closing; asyncio reports a cancelled connection as an error
         finally:
             del self._links[link]
 

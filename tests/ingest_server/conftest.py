@@ -8,19 +8,25 @@ import pytest
 import redis
 from pymongo import MongoClient
 
-from devstack.programs import PROBE_OPTIONS, Program
-from devstack.seed import DEMO_COURSE, write_course
+from devstack.child import wait_until
+from devstack.programs import PROBE_OPTIONS, Program, is_serving
+from devstack.seed import DEMO_COURSE, Course, write_course
+from tests.faults.proxy import Proxy
 from tests.ingest_server.client import Player
 from tests.ingest_server.stored import Stored
 from tests.servers import JWT_SECRET, assert_ends_well, fresh_database, program
 
+OTHER_COURSES = [f"65000000000000000000010{n}" for n in range(7)]  # each of another partition
+
 
 @pytest.fixture(scope="package")
 def platform_url(mongo_server_url: str) -> Iterator[str]:
-    """A MongoDB that has the demo course."""
+    """A MongoDB that has the demo course, and seven without lectures."""
+    others = [Course(other, "Another course", DEMO_COURSE.creator, ()) for other in OTHER_COURSES]
     with fresh_database(mongo_server_url) as url:
         with MongoClient[Mapping[str, object]](url) as client:
-            write_course(client.get_default_database(), DEMO_COURSE)
+            for course in (DEMO_COURSE, *others):
+                write_course(client.get_default_database(), course)
         yield url
 
 
@@ -58,3 +64,49 @@ def stored(redis_url: str) -> Iterator[Stored]:
     """What is in the Redis that all tests share."""
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
         yield Stored(client)
+
+
+@pytest.fixture(scope="package")
+def redis_proxy_of_package(redis_server_url: str) -> Iterator[Proxy]:
+    with Proxy(redis_server_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="package")
+def mongo_proxy_of_package(platform_url: str) -> Iterator[Proxy]:
+    with Proxy(platform_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="package")
+def proxied_server(
+    tmp_path_factory: pytest.TempPathFactory, redis_proxy_of_package: Proxy, mongo_proxy_of_package: Proxy
+) -> Iterator[Program]:
+    """The server whose ways to Redis and MongoDB a test may break."""
+    urls = {"redis_url": redis_proxy_of_package.url, "mongo_url": mongo_proxy_of_package.url}
+    started = program("ingest_server", tmp_path_factory.mktemp("ingest"), {"jwt_secret": JWT_SECRET, **urls})
+    started.start()
+    yield started
+    assert_ends_well(started)
+
+
+@pytest.fixture
+def redis_proxy(redis_proxy_of_package: Proxy, proxied_server: Program) -> Iterator[Proxy]:
+    """Between that server and Redis; healed after the test."""
+    yield redis_proxy_of_package
+    redis_proxy_of_package.heal()
+    wait_until(lambda: is_serving(proxied_server.address), 20, "the server did not recover")
+
+
+@pytest.fixture
+def mongo_proxy(mongo_proxy_of_package: Proxy) -> Iterator[Proxy]:
+    """Between that server and MongoDB; healed after the test."""
+    yield mongo_proxy_of_package
+    mongo_proxy_of_package.heal()
+
+
+@pytest.fixture
+async def proxied_player(proxied_server: Program, redis_url: str) -> AsyncIterator[Player]:  # noqa: ARG001 - emptied
+    """A player of that server, at a time when nothing has been counted."""
+    async with connected(proxied_server.address) as player:
+        yield player
