@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from devstack.child import wait_until
 from devstack.programs import Program, is_serving
 from tests.faults.proxy import Proxy
 from tests.ingest_server.client import COURSE, FIRST, NONE, Player
@@ -46,7 +47,7 @@ class TestOutOfReach:
     ) -> None:
         go_away(mongo_proxy)
         await proxied_player.ping()
-        assert is_serving(proxied_server.address)
+        wait_until(lambda: is_serving(proxied_server.address), 5, "NOT_SERVING")
 
 
 async def test_started_without_mongodb_it_counts(
