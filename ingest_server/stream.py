@@ -54,7 +54,7 @@ class Stream(Generic[Request, Response]):
         end: Exception | None = None
         try:
             async with asyncio.timeout(seconds_left):
-                while (request := await self._next(stopping)) is not None:
+                while (request := await self._next(stop, stopping)) is not None:
                     self._answers.put_nowait(asyncio.create_task(self._start(request)))
         except TimeoutError:
             end = Unauthenticated("the bearer token has expired")
@@ -64,16 +64,17 @@ class Stream(Generic[Request, Response]):
             stopping.cancel()
         self._answers.put_nowait(end)
 
-    async def _next(self, stopping: "asyncio.Task[Any]") -> Request | None:
+    async def _next(self, stop: asyncio.Event, stopping: "asyncio.Task[Any]") -> Request | None:
         # Room first: a request that was read is worked on and answered, also when the time is over at that moment.
         await self._room.acquire()
-        reading = asyncio.ensure_future(self._read())
-        try:
-            await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if reading.done():
-                return reading.result()
-        finally:
-            reading.cancel()
+        if not stop.is_set():  # a sender who is always ready would otherwise be read for ever
+            reading = asyncio.ensure_future(self._read())
+            try:
+                await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                if reading.done():
+                    return reading.result()
+            finally:
+                reading.cancel()
         raise Unavailable("this server is stopping; what has no answer was not counted")
 
     def _abandon(self) -> None:
