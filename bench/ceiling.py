@@ -1,10 +1,10 @@
 """The ceiling: a `grpc.aio` server whose handlers do nothing. `python -m bench.ceiling HOST:PORT`."""
 
-import asyncio
 import sys
 from typing import Any
 
 import grpc
+import uvloop
 from course_analytics.v1 import ingest_pb2, ingest_pb2_grpc
 
 from shared import lifecycle
@@ -42,4 +42,4 @@ async def serve(address: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(sys.argv[1]))
+    uvloop.run(serve(sys.argv[1]))

@@ -73,7 +73,8 @@ class RedisConnection:
             async with asyncio.timeout(timeout):
                 await self._connection.send_packed_command([_pack(command) for command in commands], check_health=False)
                 return [await self._reply() for _ in commands]
-        except (RedisError, OSError, TimeoutError) as error:
+        except (RedisError, OSError, TimeoutError, RuntimeError) as error:
+            # RuntimeError is uvloop's word for a transport that was closed a moment ago.
             await self.close()
             raise RedisUnreachable(f"lost the connection to Redis: {_why(error)}") from error
         except BaseException:

@@ -3,7 +3,6 @@
 One small supervisor: a worker that dies is reported and restarted, a stop is graceful for all.
 """
 
-import asyncio
 import multiprocessing
 import signal
 import socket
@@ -16,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 import structlog
+import uvloop
 
 from shared import lifecycle, logs, program
 from shared.program import CannotRun
@@ -34,7 +34,7 @@ Serve = Callable[[ServerSettings, bool], Coroutine[Any, Any, None]]
 def run(serve: Serve, settings: ServerSettings, *, workers: int, address: str) -> int:
     """Serves in this process, or in so many workers at `address`. Returns the exit code; raises CannotRun."""
     if workers == 1:
-        asyncio.run(serve(settings, False))  # noqa: FBT003 - the one argument of a one-method protocol
+        uvloop.run(serve(settings, False))  # noqa: FBT003 - the one argument of a one-method protocol
         return 0
     with reserved(address):
         return Supervisor(serve, settings, workers).run()
@@ -126,4 +126,4 @@ def _noted(_number: int, _frame: FrameType | None) -> None:
 def _work(serve: Serve, settings: ServerSettings, worker: int) -> None:
     logs.configure()
     structlog.contextvars.bind_contextvars(worker=worker)
-    sys.exit(program.exit_code(lambda: asyncio.run(serve(settings, True))))  # noqa: FBT003 - see run()
+    sys.exit(program.exit_code(lambda: uvloop.run(serve(settings, True))))  # noqa: FBT003 - see run()
