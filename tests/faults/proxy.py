@@ -30,7 +30,7 @@ class Proxy:
     """Forwards to the server of `url` and back, until told otherwise. Every fault lasts until `heal`."""
 
     def __init__(self, url: str) -> None:
-        self._upstream = urlsplit(url)
+        self._upstream = self._target = urlsplit(url)
         self.port = free_port()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
@@ -102,8 +102,13 @@ class Proxy:
         """Refuses new connections, as a host does whose server is down; those that are open stay."""
         self._run(self._stop_listening())
 
+    def lead_to(self, url: str) -> None:
+        """New connections reach another server, as after a failover that moves a name; those that are open stay."""
+        self._target = urlsplit(url)
+
     def heal(self) -> None:
         """Ends every fault, also those that have not happened yet."""
+        self._target = self._upstream
         self._losses.clear()
         self._delay = 0.0
         self._run(self._set_open(to=True))
@@ -149,7 +154,7 @@ class Proxy:
         assert task is not None, "a connection is served by a task of its own"
         self._links[link] = task
         try:
-            await link.forward(self._upstream.hostname or HOST, self._upstream.port or 0)
+            await link.forward(self._target.hostname or HOST, self._target.port or 0)
         except asyncio.CancelledError:
             pass  # the proxy is closing; asyncio reports a cancelled connection as an error
         finally:

@@ -1,7 +1,7 @@
 """The proxy does what the tests that use it believe."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
 
 import pytest
@@ -12,6 +12,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from devstack.child import HOST, wait_until
+from devstack.servers import RedisServer
 from tests.faults.loss import End, containing
 from tests.faults.proxy import Proxy
 
@@ -117,6 +118,13 @@ def test_delay_is_longer_than_the_patience_of_a_caller(proxy: Proxy) -> None:
     proxy.delay(0.2)
     with client(proxy.url, seconds=0.05) as through, pytest.raises(redis.TimeoutError):
         through.ping()
+
+
+def test_new_connections_can_be_led_elsewhere(proxy: Proxy, start_redis: Callable[..., RedisServer]) -> None:
+    with client(proxy.url) as before, client(proxy.url) as after:
+        before.set("key", "value")
+        proxy.lead_to(start_redis().url)
+        assert [1, 0] == [before.exists("key"), after.exists("key")]
 
 
 def test_mongodb_is_reached_through_it_alone(mongo_url: str) -> None:

@@ -21,6 +21,13 @@ def of_several_partitions(request: bytes) -> bool:
     return request.count(b"EVALSHA") > 1
 
 
+@pytest.fixture(autouse=True)
+async def script_is_known(proxied_player: Player, stored: Stored) -> None:
+    """Otherwise what is lost first is only that it is not."""
+    await proxied_player.view()
+    stored.redis.flushdb()
+
+
 @pytest.mark.parametrize("event", [None, "e"])
 @pytest.mark.parametrize("end", [End.CLOSE, End.RESET])
 async def test_a_lost_reply_is_not_noticed_and_counts_once(

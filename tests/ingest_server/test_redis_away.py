@@ -89,10 +89,14 @@ def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]
 
 
 @pytest.fixture(scope="module")
-def own_server(
-    tmp_path_factory: pytest.TempPathFactory, own_redis: RedisServer, platform_url: str
-) -> Iterator[Program]:
-    settings = {"redis_url": own_redis.url, "mongo_url": platform_url, "jwt_secret": JWT_SECRET}
+def own_proxy(own_redis: RedisServer) -> Iterator[Proxy]:
+    with Proxy(own_redis.url) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def own_server(tmp_path_factory: pytest.TempPathFactory, own_proxy: Proxy, platform_url: str) -> Iterator[Program]:
+    settings = {"redis_url": own_proxy.url, "mongo_url": platform_url, "jwt_secret": JWT_SECRET}
     server = program("ingest_server", tmp_path_factory.mktemp("ingest"), settings)
     server.start()
     yield server
@@ -170,6 +174,23 @@ async def test_a_redis_that_became_a_replica_is_unavailable_until_it_is_promoted
     assert (StatusCode.UNAVAILABLE, 1) == (refused.code, refused.retry_seconds)
     assert "tracked" == await own_player.ping(event="e")
     assert ONCE == own_stored.counters()
+
+
+async def test_after_a_failover_the_new_primary_counts(
+    own_player: Player, own_stored: Stored, own_proxy: Proxy, start_redis: Callable[..., RedisServer]
+) -> None:
+    await own_player.ping()
+    new_primary = start_redis()
+    own_proxy.lead_to(new_primary.url)
+    own_stored.redis.replicaof("127.0.0.1", "1")
+    try:
+        assert StatusCode.UNAVAILABLE == (await refusal(own_player.ping())).code
+        assert "tracked" == await own_player.ping()
+    finally:
+        own_proxy.heal()
+        own_stored.redis.replicaof("NO", "ONE")
+    with redis.Redis.from_url(new_primary.url, decode_responses=True) as client:
+        assert ONCE == Stored(client).counters()
 
 
 @pytest.mark.usefixtures("own_player")
