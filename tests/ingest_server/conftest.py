@@ -40,6 +40,12 @@ def server(tmp_path_factory: pytest.TempPathFactory, redis_server_url: str, plat
     assert_ends_well(started)
 
 
+def assert_no_error_was_logged(server: Program) -> None:
+    """Stores that go away and callers who do are no fault of the server's."""
+    signs = ('"level": "error"', "Traceback", "never retrieved")
+    assert [] == [line for line in server.output().splitlines() if any(sign in line for sign in signs)]
+
+
 @asynccontextmanager
 async def connected(address: str) -> AsyncIterator[Player]:
     """A player of the server at this address."""
@@ -88,6 +94,7 @@ def proxied_server(
     started.start()
     yield started
     assert_ends_well(started)
+    assert_no_error_was_logged(started)
 
 
 @pytest.fixture

@@ -65,6 +65,17 @@ class TestOutOfReach:
         assert "tracked" == await proxied_player.ping()
 
 
+async def test_callers_who_do_not_wait_for_the_answer_leave_no_trace(
+    proxied_player: Player, redis_proxy: Proxy, stored: Stored
+) -> None:
+    redis_proxy.black_hole()
+    refused = await asyncio.gather(*(refusal(proxied_player.ping(event="e", timeout=0.05)) for _ in range(20)))
+    redis_proxy.heal()
+    assert {StatusCode.DEADLINE_EXCEEDED} == {each.code for each in refused}
+    assert "tracked" == await proxied_player.ping(event="e")
+    assert ONCE == stored.counters()
+
+
 async def test_started_without_redis_it_serves_once_redis_is_there(
     start_program: Callable[..., Program], platform_url: str, redis_url: str, stored: Stored
 ) -> None:
