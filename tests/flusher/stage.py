@@ -8,7 +8,7 @@ import secrets
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
@@ -74,7 +74,8 @@ class Stage:
     recorder: Recorder
     hot: HotStore
     cold: ColdStore
-    acknowledged: defaultdict[str, Counter[str]]
+    acknowledged: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    _listed: set[str] = field(default_factory=set)
 
     async def ping(self, *course_ids: str, user: bytes = b"learner") -> None:
         """One ping of each course, acknowledged."""
@@ -164,10 +165,14 @@ class Stage:
         """The counts that the dashboard shows of each course."""
         return {course_id: await self._shown(course_id) for course_id in course_ids}
 
+    async def list_course(self, course_id: str) -> None:
+        """Puts the course into the platform's catalog."""
+        if course_id not in self._listed:
+            self._listed.add(course_id)
+            await self.database[COURSES].insert_one({"_id": ObjectId(course_id), "creator": INSTRUCTOR, "sections": []})
+
     async def _shown(self, course_id: str) -> dict[str, int]:
-        await self.database[COURSES].update_one(
-            {"_id": ObjectId(course_id)}, {"$setOnInsert": {"creator": INSTRUCTOR, "sections": []}}, upsert=True
-        )
+        await self.list_course(course_id)
         in_redis, in_mongo = await read_course(self.hot, self.cold, course_id, INSTRUCTOR)
         return dict(totals_of(in_redis, in_mongo.analytics).counts)
 
@@ -189,6 +194,6 @@ async def staged(redis_url: str, database: AsyncDatabase[Document]) -> AsyncIter
     onlooker = await RedisConnection.open(redis_url, timeout=5)
     async with Recorder(redis_url, AOF, secrets.token_hex(4)) as recorder, HotStore(redis_url) as hot:
         try:
-            yield Stage(redis_url, database, onlooker, recorder, hot, ColdStore(database), defaultdict(Counter))
+            yield Stage(redis_url, database, onlooker, recorder, hot, ColdStore(database))
         finally:
             await onlooker.close()
