@@ -30,18 +30,16 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
 
         server, health = await lifecycle.grpc_server(settings.ingest_address, [SERVICE], shared_port=shared_port)
         stack.push_async_callback(server.stop, None)
-        ingest_pb2_grpc.add_IngestServiceServicer_to_server(
-            IngestServicer(
-                TokenVerifier.of(settings), user_key(hash_key), Catalog(mongo.database(client)), committer, stop=stop
-            ),
-            server,
+        servicer = IngestServicer(
+            TokenVerifier.of(settings), user_key(hash_key), Catalog(mongo.database(client)), committer, stop=stop
         )
+        ingest_pb2_grpc.add_IngestServiceServicer_to_server(servicer, server)
         readiness = lifecycle.Readiness(health, SERVICE)
 
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(committer.run())
             following = tasks.create_task(follow_redis(recorder, committer, readiness))
-            await lifecycle.serve_until(stop, server, health)
+            await lifecycle.serve_until(stop, server, health, farewell=servicer.farewell)
             following.cancel()
             committer.close()
 

@@ -14,10 +14,13 @@ from ingest_server.committer import Committer
 from ingest_server.identity import UserKey
 from ingest_server.stream import Stream
 from shared.auth import Caller, TokenVerifier
-from shared.errors import answers_errors
+from shared.errors import Unavailable, answers_errors
 
 VIEW_TRACKED = ingest_pb2.TrackCourseViewResponse(message="tracked")
 TELEMETRY_TRACKED = ingest_pb2.TrackTelemetryResponse(message="tracked")
+
+# For the end of a stream to reach its sender.
+FAREWELL_SECONDS = 0.25
 
 
 class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
@@ -37,6 +40,16 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
         self._catalog = catalog
         self._committer = committer
         self._stop = stop
+        self._has_streamed = False
+
+    async def farewell(self) -> None:
+        """Returns when connections may be closed, after `stop`: senders know by then that their streams have ended.
+
+        A connection that is closed while something still comes in is reset, and the answers that its client has not
+        read yet are lost with it.
+        """
+        if self._has_streamed:
+            await asyncio.sleep(FAREWELL_SECONDS)
 
     @answers_errors
     async def TrackCourseView(
@@ -81,6 +94,7 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
     ) -> None:
         """Counts batch after batch."""
         caller = self._verifier.caller(context.invocation_metadata())
+        self._has_streamed = True
 
         async def read() -> ingest_pb2.TrackStreamRequest | None:
             request = await context.read()
@@ -95,5 +109,11 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
             accepted = await batches.count(batch, self._catalog, self._committer)
             return ingest_pb2.TrackStreamResponse(accepted=accepted, rejected=batch.rejected)
 
-        stream = Stream(read, start, context.write)
+        async def send(response: ingest_pb2.TrackStreamResponse) -> None:
+            try:
+                await context.write(response)
+            except grpc.aio.InternalError:
+                raise Unavailable("the sender has gone") from None
+
+        stream = Stream(read, start, send)
         await stream.serve(seconds_left=caller.expires - time.time(), stop=self._stop)

@@ -130,8 +130,14 @@ async def _first_problem(probes: tuple[Callable[[], Awaitable[object]], ...]) ->
     return None
 
 
-async def serve_until(stop: asyncio.Event, server: grpc.aio.Server, servicer: health.aio.HealthServicer) -> None:
-    """Serves until `stop`; then NOT_SERVING, no new calls, and some seconds for those in hand."""
+async def serve_until(
+    stop: asyncio.Event,
+    server: grpc.aio.Server,
+    servicer: health.aio.HealthServicer,
+    *,
+    farewell: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """Serves until `stop`; then NOT_SERVING, `farewell`, no new calls, and some seconds for those in hand."""
     # What has been imported and wired stays to the end. Looked through again and again by the garbage collector, it
     # would stop all calls for 40 ms each time.
     gc.collect()
@@ -139,4 +145,6 @@ async def serve_until(stop: asyncio.Event, server: grpc.aio.Server, servicer: he
     await server.start()
     await stop.wait()
     await servicer.enter_graceful_shutdown()
+    if farewell is not None:
+        await farewell()
     await server.stop(CALLS_SECONDS)
