@@ -22,7 +22,7 @@ users = st.sampled_from([b"ann", b"bob", b"\0", b"a\0b"])
 ids = st.none() | st.sampled_from(["a", "b", "a-b"])
 views = st.builds(CourseView, st.sampled_from(COURSES), users, ids)
 pings = st.builds(Telemetry, st.sampled_from(COURSES), users, ids, st.sampled_from(LECTURES), st.integers(0, 300), ids)
-events = st.lists(views | pings, max_size=30)
+events = st.lists(views | pings, max_size=12)
 
 
 def commit_of(events: Sequence[Event]) -> Commit:
