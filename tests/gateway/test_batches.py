@@ -13,6 +13,7 @@ from tests.servers import JWT_SECRET
 
 BATCH = f"{ANALYTICS}/events:batch"
 BATCH_LIMIT = 1024 * 1024
+PERMISSION_DENIED, UNAUTHENTICATED = 7, 16
 
 
 def batch_of(size: int) -> bytes:
@@ -35,6 +36,32 @@ def test_an_index_of_zero_and_no_rejections_are_printed(learner: httpx.Client) -
 
     assert (0, 0) == (bad["accepted"], bad["rejected"][0]["index"])
     assert {"accepted": 1, "rejected": []} == good
+
+
+@pytest.mark.parametrize("number", [0, 1001])
+def test_too_few_or_too_many_events_are_400_naming_the_field(learner: httpx.Client, number: int) -> None:
+    response = learner.post(BATCH, json={"events": [{"telemetry": ping()}] * number})
+
+    assert_refused(400, INVALID_ARGUMENT, response)
+    assert ["events"] == [violation["field"] for violation in response.json()["details"][0]["fieldViolations"]]
+
+
+def test_an_event_that_is_neither_is_rejected(learner: httpx.Client) -> None:
+    answer = learner.post(BATCH, json={"events": [{"telemetry": ping()}, {}]}).json()
+
+    assert {"accepted": 1, "rejected": [{"index": 1, "reason": "event: must be a courseView or a telemetry"}]} == answer
+
+
+def test_a_user_whom_the_caller_may_not_name_is_403(learner: httpx.Client) -> None:
+    response = learner.post(BATCH, json={"events": [{"telemetry": ping()}, {"telemetry": ping(userId="bob")}]})
+
+    assert_refused(403, PERMISSION_DENIED, response)
+
+
+def test_a_batch_without_a_token_is_401(learner: httpx.Client) -> None:
+    del learner.headers["authorization"]
+
+    assert_refused(401, UNAUTHENTICATED, learner.post(BATCH, json={"events": []}))
 
 
 def test_a_thousand_events_fit(learner: httpx.Client) -> None:
