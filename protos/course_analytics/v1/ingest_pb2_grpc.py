@@ -85,10 +85,10 @@ class IngestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def TrackStream(self, request_iterator, context):
-        """Batches in, answers in their order. What has no answer when the stream ends may or may not have been counted after UNAVAILABLE,
-        and has not been counted after any other status. A server that works slowly reads slowly: gRPC's flow control then holds
-        the sender. The stream ends with INVALID_ARGUMENT at a batch that TrackBatch would refuse as a whole, with UNAUTHENTICATED
-        when its token expires, and with UNAVAILABLE when the server stops; what was read until then is answered before.
+        """Batches in, answers in their order. A server that works slowly reads slowly: gRPC's flow control then holds the sender. The stream
+        ends with TrackBatch's own status at a batch that TrackBatch would refuse as a whole, with UNAUTHENTICATED when its token
+        expires, and with UNAVAILABLE when the server stops; what was read until then is answered before. What has no answer after
+        INVALID_ARGUMENT, PERMISSION_DENIED or UNAUTHENTICATED has not been counted; after any other status it may have been.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

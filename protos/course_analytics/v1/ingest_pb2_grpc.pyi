@@ -59,10 +59,10 @@ class IngestServiceStub:
     UNAVAILABLE some of the events may have been counted: repeat the batch with the same event ids.
     """
     TrackStream: _grpc.StreamStreamMultiCallable[_ingest_pb2.TrackStreamRequest, _ingest_pb2.TrackStreamResponse]
-    """Batches in, answers in their order. What has no answer when the stream ends may or may not have been counted after UNAVAILABLE,
-    and has not been counted after any other status. A server that works slowly reads slowly: gRPC's flow control then holds
-    the sender. The stream ends with INVALID_ARGUMENT at a batch that TrackBatch would refuse as a whole, with UNAUTHENTICATED
-    when its token expires, and with UNAVAILABLE when the server stops; what was read until then is answered before.
+    """Batches in, answers in their order. A server that works slowly reads slowly: gRPC's flow control then holds the sender. The stream
+    ends with TrackBatch's own status at a batch that TrackBatch would refuse as a whole, with UNAUTHENTICATED when its token
+    expires, and with UNAVAILABLE when the server stops; what was read until then is answered before. What has no answer after
+    INVALID_ARGUMENT, PERMISSION_DENIED or UNAUTHENTICATED has not been counted; after any other status it may have been.
     """
 
 @_typing.type_check_only
@@ -81,10 +81,10 @@ class IngestServiceAsyncStub(IngestServiceStub):
     UNAVAILABLE some of the events may have been counted: repeat the batch with the same event ids.
     """
     TrackStream: _aio.StreamStreamMultiCallable[_ingest_pb2.TrackStreamRequest, _ingest_pb2.TrackStreamResponse]  # type: ignore[assignment]
-    """Batches in, answers in their order. What has no answer when the stream ends may or may not have been counted after UNAVAILABLE,
-    and has not been counted after any other status. A server that works slowly reads slowly: gRPC's flow control then holds
-    the sender. The stream ends with INVALID_ARGUMENT at a batch that TrackBatch would refuse as a whole, with UNAUTHENTICATED
-    when its token expires, and with UNAVAILABLE when the server stops; what was read until then is answered before.
+    """Batches in, answers in their order. A server that works slowly reads slowly: gRPC's flow control then holds the sender. The stream
+    ends with TrackBatch's own status at a batch that TrackBatch would refuse as a whole, with UNAUTHENTICATED when its token
+    expires, and with UNAVAILABLE when the server stops; what was read until then is answered before. What has no answer after
+    INVALID_ARGUMENT, PERMISSION_DENIED or UNAUTHENTICATED has not been counted; after any other status it may have been.
     """
 
 class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -124,10 +124,10 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_ingest_pb2.TrackStreamRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_ingest_pb2.TrackStreamResponse], _abc.AsyncIterator[_ingest_pb2.TrackStreamResponse]]:
-        """Batches in, answers in their order. What has no answer when the stream ends may or may not have been counted after UNAVAILABLE,
-        and has not been counted after any other status. A server that works slowly reads slowly: gRPC's flow control then holds
-        the sender. The stream ends with INVALID_ARGUMENT at a batch that TrackBatch would refuse as a whole, with UNAUTHENTICATED
-        when its token expires, and with UNAVAILABLE when the server stops; what was read until then is answered before.
+        """Batches in, answers in their order. A server that works slowly reads slowly: gRPC's flow control then holds the sender. The stream
+        ends with TrackBatch's own status at a batch that TrackBatch would refuse as a whole, with UNAUTHENTICATED when its token
+        expires, and with UNAVAILABLE when the server stops; what was read until then is answered before. What has no answer after
+        INVALID_ARGUMENT, PERMISSION_DENIED or UNAUTHENTICATED has not been counted; after any other status it may have been.
         """
 
 def add_IngestServiceServicer_to_server(servicer: IngestServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
