@@ -4,7 +4,7 @@ import asyncio
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 from pymongo.asynchronous.database import AsyncDatabase
@@ -16,6 +16,7 @@ from shared import lifecycle, mongo
 from shared.mongo import Document
 from shared.redis_connection import RedisConnection
 from shared.settings import Settings
+from shared.topology import Topology
 
 FOUND = 1
 INCOMPLETE = 3
@@ -54,9 +55,9 @@ async def init(settings: Settings) -> int:
 
 async def show_status(settings: Settings) -> int:
     """Prints what waits where."""
-    async with _database(settings) as database, _redis(settings) as connection:
-        print(status.table(await status.read(connection, database), time.time()))
-        async for batch in quarantine.quarantined(connection):
+    async with _database(settings) as database, _redis(settings) as nodes:
+        print(status.table(await status.read(nodes, database), time.time()))
+        async for batch in quarantine.quarantined(nodes):
             print(f"quarantined: course {batch.course_id}, batch {batch.id}: {batch.reason}")
     return 0
 
@@ -64,8 +65,8 @@ async def show_status(settings: Settings) -> int:
 async def verify(settings: Settings) -> int:
     """Prints what is wrong with what is stored: 0 when nothing is, else 1."""
     found = 0
-    async with _database(settings) as database, _redis(settings) as connection:
-        async for sentence in invariants.findings(connection, database):
+    async with _database(settings) as database, _redis(settings) as nodes:
+        async for sentence in invariants.findings(nodes, database):
             found += 1
             print(sentence)
     print(f"{found} findings" if found else "everything is as it must be")
@@ -75,9 +76,9 @@ async def verify(settings: Settings) -> int:
 async def replay(settings: Settings) -> int:
     """Sends quarantined batches again, and prints those that stay: 0 when none does, else 3."""
     stays = 0
-    async with _database(settings) as database, _redis(settings) as connection:
-        await quarantine.replay(connection, _flusher(settings, database), lifecycle.stop_on_signal())
-        async for batch in quarantine.quarantined(connection):
+    async with _database(settings) as database, _redis(settings) as nodes:
+        await quarantine.replay(nodes, _flusher(settings, database), lifecycle.stop_on_signal())
+        async for batch in quarantine.quarantined(nodes):
             stays += 1
             print(f"stays quarantined: course {batch.course_id}, batch {batch.id}: {batch.reason}")
     return INCOMPLETE if stays else 0
@@ -90,6 +91,7 @@ def _flusher(settings: Settings, database: AsyncDatabase[Document]) -> Flusher:
         )
     stores = Stores(
         redis_url=settings.redis_url,
+        redis_cluster=settings.redis_cluster,
         database=database,
         barrier=settings.flush_barrier,
         lock_ttl=settings.flush_lock_ttl_seconds,
@@ -104,12 +106,15 @@ async def _database(settings: Settings) -> AsyncIterator[AsyncDatabase[Document]
 
 
 @asynccontextmanager
-async def _redis(settings: Settings) -> AsyncIterator[RedisConnection]:
-    connection = await RedisConnection.open(settings.redis_url, timeout=CONNECT_SECONDS)
-    try:
-        yield connection
-    finally:
-        await connection.close()
+async def _redis(settings: Settings) -> AsyncIterator[list[RedisConnection]]:
+    """A connection to every node that has partitions: one, or in a cluster all primaries."""
+    topology = Topology(settings.redis_url, cluster=settings.redis_cluster)
+    async with AsyncExitStack() as stack:
+        nodes = []
+        for node in await topology.primaries(timeout=CONNECT_SECONDS):
+            nodes.append(await RedisConnection.open(node, timeout=CONNECT_SECONDS))
+            stack.push_async_callback(nodes[-1].close)
+        yield nodes
 
 
 async def _wait(stop: asyncio.Event, seconds: float) -> None:

@@ -3,18 +3,21 @@
 import asyncio
 import math
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import structlog
 from pymongo.errors import PyMongoError
 from redis.exceptions import ResponseError
 
 from flusher import plan, schema, strays, wave
+from flusher.take import ELSEWHERE
 from flusher.wave import CONNECT_SECONDS, Report, Stores
 from shared import keys
 from shared.durability import check_durability
 from shared.redis_connection import RedisConnection, RedisUnreachable
+from shared.topology import Topology, is_elsewhere, on_all
 
 LIST_SECONDS = 5
 SWEEP_SECONDS = 3600
@@ -27,58 +30,81 @@ class Flusher:
 
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
-        self._ensured = False
-        self._next_sweep = stores.now()
+        self._topology = Topology(stores.redis_url, cluster=stores.redis_cluster)
+        self._next_sweep: dict[str, float] = {}
 
     async def cycle(self, stop: asyncio.Event) -> Report:
-        """Flushes all that is dirty now. Ends early, after a wave, when a store is away or `stop` is set.
+        """Flushes all that is dirty now; in a cluster all nodes at once.
 
-        Raises CannotRun when a store is unfit.
+        Ends early, after a wave, when a store is away or `stop` is set: a node that is away holds up only its own
+        courses. Raises CannotRun when a store is unfit.
         """
         report = Report()
-        dirty: Mapping[int, Sequence[str]] = {}
         try:
-            dirty = await self._begin()
+            await self._topology.look(timeout=CONNECT_SECONDS)
+            nodes = await self._topology.by_node(range(keys.PARTITIONS), timeout=CONNECT_SECONDS)
+        except RedisUnreachable as error:
+            report.add(_away(error))
+        else:
+            for one in await on_all(self._drain(node, partitions, stop) for node, partitions in nodes.items()):
+                report.add(one)
+        report.left = +report.left
+        log.info("cycle", cleared=report.cleared, quarantined=report.quarantined, left=dict(report.left))
+        return report
+
+    async def _drain(self, node: str, partitions: Sequence[int], stop: asyncio.Event) -> Report:
+        """Flushes what is dirty on one node, wave after wave."""
+        report = Report()
+        stores = replace(self._stores, redis_url=node)
+        try:
+            dirty = await self._begin(node, partitions)
         except (RedisUnreachable, ResponseError, PyMongoError) as error:
-            report.store_away = True
-            report.left[str(error)] += 1
+            return _away(error)
+        report.left[ELSEWHERE] += len(partitions) - len(dirty)
         while dirty:
             for one_wave in plan.waves(dirty, random.SystemRandom()):
                 if stop.is_set() or report.store_away:
                     report.left["not reached"] += sum(len(share.courses) for share in one_wave)
                 else:
-                    report.add(await wave.run(self._stores, one_wave))
+                    report.add(await wave.run(stores, one_wave))
             # What an earlier flush had left went first; now comes what was counted after it.
             dirty, report.more = report.more, defaultdict(list)
-        report.left = +report.left
-        log.info("cycle", cleared=report.cleared, quarantined=report.quarantined, left=dict(report.left))
         return report
 
-    async def _begin(self) -> dict[int, list[str]]:
-        connection = await RedisConnection.open(self._stores.redis_url, timeout=CONNECT_SECONDS)
+    async def _begin(self, node: str, partitions: Sequence[int]) -> Mapping[int, Sequence[str]]:
+        connection = await RedisConnection.open(node, timeout=CONNECT_SECONDS)
         try:
-            if not self._ensured:
+            if node not in self._next_sweep:
                 await check_durability(connection, self._stores.barrier, timeout=CONNECT_SECONDS)
                 await schema.ensure(self._stores.database)
-                self._ensured = True
-            if self._stores.now() >= self._next_sweep:
+                self._next_sweep[node] = self._stores.now()
+            if self._stores.now() >= self._next_sweep[node]:
                 await strays.sweep(connection)
-                self._next_sweep = self._stores.now() + SWEEP_SECONDS
-            return await dirty_courses(connection)
+                self._next_sweep[node] = self._stores.now() + SWEEP_SECONDS
+            return await dirty_courses(connection, partitions)
         finally:
             await connection.close()
 
 
-async def dirty_courses(connection: RedisConnection) -> dict[int, list[str]]:
-    """The dirty courses by partition. Raises RedisUnreachable."""
-    partitions = range(keys.PARTITIONS)
-    replies = await connection.call(
+def _away(error: Exception) -> Report:
+    return Report(left=Counter({str(error): 1}), store_away=True)
+
+
+async def dirty_courses(
+    connection: RedisConnection, partitions: Sequence[int] = range(keys.PARTITIONS)
+) -> dict[int, list[str]]:
+    """The dirty courses by partition, without the partitions that are elsewhere. Raises RedisUnreachable."""
+    replies = await connection.call_each(
         *(("SMEMBERS", keys.dirty_courses(partition)) for partition in partitions), timeout=LIST_SECONDS
     )
-    return {
-        partition: [course_id.decode() for course_id in members]
-        for partition, members in zip(partitions, replies, strict=True)
-    }
+    dirty = {}
+    for partition, members in zip(partitions, replies, strict=True):
+        if is_elsewhere(members):
+            continue
+        if isinstance(members, ResponseError):
+            raise members
+        dirty[partition] = [course_id.decode() for course_id in members]
+    return dirty
 
 
 def seconds_to_next(elapsed: float, interval: float) -> float:

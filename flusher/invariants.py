@@ -1,7 +1,7 @@
 """`python -m flusher verify`: whether what is stored can be true. Reads only; what it finds, it says in plain words."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
@@ -20,23 +20,29 @@ from shared.redis_connection import RedisConnection, pairs
 SKETCH_ERROR = 3 * 0.0081
 
 
-async def findings(connection: RedisConnection, database: AsyncDatabase[Document]) -> AsyncIterator[str]:
+async def findings(nodes: Sequence[RedisConnection], database: AsyncDatabase[Document]) -> AsyncIterator[str]:
     """One sentence for each thing that is wrong. Raises RedisUnreachable, PyMongoError."""
-    async for stray in strays(connection):
-        yield f"{stray.name} holds counts, but its course is not in the dirty set: the next sweep puts it there"
     hot_views: Counter[str] = Counter()
-    async for found in counters_keys(connection):
-        for key in found:
-            fields = await _fields(connection, key)
-            hot_views[key.course_id] += _views(readable(fields)[0])
-            for complaint in about_hash(key, fields):
-                yield f"{key.name} {complaint}"
-    async for batch in quarantined(connection):
+    for node in nodes:
+        async for stray in strays(node):
+            yield f"{stray.name} holds counts, but its course is not in the dirty set: the next sweep puts it there"
+    async for key, fields in _hashes(nodes):
+        hot_views[key.course_id] += _views(readable(fields)[0])
+        for complaint in about_hash(key, fields):
+            yield f"{key.name} {complaint}"
+    async for batch in quarantined(nodes):
         hot_views[batch.course_id] += _views(batch.counters)
         yield f"batch {batch.id} of course {batch.course_id} is quarantined: {batch.reason}"
     async for document in database[COURSE_ANALYTICS].find({}, {"usersSketch": 0}):
         for complaint in about_document(document, hot_views[str(document.get("courseId"))]):
             yield f"courseanalytics of course {document.get('courseId')} {complaint}"
+
+
+async def _hashes(nodes: Sequence[RedisConnection]) -> AsyncIterator[tuple[CountersKey, dict[str, str]]]:
+    for node in nodes:
+        async for found in counters_keys(node):
+            for key in found:
+                yield key, await _fields(node, key)
 
 
 async def _fields(connection: RedisConnection, key: CountersKey) -> dict[str, str]:

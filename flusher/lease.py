@@ -11,6 +11,7 @@ from redis.exceptions import ResponseError
 from flusher import scripts
 from shared import keys
 from shared.redis_connection import RedisConnection, RedisUnreachable
+from shared.topology import is_elsewhere
 
 REDIS_SECONDS = 2
 
@@ -29,18 +30,26 @@ class Lease:
         self._now = now
         self._tried: list[int] = []
         self._until: dict[int, float] = {}
+        self.elsewhere: set[int] = set()
 
     async def acquire(self, partitions: Iterable[int]) -> set[int]:
-        """Takes what is free of the partitions' locks, and returns those now held. Raises RedisUnreachable."""
+        """Takes what is free of the partitions' locks, and returns those now held. Raises RedisUnreachable.
+
+        A partition that this node of a cluster does not serve, or not all of, is not held either, but is `elsewhere`.
+        """
         self._tried = list(partitions)
         asked = self._now()
-        replies = await self._connection.call(
+        replies = await self._connection.call_each(
             *(scripts.call(scripts.LOCK, [keys.flush_lock(number)], self.token, self.ttl_ms) for number in self._tried),
             timeout=REDIS_SECONDS,
         )
         for number, reply in zip(self._tried, replies, strict=True):
             if reply == 1:
                 self.renewed(number, asked)
+            elif is_elsewhere(reply):
+                self.elsewhere.add(number)
+            elif isinstance(reply, ResponseError):
+                raise reply
         return set(self._until)
 
     def renewed(self, partition: int, asked: float) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from flusher import scripts
@@ -31,8 +31,14 @@ class Quarantined:
         return self.reason != keys.RESURRECTED and not self.unreadable
 
 
-async def quarantined(connection: RedisConnection) -> AsyncIterator[Quarantined]:
-    """Every quarantined batch. Raises RedisUnreachable."""
+async def quarantined(nodes: Sequence[RedisConnection]) -> AsyncIterator[Quarantined]:
+    """Every quarantined batch on any of the nodes. Raises RedisUnreachable."""
+    for node in nodes:
+        async for batch in _quarantined(node):
+            yield batch
+
+
+async def _quarantined(connection: RedisConnection) -> AsyncIterator[Quarantined]:
     async for found in counters_keys(connection):
         for key in found:
             if key.state == "quarantined":
@@ -70,7 +76,7 @@ async def put_back(connection: RedisConnection, batch: Quarantined) -> bool:
     return bool(reply == 1)
 
 
-async def replay(connection: RedisConnection, flusher: Flusher, stop: asyncio.Event) -> None:
+async def replay(nodes: Sequence[RedisConnection], flusher: Flusher, stop: asyncio.Event) -> None:
     """Sends every batch that can be replayed once more. What MongoDB still refuses is quarantined again.
 
     Raises RedisUnreachable.
@@ -78,10 +84,11 @@ async def replay(connection: RedisConnection, flusher: Flusher, stop: asyncio.Ev
     tried: set[tuple[str, str]] = set()
     while True:
         before = len(tried)
-        async for batch in quarantined(connection):
-            name = (batch.course_id, batch.id)
-            if batch.replayable and name not in tried and await put_back(connection, batch):
-                tried.add(name)
+        for node in nodes:
+            async for batch in _quarantined(node):
+                name = (batch.course_id, batch.id)
+                if batch.replayable and name not in tried and await put_back(node, batch):
+                    tried.add(name)
         if len(tried) == before:
             return
         await flusher.cycle(stop)

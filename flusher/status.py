@@ -3,7 +3,7 @@
 import datetime as dt
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import pymongo
@@ -37,24 +37,31 @@ class PartitionStatus:
         return not (self.dirty or self.in_flight or self.quarantined or self.holder)
 
 
-async def read(connection: RedisConnection, database: AsyncDatabase[Document]) -> dict[int, PartitionStatus]:
+async def read(nodes: Sequence[RedisConnection], database: AsyncDatabase[Document]) -> dict[int, PartitionStatus]:
     """Every partition that has ever been flushed or waits to be. Raises RedisUnreachable, PyMongoError."""
     statuses: defaultdict[int, PartitionStatus] = defaultdict(PartitionStatus)
-    for partition, courses in (await dirty_courses(connection)).items():
-        if courses:
-            statuses[partition].dirty = len(courses)
-    async for found in counters_keys(connection):
-        await _add_batches(connection, found, statuses)
-    partitions = range(keys.PARTITIONS)
-    holders = await connection.call(*(("GET", keys.flush_lock(number)) for number in partitions), timeout=REDIS_SECONDS)
-    for partition, holder in zip(partitions, holders, strict=True):
-        if holder:
-            statuses[partition].holder = holder.decode()
+    for node in nodes:
+        for partition, courses in (await dirty_courses(node)).items():
+            if courses:
+                statuses[partition].dirty = len(courses)
+        async for found in counters_keys(node):
+            await _add_batches(node, found, statuses)
+        await _add_holders(node, statuses)
     with pymongo.timeout(MONGO_SECONDS):
         epoch = await database[FLUSH_EPOCH].find_one({"_id": EPOCH_ID}) or {}
     for number, at in epoch.get("flushed", {}).items():
         statuses[int(number)].last_success = at.timestamp()
     return dict(sorted(statuses.items()))
+
+
+async def _add_holders(connection: RedisConnection, statuses: dict[int, PartitionStatus]) -> None:
+    partitions = range(keys.PARTITIONS)
+    holders = await connection.call_each(
+        *(("GET", keys.flush_lock(number)) for number in partitions), timeout=REDIS_SECONDS
+    )
+    for partition, holder in zip(partitions, holders, strict=True):
+        if isinstance(holder, bytes):  # and not a partition of another node
+            statuses[partition].holder = holder.decode()
 
 
 async def _add_batches(

@@ -5,10 +5,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import structlog
+from redis.exceptions import ResponseError
 
 from flusher.lease import REDIS_SECONDS
 from shared import keys
 from shared.redis_connection import RedisConnection
+from shared.topology import is_elsewhere
 
 SCANNED_KEYS = 1_000
 
@@ -41,12 +43,15 @@ async def counters_keys(connection: RedisConnection) -> AsyncIterator[list[Count
 
 
 async def strays(connection: RedisConnection) -> AsyncIterator[CountersKey]:
-    """The keys whose counts no flush would find. Raises RedisUnreachable."""
+    """The keys whose counts no flush would find. Raises RedisUnreachable.
+
+    Keys on their way to another node are passed over.
+    """
     async for found in counters_keys(connection):
         unflushed = [key for key in found if key.state != "quarantined"]
         if not unflushed:
             continue
-        replies = await connection.call(
+        replies = await connection.call_each(
             *(("SISMEMBER", keys.dirty_courses(key.partition), key.course_id) for key in unflushed),
             timeout=REDIS_SECONDS,
         )
@@ -63,7 +68,12 @@ async def sweep(connection: RedisConnection) -> int:
     """
     swept = 0
     async for key in strays(connection):
-        await connection.call(("SADD", keys.dirty_courses(key.partition), key.course_id), timeout=REDIS_SECONDS)
+        command = ("SADD", keys.dirty_courses(key.partition), key.course_id)
+        (reply,) = await connection.call_each(command, timeout=REDIS_SECONDS)
+        if is_elsewhere(reply):
+            continue  # the next sweep finds it there
+        if isinstance(reply, ResponseError):
+            raise reply
         log.error("swept back into the dirty set", key=key.name)
         swept += 1
     return swept

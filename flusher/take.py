@@ -14,8 +14,11 @@ from flusher.lease import REDIS_SECONDS, Lease, LeaseLost
 from shared import keys
 from shared.counters import document_path
 from shared.redis_connection import Command, RedisConnection, Reply, pairs
+from shared.topology import is_elsewhere
 
 ATTEMPTS = 3
+
+ELSEWHERE = "its slot of the Redis cluster is on another node, or on the way to one"
 
 _OBJECT_ID = re.compile(r"[0-9a-f]{24}")
 _INT64 = range(-(2**63), 2**63)
@@ -60,8 +63,17 @@ async def take(connection: RedisConnection, lease: Lease, partition: int, course
     """Takes the counts of the courses, in their order.
 
     Only while the lock is ours, and its life begins anew: a write by this connection, which the barrier then waits for.
-    Raises LeaseLost, RedisUnreachable.
+    Raises LeaseLost, also when a cluster moves the partition to another node, and RedisUnreachable.
     """
+    try:
+        return await _take(connection, lease, partition, courses)
+    except ResponseError as error:
+        if not is_elsewhere(error):
+            raise
+        raise LeaseLost(ELSEWHERE) from error
+
+
+async def _take(connection: RedisConnection, lease: Lease, partition: int, courses: Sequence[str]) -> list[Taken]:
     lock = keys.flush_lock(partition)
     for _ in range(ATTEMPTS):
         _, holder = await connection.call(("WATCH", lock), ("GET", lock), timeout=REDIS_SECONDS)

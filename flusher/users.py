@@ -22,6 +22,7 @@ from flusher.take import Batch
 from shared import keys
 from shared.mongo import Document
 from shared.redis_connection import Command, RedisConnection, Reply
+from shared.topology import is_elsewhere
 
 GROWTH = 1.01
 SAVE_AGAIN = dt.timedelta(hours=1)
@@ -73,6 +74,8 @@ async def _save(
     replies = await connection.call_each(*merges, timeout=REDIS_SECONDS)
     updates = []
     for batch, reply in zip(due, replies, strict=True):
+        if is_elsewhere(reply):
+            continue  # saved by a later flush, from there
         if isinstance(reply, ResponseError):
             log.error("sketch not saved: Redis cannot merge the saved one", course=batch.course_id, reason=str(reply))
         else:

@@ -21,7 +21,7 @@ from flusher import barrier, clear, plan, users
 from flusher.apply import Outcome, Verdict, apply, bulks
 from flusher.lease import Lease, LeaseLost
 from flusher.schema import FLUSH_EPOCH, next_epoch, note_success
-from flusher.take import Batch, Malformed, Nothing, Taken, take
+from flusher.take import ELSEWHERE, Batch, Malformed, Nothing, Taken, take
 from shared.keys import RESURRECTED
 from shared.mongo import COURSE_ANALYTICS, Document
 from shared.redis_connection import RedisConnection, RedisUnreachable, Reply
@@ -38,7 +38,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """What a wave works with. `lock_ttl` in seconds; `now` is a monotonic clock."""
+    """What a wave works with. `lock_ttl` in seconds; `now` is a monotonic clock.
+
+    `redis_url` is the server that has the wave's partitions; to a whole cycle it may be any node of a cluster.
+    """
 
     redis_url: str
     database: AsyncDatabase[Document]
@@ -46,6 +49,7 @@ class Stores:
     lock_ttl: float
     now: Callable[[], float] = time.monotonic
     token: Callable[[], str] = secrets.token_hex
+    redis_cluster: bool = False
 
 
 @dataclass(slots=True)
@@ -103,7 +107,10 @@ async def run(stores: Stores, wave: plan.Wave) -> Report:
 async def _flush(stores: Stores, connection: RedisConnection, lease: Lease, wave: plan.Wave, report: Report) -> None:
     held = await lease.acquire({share.partition for share in wave})
     mine = [share for share in wave if share.partition in held]
-    report.left["locked by another flusher"] += _size(wave) - _size(mine)
+    for share in wave:
+        if share.partition not in held:
+            elsewhere = share.partition in lease.elsewhere
+            report.left[ELSEWHERE if elsewhere else "locked by another flusher"] += len(share.courses)
     if not mine:
         return
     # After the locks: so the order of the epochs is the order in which a partition's holders took from it.

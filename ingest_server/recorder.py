@@ -1,8 +1,9 @@
-"""Sends a commit to Redis: one script a partition, all in one write, on one connection."""
+"""Sends a commit to Redis: one script a partition, all of a node's in one write, on one connection a node."""
 
+import asyncio
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from typing import Self
 
@@ -15,59 +16,57 @@ from shared.durability import check_durability
 from shared.errors import Overloaded, Unavailable
 from shared.redis_connection import Command, RedisConnection, RedisUnreachable, Reply, error_code
 from shared.settings import Barrier
+from shared.topology import ELSEWHERE, Topology, is_elsewhere, on_all
 
 # A request waits for at most two commits, the one under way and its own: together with the catalog they stay below 2 s.
 COMMIT_SECONDS = 0.8
+
+# Keys that are on their way to another node have often arrived after so long.
+MOVING_SECONDS = 0.05
 
 SCRIPT = resources.files(__package__).joinpath("record.lua").read_text()
 SCRIPT_SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 # Redis is there, but not able to write now; another attempt may well succeed.
-PASSING = (
-    "READONLY",
-    "LOADING",
-    "MASTERDOWN",
-    "NOREPLICAS",
-    "MISCONF",
-    "BUSY",
-    "TRYAGAIN",
-    "MOVED",
-    "ASK",
-    "CLUSTERDOWN",
-)
+PASSING = ELSEWHERE | {"READONLY", "LOADING", "MASTERDOWN", "NOREPLICAS", "MISCONF", "BUSY"}
 
 log = structlog.get_logger()
 
 Outcomes = Mapping[int, Exception | None]
+Calls = Mapping[int, tuple[list[str], list[str | bytes | int]]]
+Answers = dict[int, Reply | RedisUnreachable]
 
 
 class Recorder:
     """Writes commits, one at a time. `process` is random at each start, so that its commit numbers are its own."""
 
-    def __init__(self, url: str, barrier: Barrier, process: str) -> None:
-        self._url = url
+    def __init__(self, url: str, barrier: Barrier, process: str, *, cluster: bool = False) -> None:
+        self._topology = Topology(url, cluster=cluster)
         self._barrier = barrier
         self._process = process
         self._commits = 0
-        self._connection: RedisConnection | None = None
-        self._probe: RedisConnection | None = None
+        self._connections: dict[str, RedisConnection] = {}
+        self._probes: dict[str, RedisConnection] = {}
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._disconnect()
-        if self._probe is not None:
-            await self._probe.close()
+        for connection in (*self._connections.values(), *self._probes.values()):
+            await connection.close()
 
     async def probe(self) -> None:
-        """Raises RedisUnreachable when Redis is away, and UnsuitableRedis when it may lose what it acknowledged."""
-        if self._probe is None or not self._probe.is_open:
-            self._probe = await self._open_fit_connection()
-        await self._probe.call(("PING",), timeout=COMMIT_SECONDS)
+        """Raises RedisUnreachable when a node is away, and UnsuitableRedis when one may lose what it acknowledged."""
+        nodes = await self._topology.primaries(timeout=COMMIT_SECONDS)
+        await on_all(self._probe(node) for node in nodes)
 
-    async def _open_fit_connection(self) -> RedisConnection:
-        connection = await RedisConnection.open(self._url, timeout=COMMIT_SECONDS)
+    async def _probe(self, node: str) -> None:
+        if node not in self._probes or not self._probes[node].is_open:
+            self._probes[node] = await self._open_fit_connection(node)
+        await self._probes[node].call(("PING",), timeout=COMMIT_SECONDS)
+
+    async def _open_fit_connection(self, node: str) -> RedisConnection:
+        connection = await RedisConnection.open(node, timeout=COMMIT_SECONDS)
         try:
             await check_durability(connection, self._barrier, timeout=COMMIT_SECONDS)
         except BaseException:
@@ -78,9 +77,9 @@ class Recorder:
     async def record(self, commit: Commit) -> Outcomes:
         """Counts the commit. Returns for each partition None, or the error that its requests get; raises nothing.
 
-        A partition whose reply is lost is sent once more under the same commit number, which the script refuses if it
-        had been counted. After that it is given up: it may have been counted or not, and the callers are told
-        UNAVAILABLE.
+        A partition whose reply is lost, or whose node is another by now, is sent once more under the same commit
+        number, which the script refuses if it had been counted: that number is kept beside the counts, and moves with
+        them. After that it is given up: it may have been counted or not, and the callers are told UNAVAILABLE.
         """
         self._commits += 1
         batch = batch_id(self._process, self._commits, time.time())
@@ -89,44 +88,89 @@ class Recorder:
             for number, partition in commit.partitions.items()
         }
         give_up = time.monotonic() + COMMIT_SECONDS
-        for last_attempt in (False, True):
-            try:
-                replies = await self._run(
-                    {n: _command("EVALSHA", SCRIPT_SHA, *call) for n, call in calls.items()}, give_up
-                )
-                unknown = [number for number, reply in replies.items() if error_code(reply) == "NOSCRIPT"]
-                if unknown:
-                    replies |= await self._run({n: _command("EVAL", SCRIPT, *calls[n]) for n in unknown}, give_up)
-            except RedisUnreachable as error:
-                if last_attempt or time.monotonic() >= give_up:
-                    log.warning("commit given up", reason=str(error))
-                    return dict.fromkeys(calls, _away())
-            else:
-                return {number: await self._outcome(reply) for number, reply in replies.items()}
-        raise AssertionError("the last attempt returns")
+        answers = await self._send(calls, give_up)
+        again = [number for number, answer in answers.items() if _may_pass(answer)]
+        if again and time.monotonic() < give_up:
+            await self._find_again([answers[number] for number in again])
+            answers |= await self._send({number: calls[number] for number in again}, give_up)
+        refusals = [answer for answer in answers.values() if isinstance(answer, Exception)]
+        if refusals:
+            await self._after(refusals)
+        return {number: _outcome(answer) for number, answer in answers.items()}
 
-    async def _run(self, commands: Mapping[int, Command], give_up: float) -> dict[int, Reply]:
-        if self._connection is None or not self._connection.is_open:
-            self._connection = await RedisConnection.open(self._url, timeout=_left(give_up))
-        replies = await self._connection.call_each(*commands.values(), timeout=_left(give_up))
+    async def _send(self, calls: Calls, give_up: float) -> Answers:
+        """What each partition's node answers; all nodes at once."""
+        try:
+            nodes = await self._topology.by_node(calls, timeout=_left(give_up))
+        except RedisUnreachable as error:
+            return dict.fromkeys(calls, error)
+        shares = [
+            self._send_to(node, {number: calls[number] for number in numbers}, give_up)
+            for node, numbers in nodes.items()
+        ]
+        if len(shares) == 1:  # without a cluster always
+            return await shares[0]
+        answers: Answers = {}
+        for share in await on_all(shares):
+            answers |= share
+        return answers
+
+    async def _send_to(self, node: str, calls: Calls, give_up: float) -> Answers:
+        try:
+            replies = await self._run(
+                node, {n: _command("EVALSHA", SCRIPT_SHA, *call) for n, call in calls.items()}, give_up
+            )
+            unknown = [number for number, reply in replies.items() if error_code(reply) == "NOSCRIPT"]
+            if unknown:
+                replies |= await self._run(node, {n: _command("EVAL", SCRIPT, *calls[n]) for n in unknown}, give_up)
+        except RedisUnreachable as error:
+            return dict.fromkeys(calls, error)
+        return replies
+
+    async def _run(self, node: str, commands: Mapping[int, Command], give_up: float) -> Answers:
+        connection = self._connections.get(node)
+        if connection is None or not connection.is_open:
+            connection = await RedisConnection.open(node, timeout=_left(give_up))
+            self._connections[node] = connection
+        replies = await connection.call_each(*commands.values(), timeout=_left(give_up))
         return dict(zip(commands, replies, strict=True))
 
-    async def _outcome(self, reply: Reply) -> Exception | None:
-        if not isinstance(reply, ResponseError):
-            return None
-        code = error_code(reply)
-        if code == "OOM":
-            return Overloaded("Redis is out of memory")
-        if code in PASSING:
-            await self._disconnect()  # the name may lead to another server by now, such as the new primary
-            return Unavailable(f"Redis cannot count now ({code})")
-        log.error("record.lua failed", error=str(reply))
-        return reply
+    async def _find_again(self, refusals: Iterable[Reply | RedisUnreachable]) -> None:
+        codes = set()
+        for refusal in refusals:
+            self._topology.mistrust(refusal)
+            codes.add(error_code(refusal))
+        if codes & {"ASK", "TRYAGAIN"}:
+            await asyncio.sleep(MOVING_SECONDS)
 
-    async def _disconnect(self) -> None:
-        if self._connection is not None:
-            await self._connection.close()
-            self._connection = None
+    async def _after(self, refusals: Iterable[Exception]) -> None:
+        lost = {str(refusal) for refusal in refusals if isinstance(refusal, RedisUnreachable)}
+        if lost:
+            log.warning("commit given up", reason="; ".join(sorted(lost)))
+        codes = {error_code(refusal) for refusal in refusals}
+        if codes & ELSEWHERE:
+            self._topology.mistrust()
+        if codes & PASSING - ELSEWHERE:  # a name may lead to another server by now, such as the new primary
+            for connection in self._connections.values():
+                await connection.close()
+
+
+def _may_pass(answer: Reply | RedisUnreachable) -> bool:
+    return isinstance(answer, RedisUnreachable) or is_elsewhere(answer)
+
+
+def _outcome(answer: Reply | RedisUnreachable) -> Exception | None:
+    if isinstance(answer, RedisUnreachable):
+        return _away()
+    if not isinstance(answer, ResponseError):
+        return None
+    code = error_code(answer)
+    if code == "OOM":
+        return Overloaded("Redis is out of memory")
+    if code in PASSING:
+        return Unavailable(f"Redis cannot count now ({code})")
+    log.error("record.lua failed", error=str(answer))
+    return answer
 
 
 def _away() -> Unavailable:

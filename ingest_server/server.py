@@ -24,7 +24,9 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(mongo.connect(settings.mongo_url, program="ingest"))
         process = secrets.token_hex(6)
-        recorder = await stack.enter_async_context(Recorder(settings.redis_url, settings.flush_barrier, process))
+        recorder = await stack.enter_async_context(
+            Recorder(settings.redis_url, settings.flush_barrier, process, cluster=settings.redis_cluster)
+        )
         committer = Committer(recorder.record, settings.commit_linger_ms / 1000)
         hash_key = settings.user_hash_key.get_secret_value() if settings.user_hash_key else None
 

@@ -2,61 +2,92 @@
 
 import asyncio
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Self
+
+from redis.exceptions import ResponseError
 
 from query_server.merge import Batch, Hot
 from shared import keys
 from shared.redis_connection import Command, RedisConnection, RedisUnreachable, Reply, pairs
+from shared.topology import Topology, is_elsewhere, on_all
 
 CONNECTIONS = 50
 # Twice within the time that a dashboard has: over an idle connection, and over a new one if that has died unnoticed.
 TIMEOUT_SECONDS = 0.7
+# In a cluster: until the next attempt, when the node asked does not serve the course, or not all of its keys. The first
+# is for a slot that has moved, the others for one that is moving.
+PAUSES_SECONDS = (0.0, 0.05, 0.1, 0.2, 0.4)
 
 
 class HotStore:
     """The counts that Redis holds. Reads over as many connections as there are reads at once, at most 50."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, url: str, *, cluster: bool = False) -> None:
+        self._topology = Topology(url, cluster=cluster)
         self._turns = asyncio.Semaphore(CONNECTIONS)
-        self._idle: list[RedisConnection] = []
+        self._idle: defaultdict[str, list[RedisConnection]] = defaultdict(list)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for connection in self._idle:
-            await connection.close()
+        for connections in self._idle.values():
+            for connection in connections:
+                await connection.close()
 
     async def read(self, course_id: str) -> Hot:
-        """One transaction, so that no flush moves a count between two answers. Raises RedisUnreachable, RedisError."""
-        *_, replies = await self._ask(*_transaction(course_id))
+        """One transaction, so that no flush moves a count between two answers. Raises RedisUnreachable, RedisError.
+
+        Keys that are on their way to another node are waited for a little.
+        """
+        partition = keys.partition_of(course_id)
+        for pause in PAUSES_SECONDS:
+            try:
+                return await self._read(partition, course_id)
+            except ResponseError as error:
+                if not is_elsewhere(error):
+                    raise
+                self._topology.mistrust(error)
+            await asyncio.sleep(pause)
+        return await self._read(partition, course_id)
+
+    async def _read(self, partition: int, course_id: str) -> Hot:
+        node = await self._topology.node_of(partition, timeout=TIMEOUT_SECONDS)
+        try:
+            *_, replies = await self._ask(node, *_transaction(partition, course_id))
+        except RedisUnreachable:
+            self._topology.mistrust()
+            node_now = await self._topology.node_of(partition, timeout=TIMEOUT_SECONDS)
+            if node_now == node:
+                raise
+            *_, replies = await self._ask(node_now, *_transaction(partition, course_id))
         return _hot(replies)
 
     async def ping(self) -> None:
-        """Returns when Redis answers. Raises RedisUnreachable, RedisError."""
-        await self._ask(("PING",))
+        """Returns when Redis answers: in a cluster a node for every partition. Raises RedisUnreachable, RedisError."""
+        nodes = await self._topology.primaries(timeout=TIMEOUT_SECONDS)
+        await on_all(self._ask(node, ("PING",)) for node in nodes)
 
-    async def _ask(self, *commands: Command) -> list[Reply]:
+    async def _ask(self, node: str, *commands: Command) -> list[Reply]:
         async with self._turns:
-            if self._idle:
+            if self._idle[node]:
                 try:
-                    return await self._over(self._idle.pop(), commands)
+                    return await self._over(self._idle[node].pop(), node, commands)
                 except RedisUnreachable:
                     pass  # Reading twice does no harm.
-            return await self._over(await RedisConnection.open(self._url, timeout=TIMEOUT_SECONDS), commands)
+            return await self._over(await RedisConnection.open(node, timeout=TIMEOUT_SECONDS), node, commands)
 
-    async def _over(self, connection: RedisConnection, commands: Sequence[Command]) -> list[Reply]:
+    async def _over(self, connection: RedisConnection, node: str, commands: Sequence[Command]) -> list[Reply]:
         try:
             return await connection.call(*commands, timeout=TIMEOUT_SECONDS)
         finally:
             if connection.is_open:
-                self._idle.append(connection)
+                self._idle[node].append(connection)
 
 
-def _transaction(course_id: str) -> list[Command]:
-    partition = keys.partition_of(course_id)
+def _transaction(partition: int, course_id: str) -> list[Command]:
     return [
         ("MULTI",),
         ("HGETALL", keys.course_counters(partition, course_id)),

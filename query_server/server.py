@@ -20,7 +20,7 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
     stop = lifecycle.stop_on_signal()
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(mongo.connect(settings.mongo_url, program="query"))
-        hot_store = await stack.enter_async_context(HotStore(settings.redis_url))
+        hot_store = await stack.enter_async_context(HotStore(settings.redis_url, cluster=settings.redis_cluster))
 
         server, health = await lifecycle.grpc_server(settings.query_address, [SERVICE], shared_port=shared_port)
         stack.push_async_callback(server.stop, None)

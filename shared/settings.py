@@ -9,10 +9,20 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import structlog
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
+from redis.asyncio.connection import parse_url
 
 from shared.program import CannotRun
 
@@ -97,6 +107,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, hide_input_in_errors=True)
 
     redis_url: Annotated[str, AfterValidator(_redis_url)] = "redis://127.0.0.1:6379/0"
+    redis_cluster: bool = False
     mongo_url: Annotated[str, AfterValidator(_mongo_url)] = "mongodb://127.0.0.1:27017/aetherlearn"
     ingest_address: Address = "127.0.0.1:50051"
     query_address: Address = "127.0.0.1:50052"
@@ -112,6 +123,13 @@ class Settings(BaseSettings):
     flush_lock_ttl_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 240
     flush_barrier: Annotated[Barrier, BeforeValidator(Barrier.parse), NoDecode] = Barrier("aof")
     commit_linger_ms: Annotated[float, Field(ge=0, le=100)] = 4
+
+    @field_validator("redis_cluster")
+    @classmethod
+    def _cluster_has_one_database(cls, cluster: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - as pydantic calls it
+        if cluster and parse_url(info.data.get("redis_url", "redis://")).get("db", 0) != 0:
+            raise ValueError("needs database 0 in ANALYTICS_REDIS_URL: a cluster has no other")
+        return cluster
 
     def redacted(self) -> dict[str, Any]:
         """The settings as they may be logged: without secrets and passwords."""

@@ -136,7 +136,7 @@ class TestStatus:
         await refused.call("RENAME", HOT, FLUSHING)
         await refused.call("SET", keys.flush_lock(PARTITION), "somebody")
 
-        read = (await status.read(refused.redis, refused.database))[PARTITION]
+        read = (await status.read([refused.redis], refused.database))[PARTITION]
 
         assert (2, 1, 1, "somebody") == (read.dirty, read.in_flight, read.quarantined, read.holder)
         assert read.last_success is not None
@@ -144,7 +144,7 @@ class TestStatus:
     async def test_what_is_in_flight_shows_its_age(self, stage: Stage) -> None:
         await stage.call("HSET", FLUSHING, "batch", batch_id("p", 1, 1000.0), "course_views", 1)
 
-        read = await status.read(stage.redis, stage.database)
+        read = await status.read([stage.redis], stage.database)
 
         (_, row, _) = status.table(read, now=1090.0).splitlines()
         assert [str(PARTITION), "0", "1", "90", "s"] == row.split()[:5]

@@ -55,6 +55,15 @@ def test_without_any_environment_everything_is_local(monkeypatch: pytest.MonkeyP
     )
 
 
+@pytest.mark.parametrize("database", ["/5", "/0?db=5"])
+def test_a_cluster_has_only_database_0(monkeypatch: pytest.MonkeyPatch, database: str) -> None:
+    given(monkeypatch, redis_cluster="true", redis_url=f"redis://10.0.0.1{database}")
+    expected = "ANALYTICS_REDIS_CLUSTER needs database 0 in ANALYTICS_REDIS_URL: a cluster has no other"
+    assert [expected] == complaints()
+    given(monkeypatch, redis_url="redis://10.0.0.1/0")
+    assert load(Settings).redis_cluster
+
+
 def test_a_server_refuses_to_be_without_a_key_for_tokens() -> None:
     assert ["ANALYTICS_JWT_SECRET is needed, to verify who is calling"] == complaints(ServerSettings)
 
