@@ -163,6 +163,7 @@ def outcome(document: dict[str, Any], code: int = 0, *, fresh: bool = True, comp
 HAS_IT = {"recentBatches": ["b0", "b1"], "epoch": 5}
 NEWER_HAS_IT = {"recentBatches": ["b1", "b2"], "epoch": 6}
 NEWER = {"recentBatches": ["b2"], "epoch": 6}
+CLOSED = {"recentBatches": ["b0"], "epoch": 5}
 OLDER = {"recentBatches": ["b0"], "epoch": 4}
 DUPLICATE = 11000
 
@@ -193,10 +194,11 @@ class TestOutcome:
         for code in (0, DUPLICATE, *NEVER):
             assert Verdict.FENCED == outcome(NEWER, code)
 
-    def test_what_mongodb_refuses_for_good_is_refused_with_its_words(self) -> None:
+    def test_what_mongodb_refuses_for_good_is_refused_with_its_words_once_older_updates_are_shut_out(self) -> None:
         for code in NEVER:
             sent = Sent(complete=True, errors={0: (code, "MongoDB's words")})
-            assert Outcome(Verdict.REFUSED, "MongoDB's words") == outcome_of(batch(), OLDER, 5, sent, 0)
+            assert Outcome(Verdict.REFUSED, "MongoDB's words") == outcome_of(batch(), CLOSED, 5, sent, 0)
+            assert Outcome(Verdict.LEFT, "MongoDB's words") == outcome_of(batch(), OLDER, 5, sent, 0)
 
     def test_everything_else_stays(self) -> None:
         for code in (0, DUPLICATE, 112):
