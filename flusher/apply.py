@@ -14,7 +14,7 @@ import structlog
 from bson import ObjectId
 from pymongo import ReadPreference, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import BulkWriteError, PyMongoError
+from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from flusher.take import Batch
@@ -27,9 +27,10 @@ APPLY_SECONDS = 4
 VERIFY_SECONDS = 2
 
 DUPLICATE_KEY = 11000
+TOO_LARGE = 10334
 # BadValue, TypeMismatch, PathNotViable, ConflictingUpdateOperators, DocumentValidationFailure; and too large a
 # document, twice.
-NEVER = frozenset({2, 14, 28, 40, 121, 10334, 17419})
+NEVER = frozenset({2, 14, 28, 40, 121, TOO_LARGE, 17419})
 
 
 log = structlog.get_logger()
@@ -112,8 +113,14 @@ async def apply(
         failed = {item["index"]: (item["code"], item["errmsg"]) for item in error.details["writeErrors"]}
         sent = Sent(complete=not error.details["writeConcernErrors"], errors=failed)
     except PyMongoError as error:
-        log.warning("bulk write not acknowledged", epoch=epoch, reason=str(error))
-        sent = Sent(complete=False, errors={})
+        if isinstance(error, OperationFailure) and error.code == TOO_LARGE:
+            # The whole command is refused for one update, and it is not said for which.
+            if len(batches) > 1:
+                return await _apply_halves(collection, batches, epoch, timeout=timeout)
+            sent = Sent(complete=True, errors={0: (TOO_LARGE, "the update is larger than MongoDB takes")})
+        else:
+            log.warning("bulk write not acknowledged", epoch=epoch, reason=str(error))
+            sent = Sent(complete=False, errors={})
     else:
         if result.matched_count + result.upserted_count == len(batches):
             return [Outcome(Verdict.APPLIED)] * len(batches)
@@ -126,6 +133,14 @@ async def apply(
         outcome_of(batch, documents.get(batch.course_id, {}), epoch, sent, position)
         for position, batch in enumerate(batches)
     ]
+
+
+async def _apply_halves(
+    collection: AsyncCollection[Document], batches: Sequence[Batch], epoch: int, *, timeout: float
+) -> list[Outcome]:
+    middle = len(batches) // 2
+    halves = (batches[:middle], batches[middle:])
+    return [outcome for half in halves for outcome in await apply(collection, half, epoch, timeout=timeout / 2)]
 
 
 async def close(collection: AsyncCollection[Document], refused: Sequence[Batch], epoch: int) -> None:

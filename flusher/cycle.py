@@ -66,7 +66,7 @@ class Flusher:
                 if stop.is_set() or report.store_away:
                     report.left["not reached"] += sum(len(share.courses) for share in one_wave)
                 else:
-                    report.add(await wave.run(stores, one_wave))
+                    report.add(await wave.run(stores, one_wave, stop))
             # What an earlier flush had left went first; now comes what was counted after it.
             dirty, report.more = report.more, defaultdict(list)
         return report

@@ -1,7 +1,8 @@
 #!lua
--- Merges a saved HyperLogLog into the live one, and returns what that gives. KEYS 1 course_users   2 a name of the same
--- partition, for the moment of the merge   ARGV 1 the saved sketch, "" for none Returns the estimate and the bytes.
--- Bytes that are no HyperLogLog are refused with an error, and change nothing.
+-- Merges a saved HyperLogLog into the live one, and returns what that gives.
+-- KEYS 1 course_users   2 a name of the same partition, for the moment of the merge
+-- ARGV 1 the saved sketch, "" for none
+-- Returns the estimate and the bytes. Bytes that are no HyperLogLog are refused with an error, and change nothing.
 
 if ARGV[1] ~= '' then
   redis.call('SET', KEYS[2], ARGV[1])

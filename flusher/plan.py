@@ -39,3 +39,20 @@ def waves(dirty: Mapping[int, Sequence[str]], shuffle: random.Random, size: int 
                 wave, room = [], size
     if wave:
         yield wave
+
+
+def parts(sizes: Mapping[str, int], *, courses: int, counters: int) -> Iterator[list[str]]:
+    """The courses in lists of at most so many, and of at most so many counters together unless one alone has more.
+
+    `sizes` says how many counters each course has.
+    """
+    part: list[str] = []
+    total = 0
+    for course_id, size in sizes.items():
+        if part and (len(part) == courses or total + size > counters):
+            yield part
+            part, total = [], 0
+        part.append(course_id)
+        total += size
+    if part:
+        yield part

@@ -9,6 +9,7 @@ from flusher import scripts
 from flusher.cycle import Flusher
 from flusher.lease import REDIS_SECONDS
 from flusher.strays import counters_keys
+from flusher.wave import Report
 from shared import keys
 from shared.redis_connection import RedisConnection, pairs
 
@@ -76,13 +77,14 @@ async def put_back(connection: RedisConnection, batch: Quarantined) -> bool:
     return bool(reply == 1)
 
 
-async def replay(nodes: Sequence[RedisConnection], flusher: Flusher, stop: asyncio.Event) -> None:
+async def replay(nodes: Sequence[RedisConnection], flusher: Flusher, stop: asyncio.Event) -> Report:
     """Sends every batch that can be replayed once more. What MongoDB still refuses is quarantined again.
 
-    Raises RedisUnreachable.
+    Returns what was not flushed, over all cycles. Raises RedisUnreachable.
     """
     tried: set[tuple[str, str]] = set()
-    while True:
+    report = Report()
+    while not stop.is_set() and not report.store_away:
         before = len(tried)
         for node in nodes:
             async for batch in _quarantined(node):
@@ -90,5 +92,6 @@ async def replay(nodes: Sequence[RedisConnection], flusher: Flusher, stop: async
                 if batch.replayable and name not in tried and await put_back(node, batch):
                     tried.add(name)
         if len(tried) == before:
-            return
-        await flusher.cycle(stop)
+            break
+        report.add(await flusher.cycle(stop))
+    return report

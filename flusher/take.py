@@ -59,6 +59,20 @@ class Nothing:
 Taken = Batch | Malformed | Nothing
 
 
+async def count_counters(connection: RedisConnection, partition: int, courses: Sequence[str]) -> dict[str, int]:
+    """About how many counters each course has, hot or left by an earlier flush. Raises RedisUnreachable."""
+    replies = await connection.call_each(
+        *(
+            ("HLEN", key(partition, course_id))
+            for course_id in courses
+            for key in (keys.course_counters, keys.flushing_counters)
+        ),
+        timeout=REDIS_SECONDS,
+    )
+    sizes = [reply if isinstance(reply, int) else 0 for reply in replies]
+    return {course_id: hot + left for course_id, hot, left in zip(courses, sizes[::2], sizes[1::2], strict=True)}
+
+
 async def take(connection: RedisConnection, lease: Lease, partition: int, courses: Sequence[str]) -> list[Taken]:
     """Takes the counts of the courses, in their order.
 

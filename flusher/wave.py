@@ -5,6 +5,7 @@ Whatever fails, the wave ends and leaves the rest where it is. Nothing is lost b
 higher epoch.
 """
 
+import asyncio
 import datetime as dt
 import secrets
 import time
@@ -21,7 +22,7 @@ from flusher import barrier, clear, plan, users
 from flusher.apply import Outcome, Verdict, apply, bulks
 from flusher.lease import Lease, LeaseLost
 from flusher.schema import FLUSH_EPOCH, next_epoch, note_success
-from flusher.take import ELSEWHERE, Batch, Malformed, Nothing, Taken, take
+from flusher.take import ELSEWHERE, Batch, Malformed, Nothing, Taken, count_counters, take
 from shared.keys import RESURRECTED
 from shared.mongo import COURSE_ANALYTICS, Document
 from shared.redis_connection import RedisConnection, RedisUnreachable, Reply
@@ -29,6 +30,9 @@ from shared.settings import Barrier
 
 # So many courses are taken in one transaction: Redis serves nobody else meanwhile.
 TAKE_COURSES = 64
+TAKE_COUNTERS = 10_000
+# A wave of very large courses ends with so many counters, and the others go into the next.
+WAVE_COUNTERS = 100_000
 CONNECT_SECONDS = 1
 
 CHANGED_HANDS = "changed hands meanwhile"
@@ -56,11 +60,15 @@ class Stores:
 class Report:
     """What became of the courses: how many are cleared, put aside, and left for which reason.
 
-    `more` are the courses, by partition, of which only what an earlier flush had left was flushed.
+    `more` are the courses, by partition, for another wave: those of which only what an earlier flush had left was
+    flushed, and those for which this one had no room, `no_room` in number. `flushed` are the partitions with courses
+    that are cleared.
     """
 
     cleared: int = 0
     quarantined: int = 0
+    no_room: int = 0
+    flushed: set[int] = field(default_factory=set)
     left: Counter[str] = field(default_factory=Counter)
     more: defaultdict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
     store_away: bool = False
@@ -69,6 +77,8 @@ class Report:
         """Adds another wave's courses."""
         self.cleared += other.cleared
         self.quarantined += other.quarantined
+        self.no_room += other.no_room
+        self.flushed |= other.flushed
         self.left += other.left
         for partition, courses in other.more.items():
             self.more[partition] += courses
@@ -79,8 +89,8 @@ class WaveOver(Exception):
     """The rest of the wave's courses stay for the next; the text is why."""
 
 
-async def run(stores: Stores, wave: plan.Wave) -> Report:
-    """Flushes the wave's courses as far as the stores allow. Raises nothing for what they do."""
+async def run(stores: Stores, wave: plan.Wave, stop: asyncio.Event) -> Report:
+    """Flushes the wave's courses as far as the stores allow, until `stop`. Raises nothing for what they do."""
     report = Report()
     try:
         connection = await RedisConnection.open(stores.redis_url, timeout=CONNECT_SECONDS)
@@ -88,7 +98,7 @@ async def run(stores: Stores, wave: plan.Wave) -> Report:
         return Report(left=Counter({str(error): _size(wave)}), store_away=True)
     lease = Lease(connection, token=stores.token(), ttl=stores.lock_ttl, now=stores.now)
     try:
-        await _flush(stores, connection, lease, wave, report)
+        await _flush(stores, connection, lease, wave, report=report, stop=stop)
     except (RedisUnreachable, ResponseError, PyMongoError) as error:
         report.store_away = True
         reason = str(error)
@@ -98,13 +108,15 @@ async def run(stores: Stores, wave: plan.Wave) -> Report:
         reason = ""
     finally:
         await lease.release(stores.redis_url)
-    rest = _size(wave) - report.cleared - report.quarantined - report.left.total()
+    rest = _size(wave) - report.cleared - report.quarantined - report.no_room - report.left.total()
     if rest:
         report.left[reason] += rest
     return report
 
 
-async def _flush(stores: Stores, connection: RedisConnection, lease: Lease, wave: plan.Wave, report: Report) -> None:
+async def _flush(
+    stores: Stores, connection: RedisConnection, lease: Lease, wave: plan.Wave, *, report: Report, stop: asyncio.Event
+) -> None:
     held = await lease.acquire({share.partition for share in wave})
     mine = [share for share in wave if share.partition in held]
     for share in wave:
@@ -124,11 +136,14 @@ async def _flush(stores: Stores, connection: RedisConnection, lease: Lease, wave
     analytics = stores.database[COURSE_ANALYTICS]
     applied: list[Batch] = []
     for bulk in bulks([batch for batch in taken if isinstance(batch, Batch)]):
+        if stop.is_set():
+            raise WaveOver("stopped")
         # Below what is left of the lease: an update that arrives later than that must not be on its way.
         outcomes = await apply(analytics, bulk, epoch, timeout=0.9 * lease.seconds_left())
         applied += await _settle(connection, lease, bulk, outcomes, report)
     now = dt.datetime.now(dt.UTC)
-    await note_success(stores.database[FLUSH_EPOCH], sorted({one.partition for one in taken}), now)
+    if report.flushed:
+        await note_success(stores.database[FLUSH_EPOCH], sorted(report.flushed), now)
     await users.save(connection, analytics, applied, epoch, now)
     log.info("wave", epoch=epoch, cleared=report.cleared, quarantined=report.quarantined, left=dict(+report.left))
 
@@ -137,11 +152,17 @@ async def _take_all(
     connection: RedisConnection, lease: Lease, shares: Sequence[plan.Share], report: Report
 ) -> list[Taken]:
     taken: list[Taken] = []
+    room = WAVE_COUNTERS
     for share in shares:
         try:
-            for start in range(0, len(share.courses), TAKE_COURSES):
-                part = share.courses[start : start + TAKE_COURSES]
+            sizes = await count_counters(connection, share.partition, share.courses)
+            for part in plan.parts(sizes, courses=TAKE_COURSES, counters=TAKE_COUNTERS):
+                if room <= 0:
+                    report.more[share.partition] += part
+                    report.no_room += len(part)
+                    continue
                 taken += await take(connection, lease, share.partition, part)
+                room -= sum(sizes[course_id] for course_id in part)
         except LeaseLost as error:
             lease.lost(share.partition)
             taken = [one for one in taken if one.partition != share.partition]
@@ -179,8 +200,10 @@ async def _clear(connection: RedisConnection, done: Sequence[Batch | Nothing], r
     report.cleared += replies.count(1)
     _note_undone(replies, report)
     for one, reply in zip(done, replies, strict=True):
-        if isinstance(one, Batch) and one.more and reply == 1:
-            report.more[one.partition].append(one.course_id)
+        if reply == 1:
+            report.flushed.add(one.partition)
+            if isinstance(one, Batch) and one.more:
+                report.more[one.partition].append(one.course_id)
 
 
 async def _put_aside(

@@ -1,6 +1,7 @@
 """Many events of one call: what is valid is counted, what is not is answered with its reason."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -53,9 +54,17 @@ def parse(events: Sequence[ingest_pb2.Event], caller: Caller, user_key: UserKey)
     return batch
 
 
-async def count(batch: Batch, catalog: Catalog, committer: Committer) -> int:
-    """Returns how many events are accepted, once Redis has counted them. Raises ServiceError when a part failed."""
-    courses = await catalog.load({event.course_id for _, event in batch.valid})
+async def count(batch: Batch, catalog: Catalog, committer: Committer, *, held: bool = False) -> int:
+    """Returns how many events are accepted, once Redis has counted them. Raises ServiceError when a part failed.
+
+    When too many events wait already, the call is refused, or `held` until there is room again.
+    """
+    lectures: defaultdict[str, set[str]] = defaultdict(set)
+    for _, event in batch.valid:
+        named = lectures[event.course_id]
+        if isinstance(event, Telemetry):
+            named.add(event.lecture_id)
+    courses = await catalog.load(lectures)
     known: list[Event] = []
     for index, event in batch.valid:
         lecture_id = event.lecture_id if isinstance(event, Telemetry) else None
@@ -68,6 +77,8 @@ async def count(batch: Batch, catalog: Catalog, committer: Committer) -> int:
                 batch.reject(index, error)
                 continue
         known.append(event)
+    if held:
+        await committer.room(len(known))
     await asyncio.gather(*committer.add_all(known))
     batch.rejected.sort(key=lambda rejected: rejected.index)
     return len(known)

@@ -6,7 +6,7 @@ and not repeated by every request.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pymongo
@@ -79,10 +79,14 @@ class Catalog:
             return False
         return self._now() - course.fetched >= REFETCH_SECONDS
 
-    async def load(self, course_ids: Iterable[str]) -> dict[str, Course]:
-        """What is known of the courses; those that were not cached are fetched together, with one request."""
-        courses = {course_id: self._cache.get(course_id) for course_id in course_ids}
-        missing = [course_id for course_id, course in courses.items() if course is None]
+    async def load(self, lectures: Mapping[str, set[str]]) -> dict[str, Course]:
+        """What is known of the courses of these lectures; what `require` would fetch one by one is fetched at once."""
+        courses = {course_id: self._cache.get(course_id) for course_id in lectures}
+        missing = [
+            course_id
+            for course_id, course in courses.items()
+            if course is None or any(self._may_be_out_of_date(course, lecture) for lecture in lectures[course_id])
+        ]
         if missing:
             await self._fetch(missing)
             courses |= {course_id: self._cache.get(course_id) for course_id in missing}

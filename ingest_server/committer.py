@@ -32,6 +32,7 @@ class Committer:
         self._next = Commit()
         self._in_flight = 0
         self._something = asyncio.Event()
+        self._committed = asyncio.Event()
         self._closing = False
         self._accepting = False
 
@@ -61,6 +62,11 @@ class Committer:
             self._next.add(event, done)
         self._something.set()
         return list(futures.values())
+
+    async def room(self, events: int) -> None:
+        """Returns once so many more events leave room for others: streams wait where single calls are refused."""
+        while self._next.events + self._in_flight + events > MAX_WAITING // 2:
+            await self._committed.wait()
 
     def open(self) -> None:
         """Takes events from now on."""
@@ -104,6 +110,8 @@ class Committer:
         except Exception as error:  # noqa: BLE001 - a bug there must reach those who wait here, and not end all later commits
             outcomes = dict.fromkeys(commit.partitions, error)
         self._in_flight = 0
+        self._committed.set()
+        self._committed.clear()
         for number, partition in commit.partitions.items():
             _complete(partition.waiting, outcomes[number])
         return commit.events

@@ -106,7 +106,7 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
             return answer(batches.parse(request.events, caller, self._user_key))
 
         async def answer(batch: batches.Batch) -> ingest_pb2.TrackStreamResponse:
-            accepted = await batches.count(batch, self._catalog, self._committer)
+            accepted = await batches.count(batch, self._catalog, self._committer, held=True)
             return ingest_pb2.TrackStreamResponse(accepted=accepted, rejected=batch.rejected)
 
         async def send(response: ingest_pb2.TrackStreamResponse) -> None:

@@ -101,25 +101,26 @@ def _transaction(partition: int, course_id: str) -> list[Command]:
 
 
 def _hot(replies: Sequence[Reply]) -> Hot:
+    """A key of another type holds nothing: what else is known of the course is shown."""
     counting, flushing, quarantined, flushed_batch, users, (seconds, microseconds) = replies
     return Hot(
         batches=(_batch(counting), _batch(flushing), *_quarantined(quarantined)),
-        flushed_batch=flushed_batch and flushed_batch.decode(),
-        users=users,
+        flushed_batch=flushed_batch.decode() if isinstance(flushed_batch, bytes) else None,
+        users=users if isinstance(users, int) else 0,
         seconds=int(seconds),
         microseconds=int(microseconds),
     )
 
 
 def _batch(flat: Sequence[bytes]) -> Batch:
-    fields = pairs(flat)
+    fields = {} if isinstance(flat, ResponseError) else pairs(flat)
     batch_id = fields.pop(keys.BATCH, b"").decode()
     # What is no count is left out, as it is when the flusher puts such a batch into quarantine.
     return Batch(batch_id, {field: int(count) for field, count in fields.items() if count.isdigit()})
 
 
 def _quarantined(flat: Sequence[bytes]) -> Iterator[Batch]:
-    for batch_id, text in pairs(flat).items():
+    for batch_id, text in [] if isinstance(flat, ResponseError) else pairs(flat).items():
         kept = json.loads(text)
         if kept["reason"] != keys.RESURRECTED:
             yield Batch(batch_id, kept["counters"])

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared.counters import counts_of_document
+from shared.counters import count_of, counts_of_document
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def totals_of(hot: Hot, analytics: Mapping[str, Any]) -> Totals:
         if batch.id not in _applied(analytics):
             for field, count in batch.counts.items():
                 counts[field] = counts.get(field, 0) + count
-    return Totals(counts, max(hot.users, analytics.get("uniqueActiveUsers") or 0))
+    return Totals(counts, max(hot.users, count_of(analytics.get("uniqueActiveUsers"))))
 
 
 def _applied(analytics: Mapping[str, Any]) -> Sequence[str]:

@@ -64,18 +64,19 @@ def counts_of_document(document: Mapping[str, Any]) -> Iterator[tuple[str, int]]
     What is no number counts as 0: the flusher quarantines what cannot be added to it, and the rest stays readable.
     """
     for course_counter in _COURSE_COUNTERS.values():
-        yield course_counter.field(), _count(document.get(course_counter.path))
+        yield course_counter.field(), count_of(document.get(course_counter.path))
     for lecture_id, stats in _fields(document.get(LECTURE_STATS)).items():
         leaves = _fields(stats)
         for counter in _LECTURE_COUNTERS.values():
-            yield counter.field(lecture_id), _count(leaves.get(counter.leaf))
+            yield counter.field(lecture_id), count_of(leaves.get(counter.leaf))
 
 
 def _fields(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _count(value: object) -> int:
+def count_of(value: object) -> int:
+    """A number that a document holds, 0 for anything else."""
     if type(value) is int:  # nearly always; a dashboard comes here twice a lecture
         return value
     return int(value) if isinstance(value, int | float) and math.isfinite(value) else 0

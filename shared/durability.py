@@ -50,13 +50,15 @@ def _aof_objections(info: Mapping[str, str], appendfsync: str) -> list[str]:
         return [HIDDEN]
     if info["aof_enabled"] != "1":
         return ["Redis keeps nothing on disk: set appendonly yes, or ANALYTICS_FLUSH_BARRIER=replicas:N"]
-    # WAITAOF came with Redis 7.2. With everysec it waits for the next fsync on Redis 8, but Valkey answers at once
-    # without one.
-    everysec_waits = "valkey_version" not in info and _major(info.get("redis_version", "")) >= 8
+    version = _version(info.get("redis_version", ""))
+    if version < (7, 2):
+        return ["Redis before 7.2 has no WAITAOF: upgrade it, or set ANALYTICS_FLUSH_BARRIER=replicas:N"]
+    # With everysec WAITAOF waits for the next fsync on Redis 8, but Valkey answers at once without one.
+    everysec_waits = "valkey_version" not in info and version >= (8, 0)
     if appendfsync == "always" or (appendfsync == "everysec" and everysec_waits):
         return []
     return [f"appendfsync {appendfsync} may lose what WAITAOF has confirmed on this server: set appendfsync always"]
 
 
-def _major(version: str) -> int:
-    return int(version.partition(".")[0] or 0)
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".")[:2] if part.isdigit())

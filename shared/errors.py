@@ -26,7 +26,7 @@ Response = TypeVar("Response")
 
 
 class Violation(NamedTuple):
-    """What is wrong with one field; `field` is its path as JSON spells it, such as `events[3].telemetry.lectureId`."""
+    """What is wrong with one field; `field` is its path as JSON spells it, such as `lectureId`."""
 
     field: str
     description: str

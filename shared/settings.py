@@ -152,12 +152,12 @@ S = TypeVar("S", bound=Settings)
 
 def load(kind: type[S]) -> S:
     """The settings of this process, logged once. Raises CannotRun with every error at once when they are not valid."""
+    for warning in unknown_names(os.environ):
+        log.warning(warning)
     try:
         settings = kind()
     except ValidationError as error:
         raise CannotRun("\n  ".join(["invalid settings:", *_complaints(error)])) from None
-    for warning in unknown_names(os.environ):
-        log.warning(warning)
     log.info("settings", **settings.redacted())
     return settings
 
@@ -169,7 +169,7 @@ def unknown_names(environment: Mapping[str, str]) -> list[str]:
     for name in sorted(environment):
         if name.startswith(PREFIX) and name not in known:
             nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-            sentences.append(f"{name} is not a setting; did you mean {nearest}?")
+            sentences.append(f"{name} is not a setting; the nearest name is {nearest}")
     return sentences
 
 

@@ -43,8 +43,8 @@ def run(serve: Serve, settings: ServerSettings, *, workers: int, address: str) -
 def reserved(address: str) -> socket.socket:
     """A socket that keeps `address` for workers, and takes no connections. Raises CannotRun when it is taken."""
     host, _, port = address.rpartition(":")
-    family, _, _, _, name = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
     try:
+        family, _, _, _, name = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
         with socket.socket(family) as alone:
             alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             alone.bind(name)
@@ -124,6 +124,7 @@ def _noted(_number: int, _frame: FrameType | None) -> None:
 
 
 def _work(serve: Serve, settings: ServerSettings, worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the supervisor's SIGTERM is meant for us
     logs.configure()
     structlog.contextvars.bind_contextvars(worker=worker)
     sys.exit(program.exit_code(lambda: uvloop.run(serve(settings, True))))  # noqa: FBT003 - see run()

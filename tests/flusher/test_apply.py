@@ -129,6 +129,18 @@ async def test_what_mongodb_will_never_take_is_refused_and_the_others_are_applie
     assert dict.fromkeys(others, ONE_PING) == await stage.flushed(*others)
 
 
+async def test_a_batch_too_large_to_be_sent_is_refused_and_the_others_are_applied(
+    stage: Stage, collection: Collection
+) -> None:
+    lectures = {f"lecture_views:{number:024x}": 1 for number in range(400_000)}
+    huge = replace(batch("b1"), counts=lectures)
+
+    outcomes = await apply(collection, [huge, batch("b2", course(2))], EPOCH, timeout=5)
+
+    assert [Verdict.REFUSED, Verdict.APPLIED] == [outcome.verdict for outcome in outcomes]
+    assert {course(2): ONE_PING} == await stage.flushed(course(2))
+
+
 async def test_after_a_refusal_no_older_update_of_the_batch_can_land_any_more(
     stage: Stage, collection: Collection
 ) -> None:

@@ -35,9 +35,22 @@ async def test_everything_dirty_is_flushed(stage: Stage) -> None:
 
 
 async def test_more_courses_than_a_wave_takes_are_flushed_by_several(stage: Stage) -> None:
-    await stage.ping(*(course(number) for number in range(1200)))
+    for first in range(0, 1200, 200):
+        await stage.ping(*(course(number) for number in range(first, first + 200)))
 
     assert 1200 == (await stage.flush()).cleared
+    await stage.assert_all_flushed()
+
+
+async def test_very_large_courses_are_flushed_by_several_waves(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flusher.wave.WAVE_COUNTERS", 10)  # each course has four fields
+    monkeypatch.setattr("flusher.wave.TAKE_COUNTERS", 8)
+    await stage.ping(*COURSES)
+
+    report = await stage.flush()
+
+    assert (len(COURSES), {}) == (report.cleared, report.left)
+    assert await stage.epoch() > 1 + 1
     await stage.assert_all_flushed()
 
 

@@ -1,6 +1,7 @@
 """What an operator has: the sweep, `status`, `verify` and `replay`."""
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -105,6 +106,24 @@ class TestReplay:
         assert 0 == code
         assert {COURSE: pings(2)} == await refused.flushed(COURSE)
 
+    async def test_3_when_another_flusher_has_the_partition(self, refused: Stage, ask: Ask) -> None:
+        await mend(refused)
+        await refused.call("SET", keys.flush_lock(PARTITION), "another")
+
+        code, said = ask("replay")
+
+        assert 3 == code
+        assert "not everything was flushed: locked by another flusher (1)" in said
+        await refused.assert_exact()
+
+    async def test_3_and_nothing_leaves_quarantine_when_mongodb_is_away(
+        self, refused: Stage, start_program: Callable[..., Program]
+    ) -> None:
+        flusher = start_program("flusher", "replay", mongo_url="mongodb://127.0.0.1:1/away")
+
+        assert 3 == flusher.wait(20)
+        assert 1 == len(await refused.hash(keys.quarantined_counters, COURSE))
+
     async def test_a_resurrected_batch_is_never_replayed(self, stage: Stage, ask: Ask) -> None:
         kept = {"reason": keys.RESURRECTED, "counters": ONE_PING, "unreadable": {}}
         await stage.call("HSET", QUARANTINED, "b1", json.dumps(kept))
@@ -139,7 +158,15 @@ class TestStatus:
         read = (await status.read([refused.redis], refused.database))[PARTITION]
 
         assert (2, 1, 1, "somebody") == (read.dirty, read.in_flight, read.quarantined, read.holder)
-        assert read.last_success is not None
+        assert read.last_success is None  # nothing has ever been cleared there
+
+    async def test_the_last_success_is_when_a_course_was_cleared(self, stage: Stage) -> None:
+        await stage.ping(COURSE)
+        await stage.flush()
+
+        read = (await status.read([stage.redis], stage.database))[PARTITION]
+
+        assert abs(time.time() - (read.last_success or 0)) < 60
 
     async def test_what_is_in_flight_shows_its_age(self, stage: Stage) -> None:
         await stage.call("HSET", FLUSHING, "batch", batch_id("p", 1, 1000.0), "course_views", 1)

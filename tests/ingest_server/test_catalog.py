@@ -188,14 +188,24 @@ async def test_any_number_of_lookups_at_once_are_one_request(courses: Catalog, r
 
 
 async def test_courses_that_are_loaded_together_are_one_request(courses: Catalog, requests: Requests) -> None:
-    await courses.load([COURSE, NONE])
+    await courses.load({COURSE: {FIRST}, NONE: set()})
     assert [True, False] == [await has(courses, COURSE, FIRST), await has(courses, NONE)]
     assert 1 == requests.count
 
 
+async def test_lectures_that_may_be_new_are_looked_for_together(
+    courses: Catalog, clock: Clock, requests: Requests
+) -> None:
+    await has(courses, COURSE)
+    clock.wait(10)
+    await courses.load({COURSE: {SECOND}, NONE: set()})
+    assert not await has(courses, COURSE, SECOND)
+    assert 1 + 1 == requests.count
+
+
 async def test_what_is_remembered_is_not_loaded_again(courses: Catalog, requests: Requests) -> None:
-    await courses.load([COURSE, NONE])
-    await courses.load([COURSE, NONE])
+    await courses.load({COURSE: {FIRST}, NONE: set()})
+    await courses.load({COURSE: {FIRST}, NONE: set()})
     assert 1 == requests.count
 
 

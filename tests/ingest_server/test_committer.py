@@ -239,3 +239,19 @@ async def test_an_idle_one_ends_with_the_close(recording: Recording) -> None:
     async with asyncio.timeout(PATIENCE):
         await committer.run()
     assert [] == recording.commits
+
+
+async def test_a_stream_waits_for_room_where_a_single_call_would_be_refused(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committer_module, "MAX_WAITING", 4)
+    async with running(Committer(recording.record, 0)) as committer:
+        first = committer.add_all([ONE_COURSE, ONE_COURSE])
+        await recording.arrival()
+        waiting = asyncio.create_task(committer.room(2))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        recording.answer()
+        await asyncio.gather(*first)
+        async with asyncio.timeout(PATIENCE):
+            await waiting

@@ -3,6 +3,9 @@
 import asyncio
 import re
 
+import grpc
+import pytest
+
 from tests.ingest_server.client import COURSE, FIRST, NONE, SECOND, Player, bearer, token
 from tests.ingest_server.stored import Stored, key, partition, seconds, views
 
@@ -40,6 +43,24 @@ async def test_both_kinds_count_the_user_once(player: Player, stored: Stored) ->
 async def test_many_at_once_are_all_counted(player: Player, stored: Stored) -> None:
     await asyncio.gather(*(player.ping() for _ in range(200)))
     assert {views(FIRST): 200, seconds(FIRST): 1000} == stored.counters()
+
+
+async def test_a_broken_sketch_of_users_does_not_keep_from_counting(player: Player, stored: Stored) -> None:
+    stored.redis.set(key("course_users"), "garbage")
+    await player.view()
+    assert {"course_views": 1} == stored.counters()
+
+
+async def test_nothing_of_a_partition_is_counted_when_a_key_of_it_is_of_another_type(
+    player: Player, stored: Stored
+) -> None:
+    stored.redis.set(key("course_counters"), "garbage")
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await player.view(event="e")
+    assert grpc.StatusCode.INTERNAL == refused.value.code()
+    stored.redis.delete(key("course_counters"))
+    await player.view(event="e")
+    assert {"course_views": 1} == stored.counters()
 
 
 class TestEventIds:

@@ -200,7 +200,7 @@ class Protocol(RuleBasedStateMachine):
 
     async def _replay(self) -> None:
         stores = self._stage.stores(lock_ttl=LOCK_SECONDS, now=lambda: self._clock)
-        await quarantine.replay(self._stage.redis, Flusher(stores), asyncio.Event())
+        await quarantine.replay([self._stage.redis], Flusher(stores), asyncio.Event())
 
     async def _record(self, event: Event) -> None:
         commit = Commit()
@@ -210,7 +210,7 @@ class Protocol(RuleBasedStateMachine):
     async def _start(self, flusher: Actor, shuffle: random.Random) -> None:
         stores = self._stage.stores(lock_ttl=LOCK_SECONDS, now=lambda: self._clock)
         (all_courses,) = plan.waves(await dirty_courses(self._stage.redis), shuffle)
-        await flusher.start(wave.run(stores, all_courses))
+        await flusher.start(wave.run(stores, all_courses, asyncio.Event()))
 
     def _go_on(self, flusher: Actor, turns: list[Fate]) -> None:
         for fate in turns:

@@ -7,6 +7,7 @@ import pytest
 from bson import Int64, ObjectId
 from course_analytics.v1 import dashboard_pb2
 
+from shared import keys
 from tests.query_server.conftest import Dashboards, token
 from tests.query_server.platform import VIEWS, Platform, seconds, views
 
@@ -197,3 +198,18 @@ async def test_a_course_id_that_is_none_is_refused(course_id: str, dashboards: D
         refused.code(),
         refused.details(),
     )
+
+
+async def test_keys_and_fields_of_another_type_hold_nothing_and_the_rest_is_shown(
+    platform: Platform, dashboards: Dashboards
+) -> None:
+    course = await platform.add_course(["Welcome"])
+    await platform.flushed(course, "A", totalViews=10)
+    await platform.database["courseanalytics"].update_many({}, {"$set": {"uniqueActiveUsers": "many"}})
+    partition = keys.partition_of(course.course_id)
+    for key in (keys.course_users, keys.course_counters, keys.quarantined_counters, keys.flushing_counters):
+        await platform.redis.set(key(partition, course.course_id), "garbage")
+
+    shown = await dashboards.of(course)
+
+    assert (10, 0) == (shown.overview.total_views, shown.overview.unique_active_users)

@@ -34,6 +34,11 @@ def test_a_server_whose_waitaof_may_answer_before_the_disk_is_refused(info: dict
     assert [expected] == objections(info, appendfsync, AOF)
 
 
+def test_a_server_without_waitaof_is_refused() -> None:
+    expected = "Redis before 7.2 has no WAITAOF: upgrade it, or set ANALYTICS_FLUSH_BARRIER=replicas:N"
+    assert [expected] == objections({**REDIS, "redis_version": "7.0.15"}, "always", AOF)
+
+
 def test_a_server_without_a_disk_is_refused() -> None:
     expected = "Redis keeps nothing on disk: set appendonly yes, or ANALYTICS_FLUSH_BARRIER=replicas:N"
     assert [expected] == objections({**REDIS, "aof_enabled": "0"}, "always", AOF)

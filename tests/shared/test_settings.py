@@ -147,7 +147,7 @@ def test_a_name_that_is_no_setting_is_one_warning_with_the_nearest(
 ) -> None:
     given(monkeypatch, reddis_url="redis://127.0.0.1")
     load(Settings)
-    expected = "ANALYTICS_REDDIS_URL is not a setting; did you mean ANALYTICS_REDIS_URL?"
+    expected = "ANALYTICS_REDDIS_URL is not a setting; the nearest name is ANALYTICS_REDIS_URL"
     assert [expected] == [line["event"] for line in logged if line["log_level"] == "warning"]
 
 

@@ -83,3 +83,9 @@ def test_a_port_that_workers_share_is_taken_for_everybody_else(
     second = start_workers(address, workers=workers, wait=False)
     assert 2 == second.wait(10)
     assert f"cannot listen on {address}" in second.output().splitlines()[-1]
+
+
+def test_an_address_that_cannot_be_resolved_is_one_sentence(start_workers: Callable[..., Program]) -> None:
+    supervisor = start_workers("no.such.host.invalid:50051", workers=2, wait=False)
+    assert 2 == supervisor.wait(20)
+    assert supervisor.output().splitlines()[-1].startswith("cannot listen on no.such.host.invalid:50051")
