@@ -78,7 +78,7 @@ async def _save(
             continue  # saved by a later flush, from there
         if isinstance(reply, ResponseError):
             log.error("sketch not saved: Redis cannot merge the saved one", course=batch.course_id, reason=str(reply))
-        else:
+        elif reply[1] is not None:  # Redis may have lost all since the take
             updates.append(_update(batch, reply, epoch, now))
     if updates:
         with pymongo.timeout(MONGO_SECONDS):

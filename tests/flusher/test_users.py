@@ -8,7 +8,7 @@ import structlog
 from bson import ObjectId
 
 from flusher.apply import apply
-from flusher.users import is_due
+from flusher.users import is_due, save
 from shared import keys
 from shared.mongo import COURSE_ANALYTICS, Document
 from tests.flusher.stage import Stage, course
@@ -132,3 +132,14 @@ async def test_the_saved_sketch_leaves_no_key_behind(stage: Stage) -> None:
 
 async def set_fields(stage: Stage, **fields: Any) -> None:
     await stage.database[COURSE_ANALYTICS].update_one({"courseId": ObjectId(COURSE)}, {"$set": fields})
+
+
+async def test_a_sketch_that_redis_lost_during_the_flush_is_nothing_to_save(stage: Stage) -> None:
+    await stage.ping(COURSE)
+    (batch,) = await stage.taken(COURSE)
+    await apply(stage.database[COURSE_ANALYTICS], [batch], 1, timeout=5)
+    await stage.call("FLUSHDB")
+
+    await save(stage.redis, stage.database[COURSE_ANALYTICS], [batch], 1, NOON)
+
+    assert "usersSketch" not in await stage.document(COURSE)
