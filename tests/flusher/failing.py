@@ -15,7 +15,7 @@ from typing import Any
 from pymongo.asynchronous.collection import AsyncCollection
 
 from flusher import __main__ as program
-from flusher import apply, barrier, clear, wave
+from flusher import apply, barrier, clear, users, wave
 from flusher.lease import Lease
 from shared.redis_connection import Command, RedisConnection, Reply
 
@@ -28,7 +28,10 @@ STEPS: dict[str, tuple[Any, str]] = {
     "barrier": (barrier, "safe"),
     "bulk": (AsyncCollection, "bulk_write"),
     "verify": (apply, "committed"),
+    "close": (apply, "close"),
     "clear": (clear, "send"),
+    "success": (wave, "note_success"),
+    "sketches": (users, "save"),
     "release": (Lease, "release"),
 }
 """Each step, and where the flusher looks for it."""

@@ -5,8 +5,10 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from bson import ObjectId
 
 from flusher.apply import apply
+from shared import keys
 from shared.mongo import COURSE_ANALYTICS
 from tests.flusher.failing import STEPS
 from tests.flusher.nursery import Nursery
@@ -17,7 +19,7 @@ COURSES = [course(number) for number in range(1, 6)]
 APPLIED, TAKEN, *FRESH = COURSES
 
 POINTS = [
-    *(f"{when} {step} 1" for step in STEPS for when in ("before", "after")),
+    *(f"{when} {step} 1" for step in STEPS if step != "close" for when in ("before", "after")),
     "before take 3",
     "before bulk 2",
     "before clear 2",
@@ -55,3 +57,20 @@ async def test_a_flusher_killed_at_any_step_loses_and_doubles_nothing(
     await dirty.unlock()
     await dirty.flush()
     await dirty.assert_all_flushed()
+
+
+@pytest.mark.parametrize("point", ["before close 1", "after close 1", "after verify 1"])
+async def test_a_flusher_killed_while_a_batch_is_refused_loses_and_doubles_nothing(
+    stage: Stage, nursery: Nursery, mongo_url: str, point: str
+) -> None:
+    await stage.database[COURSE_ANALYTICS].insert_one({"courseId": ObjectId(APPLIED), "lectureStats": 5})
+    await stage.ping(*COURSES)
+
+    code = await asyncio.to_thread(nursery.run, "KILL", point, "--once", redis_url=stage.redis_url, mongo_url=mongo_url)
+
+    assert -signal.SIGKILL == code, nursery.output()
+    await stage.assert_exact()
+    await stage.unlock()
+    await stage.flush()
+    await stage.assert_exact()
+    assert 1 == len(await stage.hash(keys.quarantined_counters, APPLIED))
