@@ -135,9 +135,9 @@ async def _flush(
     await _clear(connection, [nothing for nothing in taken if isinstance(nothing, Nothing)], report)
     analytics = stores.database[COURSE_ANALYTICS]
     applied: list[Batch] = []
-    for bulk in bulks([batch for batch in taken if isinstance(batch, Batch)]):
-        if stop.is_set():
-            raise WaveOver("stopped")
+    for number, bulk in enumerate(bulks([batch for batch in taken if isinstance(batch, Batch)])):
+        if number and stop.is_set():
+            raise WaveOver("stopped")  # a wave of large courses may take longer than a stop may
         # Below what is left of the lease: an update that arrives later than that must not be on its way.
         outcomes = await apply(analytics, bulk, epoch, timeout=0.9 * lease.seconds_left())
         applied += await _settle(connection, lease, bulk, outcomes, report)
