@@ -92,6 +92,6 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     axes.barh(names, medians, xerr=spread, color="#4c78a8", ecolor="#333333", capsize=3)
     axes.axvline(1, color="#999999", linewidth=0.8)
     axes.invert_yaxis()
-    axes.set_title("Ratios of two things measured in turns in one run: median and spread")
+    figure.suptitle("Ratios of two things measured in turns in one run: median and spread", fontsize=11)
     figure.savefig(path, dpi=110)
     plt.close(figure)
