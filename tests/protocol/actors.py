@@ -17,7 +17,7 @@ from flusher.lease import Lease
 from shared.redis_connection import RedisConnection, RedisUnreachable
 from tests.flusher.failing import STEPS
 
-IN_MONGO = {"epoch", "bulk", "verify"}
+IN_MONGO = {"epoch", "bulk", "verify", "success"}
 MANY = {"bulk", "clear"}
 
 Step = Callable[..., Awaitable[Any]]
@@ -31,6 +31,7 @@ class Fate(enum.Enum):
     REPLY_LOST = "it is done, and its reply lost"
     LATE = "its reply is lost, and it is done later"
     IN_PART = "half of it is done, and its reply lost"
+    KILLED = "its process is killed before it"
 
 
 class Killed(BaseException):
@@ -65,6 +66,9 @@ class Actor:
 
     async def go_on(self, fate: Fate) -> None:
         """Lets it take one step, and come to the next."""
+        if fate is Fate.KILLED:
+            await self.kill()
+            return
         self._arrived.clear()
         self._turns.put_nowait(fate)
         await self._settled()
@@ -91,9 +95,9 @@ class Actor:
         return fate
 
     def result(self) -> Any:
-        """What it came to."""
+        """What it came to; None when it was killed."""
         assert self._task
-        return self._task.result()
+        return None if self.is_dead else self._task.result()
 
     async def _settled(self) -> None:
         assert self._task
@@ -169,7 +173,9 @@ def _in_turn(name: str, step: Step, air: Air) -> Step:
 async def _lost(name: str, actor: Actor) -> None:
     if name in IN_MONGO:
         raise AutoReconnect("lost")
+    if name == "close":  # it keeps its failures to itself, as the release does
+        return
     assert actor.connection
     await actor.connection.close()
-    if name != "release":  # it keeps its failures to itself
+    if name != "release":
         raise RedisUnreachable("lost")
