@@ -5,11 +5,28 @@ from urllib.parse import urlsplit
 
 import pytest
 import structlog
-from pymongo import AsyncMongoClient
+from pymongo import AsyncMongoClient, MongoClient
+from pymongo.database import Database
 
 from shared import mongo
 from shared.mongo import Document
 from tests.flusher.stage import Stage, staged
+from tests.servers import fresh_database
+
+
+@pytest.fixture(scope="session")
+def mongo_database(mongo_server_url: str) -> Iterator[Database[Document]]:
+    """One database for all tests of the flusher: making and dropping one takes longer than most of them."""
+    with fresh_database(mongo_server_url) as url, MongoClient[Document](url) as client:
+        yield client.get_default_database()
+
+
+@pytest.fixture
+def mongo_url(mongo_server_url: str, mongo_database: Database[Document]) -> str:
+    """The address of that database, emptied."""
+    for name in mongo_database.list_collection_names():
+        mongo_database[name].delete_many({})
+    return urlsplit(mongo_server_url)._replace(path=f"/{mongo_database.name}").geturl()
 
 
 @pytest.fixture(scope="session")
