@@ -46,8 +46,17 @@ The same by gRPC, with no proto files:
   {call(stack.gateway.address, learner, "IngestService/TrackTelemetry", ping)}
   {call(stack.gateway.address, instructor, "DashboardService/GetCourseDashboard", {"courseId": course.id})}
 
+Ask the flusher what waits where (or `verify`, `replay`, `--once`):
+  {flusher(stack)}
+
 Ctrl-C ends everything.
 """
+
+
+def flusher(stack: Stack) -> str:
+    """A line that asks the flusher, with the addresses of this stack."""
+    stores = [f"ANALYTICS_REDIS_URL={stack.redis.url}", f"ANALYTICS_MONGO_URL={stack.mongo.url()}"]
+    return shlex.join(["env", *stores, sys.executable, "-m", "flusher", "status"])
 
 
 def curl(url: str, token: str, *options: str) -> str:

@@ -25,7 +25,7 @@ def permit(request: validation.Request, caller: Caller) -> None:
 
 
 @dataclass(slots=True)
-class Batch:
+class SortedEvents:
     """The events of one call: those to be counted, with their places, and those refused so far."""
 
     valid: list[tuple[int, Event]] = field(default_factory=list)
@@ -36,10 +36,10 @@ class Batch:
         self.rejected.append(ingest_pb2.RejectedEvent(index=index, reason=str(error)))
 
 
-def parse(events: Sequence[ingest_pb2.Event], caller: Caller, user_key: UserKey) -> Batch:
+def parse(events: Sequence[ingest_pb2.Event], caller: Caller, user_key: UserKey) -> SortedEvents:
     """Sorts a call's events into valid and refused ones. Raises InvalidRequest or PermissionDenied for the whole."""
     validation.check_batch(events)
-    batch = Batch()
+    batch = SortedEvents()
     own = user_key(caller.user_id)
     for index, event in enumerate(events):
         request = validation.of_event(event)
@@ -54,7 +54,7 @@ def parse(events: Sequence[ingest_pb2.Event], caller: Caller, user_key: UserKey)
     return batch
 
 
-async def count(batch: Batch, catalog: Catalog, committer: Committer, *, held: bool = False) -> int:
+async def count(batch: SortedEvents, catalog: Catalog, committer: Committer, *, held: bool = False) -> int:
     """Returns how many events are accepted, once Redis has counted them. Raises ServiceError when a part failed.
 
     When too many events wait already, the call is refused, or `held` until there is room again.

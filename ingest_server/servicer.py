@@ -105,7 +105,7 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
         ) -> Coroutine[Any, Any, ingest_pb2.TrackStreamResponse]:
             return answer(batches.parse(request.events, caller, self._user_key))
 
-        async def answer(batch: batches.Batch) -> ingest_pb2.TrackStreamResponse:
+        async def answer(batch: batches.SortedEvents) -> ingest_pb2.TrackStreamResponse:
             accepted = await batches.count(batch, self._catalog, self._committer, held=True)
             return ingest_pb2.TrackStreamResponse(accepted=accepted, rejected=batch.rejected)
 

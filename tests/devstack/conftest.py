@@ -32,6 +32,11 @@ class LocalStack(Child):
         """The curl and grpcurl lines that it has printed."""
         return [line.strip() for line in self.output().splitlines() if line.startswith("  ") and "curl " in line]
 
+    def flusher_line(self) -> str:
+        """The line that asks the flusher."""
+        (line,) = (line.strip() for line in self.output().splitlines() if " -m flusher " in line)
+        return line
+
     def dashboard(self) -> Any:
         return json.loads(run_line(self.command_lines()[2]))
 

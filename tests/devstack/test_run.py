@@ -27,6 +27,10 @@ def test_the_printed_line_works(stack: LocalStack, number: int, shown: str) -> N
     assert shown in run_line(stack.command_lines()[number])
 
 
+def test_the_printed_line_asks_the_flusher_of_this_stack(stack: LocalStack) -> None:
+    assert "courses dirty" in run_line(stack.flusher_line())
+
+
 def test_no_other_line_is_printed(stack: LocalStack) -> None:
     assert 6 == len(stack.command_lines())
 

@@ -10,11 +10,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from bson import ObjectId
 from pymongo.asynchronous.database import AsyncDatabase
 
+from devstack.programs import Program
 from flusher import schema
 from flusher.cycle import Flusher
 from flusher.lease import Lease
@@ -62,6 +64,12 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(20):
         while not await condition():  # noqa: ASYNC110 - what it waits for happens in another process
             await asyncio.sleep(0.02)
+
+
+def is_frozen(program: Program) -> bool:
+    """Whether a program has stopped itself."""
+    state = Path(f"/proc/{program.pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return state == "T"
 
 
 @dataclass

@@ -4,7 +4,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +14,7 @@ from flusher.cycle import Flusher
 from shared import mongo
 from shared.mongo import COURSE_ANALYTICS
 from tests.faults.proxy import Proxy
-from tests.flusher.stage import Stage, course, until
+from tests.flusher.stage import Stage, course, is_frozen, until
 
 COURSES = [course(number) for number in range(1, 4)]
 
@@ -25,11 +24,6 @@ async def others_go_on(stage: Stage) -> None:
     for _ in range(RECENT_BATCHES + 1):
         await stage.ping(*COURSES)
         assert not (await stage.flush()).left
-
-
-def is_frozen(program: Program) -> bool:
-    state = Path(f"/proc/{program.pid}/stat").read_text().rpartition(")")[2].split()[0]
-    return state == "T"
 
 
 @pytest.mark.parametrize("point", ["before bulk 1", "before clear 2"])

@@ -2,18 +2,20 @@
 
 import asyncio
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 from bson import ObjectId
 
+from devstack.programs import Program
 from flusher.apply import apply
 from shared import keys
 from shared.mongo import COURSE_ANALYTICS
 from tests.flusher.failing import STEPS
 from tests.flusher.nursery import Nursery
 from tests.flusher.nursery import nursery as nursery_with_log
-from tests.flusher.stage import Stage, course
+from tests.flusher.stage import Stage, course, is_frozen, until
 
 COURSES = [course(number) for number in range(1, 6)]
 APPLIED, TAKEN, *FRESH = COURSES
@@ -74,3 +76,24 @@ async def test_a_flusher_killed_while_a_batch_is_refused_loses_and_doubles_nothi
     await stage.flush()
     await stage.assert_exact()
     assert 1 == len(await stage.hash(keys.quarantined_counters, APPLIED))
+
+
+async def test_several_flushers_killed_at_once_lose_and_double_nothing(
+    stage: Stage, start_program: Callable[..., Program]
+) -> None:
+    """Each has got further than the next, with the same batches in hand, when all of them die in one moment."""
+    await stage.ping(*COURSES)
+    flushers = []
+    for point in ("before clear 1", "after bulk 1", "before bulk 1"):
+        flusher = start_program("tests.flusher.failing", "STOP", point, "--once")
+        await until(partial(asyncio.to_thread, is_frozen, flusher))
+        flushers.append(flusher)
+        await stage.unlock()
+
+    for flusher in flushers:
+        flusher.kill()
+
+    await stage.assert_exact()
+    await stage.ping(*COURSES)
+    await stage.flush()
+    await stage.assert_all_flushed()

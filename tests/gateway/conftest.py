@@ -36,6 +36,7 @@ class Service:
 
     gateway: EnvoyServer
     redis_url: str
+    mongo_url: str
 
 
 @pytest.fixture(scope="package")
@@ -54,7 +55,7 @@ def service(
             server.start()
             stack.callback(assert_ends_well, server)
         gateway = local_gateway(folder / "envoy", port=free_port(), ingest=ingest.address, query=query.address)
-        yield Service(stack.enter_context(running(gateway)), redis_server_url)
+        yield Service(stack.enter_context(running(gateway)), redis_server_url, mongo_url)
 
 
 @pytest.fixture
