@@ -23,6 +23,7 @@ from devstack.servers import MongoServer, RedisServer
 from tests.servers import (
     FLAVOUR,
     JWT_SECRET,
+    PATIENCE,
     assert_ends_well,
     fresh_database,
     mongo_of_this_run,
@@ -113,7 +114,7 @@ def start_program(tmp_path: Path, redis_url: str, mongo_url: str) -> Iterator[Ca
             started.launch()
             stack.callback(assert_ends_well, started)
             if wait:
-                started.wait_until_ready(20)
+                started.wait_until_ready(PATIENCE)
             return started
 
         yield start

@@ -14,6 +14,7 @@ from devstack.child import HOST, Child, free_port
 from devstack.programs import ADDRESS_SETTING, Program
 from devstack.servers import MongoServer, RedisServer
 
+PATIENCE = 60  # seconds for what must come, however slow and busy the machine
 JWT_SECRET = "a secret for tests, long enough for HS256"
 FLAVOUR = os.environ.get("ANALYTICS_TEST_REDIS", "valkey")
 

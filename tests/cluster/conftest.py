@@ -1,5 +1,6 @@
 """Clusters that a test may reshape and break, and the programs on them."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
@@ -12,6 +13,7 @@ from devstack.programs import Program
 from shared import mongo
 from shared.mongo import Document
 from tests.cluster.nodes import Cluster
+from tests.servers import PATIENCE
 
 StartOn = Callable[..., Program]
 
@@ -54,6 +56,13 @@ def start_on(start_program: Callable[..., Program]) -> Iterator[StartOn]:
     for program in started:
         assert "hash to the same slot" not in program.output()  # CROSSSLOT, which the client leaves out
         assert [] == [line for line in program.output().splitlines() if is_error(line)]
+
+
+async def flush_the_rest(start: Callable[[], Program]) -> None:
+    """Starts `--once` until nothing stays: a lock whose slot was moved away in the middle of a wave ends by itself."""
+    async with asyncio.timeout(PATIENCE):
+        while 0 != await asyncio.to_thread(start().wait, PATIENCE):
+            pass
 
 
 def is_error(line: str) -> bool:

@@ -10,12 +10,11 @@ import redis
 from devstack.child import HOST, wait_until
 from devstack.servers import RedisServer
 from shared.topology import SLOTS
-from tests.servers import FLAVOUR
+from tests.servers import FLAVOUR, PATIENCE
 
 ALL_SLOTS = 16_384
 PRIMARIES = 3
 NODE_TIMEOUT_MS = "1000"
-PATIENCE = 20
 KEYS_AT_ONCE = 10
 
 

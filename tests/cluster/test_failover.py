@@ -7,9 +7,10 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from devstack.child import wait_until
 from shared.mongo import Document
-from tests.cluster.conftest import StartOn
-from tests.cluster.nodes import PATIENCE, Cluster
+from tests.cluster.conftest import StartOn, flush_the_rest
+from tests.cluster.nodes import Cluster
 from tests.cluster.traffic import courses_of_partitions, traffic, write_courses
+from tests.servers import PATIENCE
 
 COURSES = courses_of_partitions(range(12))
 
@@ -44,8 +45,7 @@ async def test_when_a_replica_is_promoted_the_programs_go_on_and_every_count_is_
         await busy.rests()
         assert busy.expected() == await busy.shown()
         assert 0 == await asyncio.to_thread(flusher.stop)
-        once = start_on(cluster, "flusher", "--once", **barrier)
-        assert 0 == await asyncio.to_thread(once.wait, 10), once.tail()
+        await flush_the_rest(lambda: start_on(cluster, "flusher", "--once", **barrier))
         assert busy.expected() == await busy.flushed(database)
 
 
@@ -59,7 +59,7 @@ async def test_programs_that_start_before_the_cluster_is_formed_wait_for_it(
     for server in (ingest, query):
         wait_until(lambda server=server: "cluster is not whole" in server.output(), PATIENCE, "not missed")  # type: ignore[misc]
         assert not server.ready()
-    assert 3 == await asyncio.to_thread(flusher.wait, 10)
+    assert 3 == await asyncio.to_thread(flusher.wait, PATIENCE)
 
     await asyncio.to_thread(cluster.form)
 

@@ -8,9 +8,10 @@ from pymongo.asynchronous.database import AsyncDatabase
 from flusher.take import ELSEWHERE
 from shared import keys
 from shared.mongo import Document
-from tests.cluster.conftest import StartOn
+from tests.cluster.conftest import StartOn, flush_the_rest
 from tests.cluster.nodes import Cluster
 from tests.cluster.traffic import courses_of_partitions, traffic, write_courses
+from tests.servers import PATIENCE
 
 COURSES = courses_of_partitions(range(12))
 MOVED = range(0, 12, 3)  # which have readers too
@@ -45,7 +46,7 @@ async def test_while_slots_move_nothing_is_lost_or_counted_twice_and_the_dashboa
         await busy.rests()
         assert busy.expected() == await busy.shown()
         assert 0 == await asyncio.to_thread(flusher.stop)
-        assert 0 == await asyncio.to_thread(start_on(cluster, "flusher", "--once").wait, 10)
+        await flush_the_rest(lambda: start_on(cluster, "flusher", "--once"))
         assert busy.expected() == await busy.flushed(database)
-        assert 0 == await asyncio.to_thread(start_on(cluster, "flusher", "verify").wait, 10)
+        assert 0 == await asyncio.to_thread(start_on(cluster, "flusher", "verify").wait, PATIENCE)
     assert all(not node.call("SMEMBERS", keys.dirty_courses(p)) for p in range(12) for node in [cluster.owner(p)])

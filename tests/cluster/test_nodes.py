@@ -21,6 +21,7 @@ from shared.settings import Barrier
 from tests.cluster.conftest import StartOn
 from tests.cluster.nodes import Cluster
 from tests.cluster.traffic import courses_of_partitions
+from tests.servers import PATIENCE
 
 COURSES = courses_of_partitions(range(6))
 
@@ -66,7 +67,7 @@ async def test_what_is_in_quarantine_or_in_no_dirty_set_is_found_on_every_node(
 ) -> None:
     async def run(*arguments: str) -> tuple[int, str]:
         flusher = start_on(cluster, "flusher", *arguments)
-        return await asyncio.to_thread(flusher.wait, 10), flusher.output()
+        return await asyncio.to_thread(flusher.wait, PATIENCE), flusher.output()
 
     *refused, stray = COURSES
     analytics = database[COURSE_ANALYTICS]

@@ -19,7 +19,7 @@ from shared.mongo import COURSE_ANALYTICS, Document
 from tests.chaos.ledger import PING_SECONDS, Account, Audit, events_shown
 from tests.chaos.load import bearer, channel, reader
 from tests.flusher.stage import INSTRUCTOR, LECTURE
-from tests.servers import JWT_SECRET
+from tests.servers import JWT_SECRET, PATIENCE
 
 PAUSE_SECONDS = 0.03
 CALL_SECONDS = 5
@@ -72,8 +72,8 @@ class Traffic:
         await self.until(lambda: not self.under_way)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Returns when the condition holds. TimeoutError after 20 s."""
-        async with asyncio.timeout(20):
+        """Returns when the condition holds. TimeoutError when it does not in time."""
+        async with asyncio.timeout(PATIENCE):
             while not condition():  # noqa: ASYNC110 - what it waits for happens in other processes too
                 await asyncio.sleep(PAUSE_SECONDS)
 

@@ -34,6 +34,7 @@ from shared.counters import COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME, cou
 from shared.mongo import COURSE_ANALYTICS, COURSES, Document
 from shared.redis_connection import RedisConnection, pairs
 from shared.settings import Barrier
+from tests.servers import PATIENCE
 
 INSTRUCTOR = "650000000000000000000099"
 LECTURE = "650000000000000000000011"
@@ -60,8 +61,8 @@ def pings(number: int) -> dict[str, int]:
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Returns when the condition holds, TimeoutError when it does not within 20 s."""
-    async with asyncio.timeout(20):
+    """Returns when the condition holds, TimeoutError when it does not in time."""
+    async with asyncio.timeout(PATIENCE):
         while not await condition():  # noqa: ASYNC110 - what it waits for happens in another process
             await asyncio.sleep(0.02)
 

@@ -15,6 +15,7 @@ from shared import mongo
 from shared.mongo import COURSE_ANALYTICS
 from tests.faults.proxy import Proxy
 from tests.flusher.stage import Stage, course, is_frozen, until
+from tests.servers import PATIENCE
 
 COURSES = [course(number) for number in range(1, 4)]
 
@@ -43,7 +44,7 @@ async def test_a_flusher_that_slept_until_its_batches_were_forgotten_adds_and_cl
 
     sleeper.resume()
 
-    assert 3 == await asyncio.to_thread(sleeper.wait, 20), sleeper.tail()
+    assert 3 == await asyncio.to_thread(sleeper.wait, PATIENCE), sleeper.tail()
     await stage.assert_exact()
     await stage.flush()
     await stage.assert_all_flushed()

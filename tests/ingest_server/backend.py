@@ -9,9 +9,9 @@ from course_analytics.v1 import ingest_pb2, ingest_pb2_grpc
 
 from devstack.programs import PROBE_OPTIONS
 from tests.ingest_server.client import COURSE, FIRST, Metadata, Player, bearer, token
+from tests.servers import PATIENCE
 
 BACKEND = bearer(token(sub="backend", scope="analytics:write"))
-PATIENCE = 20
 
 Events = Sequence[ingest_pb2.Event]
 

@@ -14,7 +14,7 @@ from devstack.seed import DEMO_COURSE, Course, write_course
 from tests.faults.proxy import Proxy
 from tests.ingest_server.client import Player
 from tests.ingest_server.stored import Stored
-from tests.servers import JWT_SECRET, assert_ends_well, fresh_database, program
+from tests.servers import JWT_SECRET, PATIENCE, assert_ends_well, fresh_database, program
 
 OTHER_COURSES = [f"65000000000000000000010{n}" for n in range(7)]  # each of another partition
 
@@ -102,7 +102,7 @@ def redis_proxy(redis_proxy_of_package: Proxy, proxied_server: Program) -> Itera
     """Between that server and Redis; healed after the test."""
     yield redis_proxy_of_package
     redis_proxy_of_package.heal()
-    wait_until(lambda: is_serving(proxied_server.address), 20, "the server did not recover")
+    wait_until(lambda: is_serving(proxied_server.address), PATIENCE, "the server did not recover")
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from ingest_server.committer import Committer
 from ingest_server.events import CourseView
 from ingest_server.recorder import Outcomes
 from shared.errors import Overloaded, Unavailable
+from tests.servers import PATIENCE
 
 ONE_COURSE = CourseView("650000000000000000000001", b"ann", None)
 COURSE_OF_ANOTHER_PARTITION = CourseView("650000000000000000000002", b"ann", None)
 LONG = 3600.0
-PATIENCE = 10
 
 
 class Recording:

@@ -14,7 +14,7 @@ from tests.faults.proxy import Proxy
 from tests.ingest_server.client import FIRST, Player, refusal
 from tests.ingest_server.conftest import connected
 from tests.ingest_server.stored import Stored, seconds, views
-from tests.servers import JWT_SECRET, assert_ends_well, program, running
+from tests.servers import JWT_SECRET, PATIENCE, assert_ends_well, program, running
 
 ONCE = {views(FIRST): 1, seconds(FIRST): 5}
 SERVICE = "course_analytics.v1.IngestService"
@@ -83,7 +83,7 @@ async def test_started_without_redis_it_serves_once_redis_is_there(
         proxy.refuse()
         server = start_program("ingest_server", wait=False, redis_url=proxy.url, mongo_url=platform_url)
         async with connected(server.address) as player:
-            await asyncio.wait_for(player.channel.channel_ready(), 20)
+            await asyncio.wait_for(player.channel.channel_ready(), PATIENCE)
             assert not is_serving(server.address)
             assert StatusCode.UNAVAILABLE == (await refusal(player.ping())).code
             proxy.heal()

@@ -6,9 +6,9 @@ import pytest
 
 from devstack.programs import Program
 from devstack.servers import RedisServer
+from tests.servers import PATIENCE
 
 Start = Callable[..., Program]
-PATIENCE = 30
 
 
 def ended(program: Program) -> tuple[int, str]:

@@ -10,6 +10,7 @@ from tests.faults.proxy import Proxy
 from tests.ingest_server.client import FIRST, Player
 from tests.ingest_server.conftest import connected
 from tests.ingest_server.stored import Stored, seconds, views
+from tests.servers import PATIENCE
 
 
 class Load:
@@ -43,7 +44,7 @@ async def test_under_load_all_that_was_acknowledged_is_in_redis(
     async with connected(server.address) as player:
         load = Load(player)
         running = asyncio.create_task(load.run(players=50))
-        await asyncio.wait_for(load.well_under_way.wait(), 20)
+        await asyncio.wait_for(load.well_under_way.wait(), PATIENCE)
         code = await asyncio.to_thread(server.stop)
         await running
     counted = stored.counters()[views(FIRST)]
@@ -60,7 +61,7 @@ async def test_it_does_not_wait_for_a_mongodb_that_is_silent(
         async with connected(server.address) as player:
             await player.ping()
         proxy.black_hole()
-        assert 0 == await asyncio.to_thread(server.stop, 10)
+        assert 0 == await asyncio.to_thread(server.stop)
 
 
 async def test_it_does_not_wait_for_a_redis_that_is_silent(
@@ -72,7 +73,7 @@ async def test_it_does_not_wait_for_a_redis_that_is_silent(
             await player.ping()
             proxy.black_hole()
             waiting = asyncio.create_task(player.ping())
-            assert 0 == await asyncio.to_thread(server.stop, 10)
+            assert 0 == await asyncio.to_thread(server.stop)
             await asyncio.gather(waiting, return_exceptions=True)
 
 
@@ -82,5 +83,5 @@ async def test_before_the_first_contact_with_redis_it_ends_well(
     with Proxy(redis_url) as proxy:
         proxy.refuse()
         server = start_program("ingest_server", wait=False, redis_url=proxy.url)
-        server.wait_for(lambda: "not ready" in server.output(), 20, "did not miss Redis")
-        assert 0 == await asyncio.to_thread(server.stop, 10)
+        server.wait_for(lambda: "not ready" in server.output(), PATIENCE, "did not miss Redis")
+        assert 0 == await asyncio.to_thread(server.stop)

@@ -16,11 +16,11 @@ from devstack.programs import PROBE_OPTIONS, Program
 from devstack.servers import RedisServer
 from tests.faults.loss import containing
 from tests.faults.proxy import Proxy
-from tests.ingest_server.backend import BACKEND, PATIENCE, Exchange, Report, Stream, exchange, ping, view
+from tests.ingest_server.backend import BACKEND, Exchange, Report, Stream, exchange, ping, view
 from tests.ingest_server.client import FIRST, NONE, Player, bearer, token
 from tests.ingest_server.conftest import connected
 from tests.ingest_server.stored import Stored, seconds, views
-from tests.servers import FLAVOUR, JWT_SECRET, assert_ends_well, program, running
+from tests.servers import FLAVOUR, JWT_SECRET, PATIENCE, assert_ends_well, program, running
 
 COMMIT = containing(b"EVALSHA")
 ALL = 1_000_000

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from ingest_server.stream import WINDOW, Stream
 from shared.errors import InvalidRequest, Unauthenticated, Unavailable, Violation
+from tests.servers import PATIENCE
 
 LONG = 3600.0
 SOON = 0.02
-PATIENCE = 10
 MANY = WINDOW + 5
 
 

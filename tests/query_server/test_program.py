@@ -19,6 +19,7 @@ from devstack.programs import Program, is_serving
 from devstack.servers import MongoServer, RedisServer
 from shared.mongo import Document
 from tests.query_server.conftest import token
+from tests.servers import PATIENCE
 
 SERVICE = "course_analytics.v1.DashboardService"
 READY_SECONDS = 2.5  # readiness is true within 2 s
@@ -142,7 +143,7 @@ def test_invalid_settings_end_it_with_2_and_every_error(
     settings: dict[str, str], start_program: Callable[..., Program]
 ) -> None:
     program = start_program("query_server", wait=False, mongo_url="mongodb://127.0.0.1", **settings)
-    assert 2 == program.wait(10)
+    assert 2 == program.wait(PATIENCE)
     for name in ("mongo_url", *settings):
         assert f"ANALYTICS_{name.upper()} must " in program.output()
 
@@ -150,7 +151,7 @@ def test_invalid_settings_end_it_with_2_and_every_error(
 def test_an_address_that_is_taken_ends_it_with_2_and_one_sentence(start_program: Callable[..., Program]) -> None:
     first = start_program("query_server")
     second = start_program("query_server", wait=False, query_address=first.address)
-    assert 2 == second.wait(10)
+    assert 2 == second.wait(PATIENCE)
     expected = f"cannot listen on {first.address}: the address is taken, or not one of this machine"
     assert expected == second.output().splitlines()[-1]
 
@@ -158,11 +159,11 @@ def test_an_address_that_is_taken_ends_it_with_2_and_one_sentence(start_program:
 def test_sigterm_ends_it_with_0(start_program: Callable[..., Program]) -> None:
     program = start_program("query_server")
     os.kill(program.pid, 15)
-    assert 0 == program.wait(10)
+    assert 0 == program.wait(PATIENCE)
 
 
 @pytest.mark.parametrize(("option", "shown"), [("--help", "usage: analytics-query"), ("--version", "analytics-query ")])
 def test_help_and_version_need_no_settings(option: str, shown: str, start_program: Callable[..., Program]) -> None:
     program = start_program("query_server", option, wait=False, jwt_secret="")
-    assert 0 == program.wait(10)
+    assert 0 == program.wait(PATIENCE)
     assert program.output().startswith(shown)

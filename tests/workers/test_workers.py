@@ -9,6 +9,7 @@ import pytest
 
 from devstack.child import HOST, free_port, wait_until
 from devstack.programs import Program, is_serving
+from tests.servers import PATIENCE
 
 STOP_SECONDS = 25
 
@@ -81,11 +82,11 @@ def test_a_port_that_workers_share_is_taken_for_everybody_else(
 ) -> None:
     start_workers(address, workers=2)
     second = start_workers(address, workers=workers, wait=False)
-    assert 2 == second.wait(10)
+    assert 2 == second.wait(PATIENCE)
     assert f"cannot listen on {address}" in second.output().splitlines()[-1]
 
 
 def test_an_address_that_cannot_be_resolved_is_one_sentence(start_workers: Callable[..., Program]) -> None:
     supervisor = start_workers("no.such.host.invalid:50051", workers=2, wait=False)
-    assert 2 == supervisor.wait(20)
+    assert 2 == supervisor.wait(PATIENCE)
     assert supervisor.output().splitlines()[-1].startswith("cannot listen on no.such.host.invalid:50051")
