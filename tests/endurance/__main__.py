@@ -24,6 +24,7 @@ COURSES = 16
 LECTURES = 20
 PING_SECONDS = 5
 IN_FLIGHT = 128
+START_SECONDS = 60
 FLUSH_SECONDS = 120
 
 
@@ -42,11 +43,16 @@ class Run:
 
     async def play(self, seconds: float) -> None:
         """A little with MongoDB, the time without it, a little with it again; then all is flushed and counted."""
+        await asyncio.to_thread(self._flusher.wait_for, lambda: self._flushes() > 0, START_SECONDS, "did not flush")
         await self._load(self._courses[: COURSES // 2], seconds / 10)
         failing = self._flushes()
         self._up.mongo_server.kill()
         before = self.audit.acknowledged
         await asyncio.gather(self._load(self._courses, seconds, sampled=True), self._read(seconds))
+        if self._flushes() == failing:  # a short run on a busy machine
+            await asyncio.to_thread(
+                self._flusher.wait_for, lambda: self._flushes() > failing, START_SECONDS, "did not notice"
+            )
         self.audit.away = self.audit.acknowledged - before
         self.audit.failed_flushes = self._flushes() - failing
         await asyncio.to_thread(self._up.mongo_server.start)
