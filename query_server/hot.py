@@ -113,11 +113,10 @@ def _hot(replies: Sequence[Reply]) -> Hot:
 
 
 def _batch(flat: Sequence[bytes]) -> Batch:
-    # Bytes at first: a hash of 400 fields is gone through once, in 70 µs instead of 90.
-    fields = {} if isinstance(flat, ResponseError) else dict(zip(flat[::2], flat[1::2], strict=True))
-    batch_id = fields.pop(keys.BATCH.encode(), b"").decode()
+    fields = {} if isinstance(flat, ResponseError) else pairs(flat)
+    batch_id = fields.pop(keys.BATCH, b"").decode()
     # What is no count is left out, as it is when the flusher puts such a batch into quarantine.
-    return Batch(batch_id, {field.decode(): int(count) for field, count in fields.items() if count.isdigit()})
+    return Batch(batch_id, {field: int(count) for field, count in fields.items() if count.isdigit()})
 
 
 def _quarantined(flat: Sequence[bytes]) -> Iterator[Batch]:
