@@ -28,7 +28,7 @@ Say = Callable[[str], None]
 
 
 async def dashboards(stage: Stage, rounds: int, seconds: float, say: Say) -> list[Row]:
-    """Courses of several sizes, each half in Redis and half in MongoDB; one reader, then as many as a team has."""
+    """Courses of several sizes, each half in Redis and half in MongoDB; one reader, then 16."""
     stage.database["courseanalytics"].create_index("courseId", unique=True)  # as the flusher does
     server = stage.program("query_server")
     rows: list[Row] = []

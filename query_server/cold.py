@@ -78,7 +78,8 @@ def _course(key: ObjectId) -> list[Document]:
 def _and_analytics(key: ObjectId) -> Document:
     """The course's flushed counts as a second document, the only one without an `_id`.
 
-    Not a $lookup: the key is known, and MongoDB would pack the counts into an array of the course; 35 µs of 270 on it.
+    Not a $lookup: the key is known, and MongoDB would pack the counts into an array of the course, 30 µs for 200
+    lectures.
     """
     counts = [{"$match": {"courseId": key}}, {"$project": {"_id": 0, "usersSketch": 0}}]
     return {"$unionWith": {"coll": COURSE_ANALYTICS, "pipeline": counts}}
