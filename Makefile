@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTHON ?= python3
 
-.PHONY: help setup run test bench chaos model lint format proto lock clean
+.PHONY: help setup run test bench chaos endurance model lint format proto lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ bench: setup ## Measure, print a table, and write docs/benchmarks.md
 
 chaos: setup ## Load, readers and the killing of everything; ends in a table (SECONDS=120)
 	@$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),120)
+
+endurance: setup ## MongoDB away under full load: counts must stay exact, memory flat (SECONDS=600)
+	@$(BIN)/python -m tests.endurance --seconds $(or $(SECONDS),600)
 
 format: setup ## Format the code
 	@$(BIN)/ruff format
