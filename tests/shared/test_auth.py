@@ -34,8 +34,13 @@ def verifier(**options: object) -> TokenVerifier:
     return TokenVerifier(SECRET, **{"algorithms": ["HS256"], "now": Clock(), **options})  # type: ignore[arg-type]
 
 
+def known(caller: Caller | None) -> Caller:
+    assert caller is not None
+    return caller
+
+
 def caller(token: str, **options: object) -> Caller:
-    return verifier(**options).caller([("user-agent", "tests"), ("authorization", f"Bearer {token}")])
+    return known(verifier(**options).caller([("user-agent", "tests"), ("authorization", f"Bearer {token}")]))
 
 
 def refusal(token: str, **options: object) -> str:
@@ -112,7 +117,7 @@ def test_a_remembered_token_ends_at_its_exp_too() -> None:
     clock = Clock()
     verify = verifier(now=clock)
     metadata = [("authorization", f"Bearer {signed(CLAIMS)}")]
-    assert "ann" == verify.caller(metadata).user_id
+    assert "ann" == known(verify.caller(metadata)).user_id
     clock.now = NOW + 60
     with pytest.raises(Unauthenticated, match="expired"):
         verify.caller(metadata)
@@ -163,7 +168,7 @@ def test_anything_but_one_bearer_token_is_refused(metadata: list[tuple[str, str 
 
 
 def test_the_scheme_is_written_in_any_case() -> None:
-    assert "ann" == verifier().caller([("authorization", f"bEARER {signed(CLAIMS)}")]).user_id
+    assert "ann" == known(verifier().caller([("authorization", f"bEARER {signed(CLAIMS)}")])).user_id
 
 
 def encoded(part: bytes) -> str:

@@ -65,7 +65,9 @@ def test_a_cluster_has_only_database_0(monkeypatch: pytest.MonkeyPatch, database
 
 
 def test_a_server_refuses_to_be_without_a_key_for_tokens() -> None:
-    assert ["ANALYTICS_JWT_SECRET is needed, to verify who is calling"] == complaints(ServerSettings)
+    assert ["ANALYTICS_JWT_SECRET or ANALYTICS_JWT_JWKS is needed, to verify who is calling"] == complaints(
+        ServerSettings
+    )
 
 
 def test_the_flusher_needs_no_key() -> None:
