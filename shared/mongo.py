@@ -36,8 +36,8 @@ class Client(AsyncMongoClient[Document]):
 def connect(url: str, *, program: str) -> Client:
     """A client that connects lazily, and whose writes are acknowledged by a majority, on disk.
 
-    With `w:1`, acknowledged writes were lost when a primary was killed. Raises CannotRun when the URL's options, such as
-    a file of certificates, are of no use.
+    With `w:1`, acknowledged writes were lost when a primary was killed. Raises CannotRun when the URL's options are of no
+    use, such as a file that holds no certificates.
     """
     try:
         return Client(

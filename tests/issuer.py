@@ -1,6 +1,7 @@
 """Somebody who issues tokens and publishes the keys: RSA, P-256, Ed25519, and whatever else a test publishes."""
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from devstack.child import HOST
+from tests.certificates import Identity
 
 Json = dict[str, Any]
 
@@ -68,8 +70,8 @@ class Site:
 
 
 @contextmanager
-def publishing(site: Site, port: int = 0) -> Iterator[None]:
-    """Serves the site on 127.0.0.1."""
+def publishing(site: Site, identity: Identity | None = None) -> Iterator[None]:
+    """Serves the site on 127.0.0.1; with an identity by https."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -83,8 +85,12 @@ def publishing(site: Site, port: int = 0) -> Iterator[None]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with HTTPServer((HOST, port), Handler) as server:
-        site.url = f"http://{HOST}:{server.server_port}/keys"
+    with HTTPServer((HOST, 0), Handler) as server:
+        site.url = f"http{'s' if identity else ''}://{HOST}:{server.server_port}/keys"
+        if identity:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(identity.certificate, identity.key)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
