@@ -1,5 +1,6 @@
 """The connection to MongoDB, with the guarantees and time limits that every program here relies on."""
 
+import asyncio
 from typing import Any
 
 import pymongo
@@ -36,8 +37,8 @@ class Client(AsyncMongoClient[Document]):
 def connect(url: str, *, program: str) -> Client:
     """A client that connects lazily, and whose writes are acknowledged by a majority, on disk.
 
-    With `w:1`, acknowledged writes were lost when a primary was killed. Raises CannotRun when the URL's options are of no
-    use, such as a file that holds no certificates.
+    With `w:1`, acknowledged writes were lost when a primary was killed. Raises CannotRun when an option of the URL is
+    of no use, such as a file that holds no certificate.
     """
     try:
         return Client(
@@ -61,9 +62,9 @@ def database(client: AsyncMongoClient[Document]) -> AsyncDatabase[Document]:
 async def ping(client: AsyncMongoClient[Document]) -> None:
     """Raises MongoUnreachable with what each member failed with, such as a certificate that is not trusted."""
     try:
-        with pymongo.timeout(PING_SECONDS):
+        async with asyncio.timeout(PING_SECONDS):  # the client's own limit is exact to half a second
             await client.admin.command("ping")
-    except ServerSelectionTimeoutError:
+    except (TimeoutError, ServerSelectionTimeoutError):
         members = client.topology_description.server_descriptions().values()
         reasons = sorted({str(member.error) for member in members if member.error})
         raise MongoUnreachable(f"cannot connect to MongoDB: {'; '.join(reasons) or 'no answer'}") from None

@@ -109,8 +109,6 @@ def service(trust: Trust, stores: Addresses, tmp_path_factory: pytest.TempPathFa
     site = Site(body=key_set(key.published()))
     with ExitStack() as stack:
         stack.enter_context(publishing(site, trust.server))
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
-        patch.setenv("SSL_CERT_FILE", str(trust.authority.certificate))
         settings = {
             "redis_url": stores.redis,
             "mongo_url": stores.mongo,
@@ -120,7 +118,9 @@ def service(trust: Trust, stores: Addresses, tmp_path_factory: pytest.TempPathFa
             "tls_client_ca": trust.authority.certificate,
         }
         folder = tmp_path_factory.mktemp("programs")
-        servers = [program(module, folder, settings) for module in ("ingest_server", "query_server")]
+        with pytest.MonkeyPatch.context() as patch:  # the issuer is trusted as the system's authorities are
+            patch.setenv("SSL_CERT_FILE", str(trust.authority.certificate))
+            servers = [program(module, folder, settings) for module in ("ingest_server", "query_server")]
         for server in servers:
             server.launch()
             stack.callback(assert_ends_well, server)
