@@ -20,7 +20,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
 from redis.asyncio.connection import Connection, parse_url
@@ -219,10 +219,9 @@ def load(kind: type[S]) -> S:
         settings = kind(_secrets_dir=secrets_dir)  # type: ignore[call-arg] # pydantic's plugin would know it
     except ValidationError as error:
         raise CannotRun("\n  ".join(["invalid settings:", *_complaints(error)])) from None
-    except OSError as error:
-        raise CannotRun(f"{SECRETS_DIR}: cannot read {error.filename}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise CannotRun(f"{SECRETS_DIR}: a file in {secrets_dir} is not text in UTF-8") from None
+    except SettingsError as error:
+        # With the name of the setting, and without what it was caused by: a decoding error quotes the file.
+        raise CannotRun(f"{SECRETS_DIR}: {error}: not a file of text in UTF-8, or not ours to read") from None
     log.info("settings", **settings.redacted())
     return settings
 
@@ -261,15 +260,17 @@ def _without_password(url: str) -> str:
     parts = parts._replace(query="&".join(shown))
     if "@" not in parts.netloc:
         return urlunsplit(parts)
-    user = parts.netloc.rpartition("@")[0].partition(":")[0]
-    return urlunsplit(parts._replace(netloc=f"{user}:***@{parts.netloc.rpartition('@')[2]}"))
+    login, _, hosts = parts.netloc.rpartition("@")
+    user, colon, _ = login.partition(":")
+    return urlunsplit(parts._replace(netloc=f"{user if colon else ''}{colon}***@{hosts}"))
 
 
 def _without_secrets(text: str, url: str) -> str:
     """What a library says of a URL, without its secrets: as they are written, and as they are meant."""
     parts = urlsplit(url)
     password = parts.netloc.rpartition("@")[0].partition(":")[2]
-    secrets = [password, *(value for name, value in parse_qsl(parts.query) if SECRET_OPTION.search(name))]
-    for secret in {*secrets, unquote(password)} - {""}:
+    values = [value for name, value in parse_qsl(parts.query) if SECRET_OPTION.search(name)]
+    pieces = [piece for value in values for piece in (value, *re.split("[:,]", value))]
+    for secret in sorted({password, unquote(password), *pieces} - {""}, key=len, reverse=True):
         text = text.replace(secret, "***")
     return text
