@@ -43,6 +43,11 @@ class Pair:
         jwk.pop("key_ops", None)
         return {name: value for name, value in {**jwk, "kid": self.id, **members}.items() if value is not None}
 
+    def published_by_mistake(self) -> Json:
+        """The JWK of the private key."""
+        codec: Any = {"RS256": RSAAlgorithm, "ES256": ECAlgorithm, "EdDSA": OKPAlgorithm}[self.algorithm]
+        return {**codec.to_jwk(self.private, as_dict=True), "kid": self.id, "key_ops": ["sign", "verify"]}
+
     def token(self, claims: Mapping[str, object], **header: object) -> str:
         return jwt.encode(dict(claims), self.private, self.algorithm, headers={"kid": self.id, **header})
 

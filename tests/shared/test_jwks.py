@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -170,7 +171,7 @@ UNUSABLE: list[object] = [
     RSA.published(kty=["RSA"]),
     RSA.published(n=None),
     RSA.published(n="!"),
-    RSA.published(d="AQAB"),
+    *(pair.published_by_mistake() for pair in PAIRS.values()),
     PAIRS["ES256"].published(crv="P-384"),
     PAIRS["ES256"].published(x=PAIRS["ES256"].published()["y"]),
     PAIRS["EdDSA"].published(crv="X25519"),
@@ -379,6 +380,23 @@ async def test_an_issuer_who_says_nothing_holds_nobody_up(
         assert not renewing.done()  # and the loop is free
         await renewing
     assert ["no answer in time"] == [line["reason"] for line in logged]
+
+
+async def test_a_reading_that_takes_too_long_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.jwks.READ_SECONDS", 0.1)
+    over = threading.Event()
+
+    def drip(_location: str) -> bytes:
+        over.wait()
+        return ALL
+
+    jwks = Jwks("https://issuer.example/keys", read=drip)
+    try:
+        await jwks.renew()
+        with pytest.raises(Unavailable):
+            await jwks.check()
+    finally:
+        over.set()
 
 
 @pytest.mark.parametrize(
