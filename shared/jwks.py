@@ -25,7 +25,8 @@ from shared.program import CannotRun
 REFRESH_SECONDS = 60
 # Whatever keys the tokens name that people send us: their issuer is not asked more often.
 PAUSE_SECONDS = 10
-READ_SECONDS = 2
+FIRST_PAUSE_SECONDS = 1  # while there are no keys at all
+READ_SECONDS = 1.5  # whoever waits for it has an answer within 2 s
 MAX_BYTES = 256 * 1024
 
 # What a key can do is decided by its own type, never by a token. Anything else a set may hold is not for us.
@@ -152,12 +153,12 @@ class Jwks:
         """Keeps the keys up to date; never returns."""
         while True:
             await self.renew()
-            await asyncio.sleep(REFRESH_SECONDS if self._keys else PAUSE_SECONDS)
+            await asyncio.sleep(REFRESH_SECONDS if self._keys else FIRST_PAUSE_SECONDS)
 
     async def renew(self) -> None:
-        """Reads the keys again, unless that began less than 10 s ago. Whoever asks meanwhile shares the one reading."""
+        """Reads the keys again, unless that was begun a moment ago. Whoever asks meanwhile shares the one reading."""
         if self._reading is None:
-            if self._clock() < self._last_read + PAUSE_SECONDS:
+            if self._clock() < self._last_read + (PAUSE_SECONDS if self._keys else FIRST_PAUSE_SECONDS):
                 return
             self._last_read = self._clock()
             self._reading = asyncio.create_task(self._renew())

@@ -75,8 +75,8 @@ class Site:
 
 
 @contextmanager
-def publishing(site: Site, identity: Identity | None = None) -> Iterator[None]:
-    """Serves the site on 127.0.0.1; with an identity by https."""
+def publishing(site: Site, identity: Identity | None = None, port: int = 0) -> Iterator[None]:
+    """Serves the site on 127.0.0.1, on a free port by default; with an identity by https."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -90,7 +90,7 @@ def publishing(site: Site, identity: Identity | None = None) -> Iterator[None]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with HTTPServer((HOST, 0), Handler) as server:
+    with HTTPServer((HOST, port), Handler) as server:
         site.url = f"http{'s' if identity else ''}://{HOST}:{server.server_port}/keys"
         if identity:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
