@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
 
+import jwt
 import structlog
 from pydantic import (
     AfterValidator,
@@ -114,6 +115,10 @@ def _address(address: str) -> str:
 def _jwt_secret(secret: SecretStr) -> SecretStr:
     if len(secret.get_secret_value().encode()) < 32:
         raise ValueError("must have at least 32 bytes")  # RFC 7518, 3.2
+    try:
+        jwt.get_algorithm_by_name("HS256").prepare_key(secret.get_secret_value())
+    except jwt.InvalidKeyError:
+        raise ValueError("must not be a public key or a certificate, which everybody knows") from None
     return secret
 
 

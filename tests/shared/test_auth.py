@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from shared.auth import CACHED_SECONDS, Caller, TokenVerifier
 from shared.errors import Unauthenticated
+from tests.issuer import Pair
 
 SECRET = "a secret of these tests, of at least 64 bytes, so that HS512 has enough of it"
 NOW = 1_800_000_000.0
@@ -67,6 +68,9 @@ def test_the_scope_is_a_list_with_spaces() -> None:
         (signed(CLAIMS, secret="another secret, which is long enough too"), "the signature is wrong"),
         (jwt.encode(CLAIMS, "", algorithm="none"), "its algorithm is not accepted here"),
         (signed(CLAIMS, algorithm="HS512"), "its algorithm is not accepted here"),
+        (Pair.make("RS256").token(CLAIMS), "its algorithm is not accepted here"),
+        (Pair.make("ES256").token(CLAIMS), "its algorithm is not accepted here"),
+        (Pair.make("EdDSA").token(CLAIMS), "its algorithm is not accepted here"),
         (signed({"sub": "ann"}), "it has no exp"),
         (signed({"exp": NOW + 60}), "it has no sub"),
         (signed({**CLAIMS, "nbf": 2**40}), "it is not valid yet"),

@@ -8,6 +8,7 @@ import structlog
 
 from shared.program import CannotRun
 from shared.settings import Barrier, ServerSettings, Settings, load, unknown_names
+from tests.issuer import Pair
 
 SECRET = "a secret of these tests, long enough"
 
@@ -153,6 +154,7 @@ def test_every_error_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         ("query_address", "127.0.0.1:65536"),
         ("query_address", "127.0.0.1:http"),
         ("jwt_secret", "x" * 31),
+        ("jwt_secret", Pair.make("EdDSA").pem().decode()),
         ("jwt_algorithms", "none"),
         ("jwt_algorithms", "HS256,RS256"),
         ("jwt_algorithms", ","),
