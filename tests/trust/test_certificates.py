@@ -71,7 +71,7 @@ def test_without_a_certificate_a_server_speaks_plain_text() -> None:
 def test_a_certificate_that_is_none_ends_a_program_with_2_and_one_sentence(
     start_program: Callable[..., Program], trust: Trust
 ) -> None:
-    wrong = {"tls_certificate": trust.server.certificate, "tls_key": trust.client.key, "query_workers": 2}
+    wrong = {"tls_certificate": trust.server.certificate, "tls_key": trust.client.key}
     program = start_program("query_server", wait=False, **wrong)
     assert 2 == program.wait(PATIENCE)
     sentence = f"TLS: {trust.server.certificate} and {trust.client.key} are not a certificate and its private key"
