@@ -49,7 +49,7 @@ format: setup ## Format the code
 	@$(BIN)/ruff check --fix
 	@$(BIN)/buf format --write protos
 
-proto: setup ## Generate Python code, type stubs and the gateway's descriptor from the protos
+proto: setup ## Generate Python code, type stubs and the gateway's descriptor from the protos, and its configuration with TLS
 	@$(BIN)/python -m devstack.generate
 
 lock: setup ## Pin every dependency by hash again

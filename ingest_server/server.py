@@ -11,7 +11,7 @@ from ingest_server.committer import Committer
 from ingest_server.identity import user_key
 from ingest_server.recorder import Recorder
 from ingest_server.servicer import IngestServicer
-from shared import lifecycle, mongo
+from shared import lifecycle, mongo, tls
 from shared.auth import TokenVerifier
 from shared.settings import ServerSettings
 
@@ -30,24 +30,30 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
         committer = Committer(recorder.record, settings.commit_linger_ms / 1000)
         hash_key = settings.user_hash_key.get_secret_value() if settings.user_hash_key else None
 
-        server, health = await lifecycle.grpc_server(settings.ingest_address, [SERVICE], shared_port=shared_port)
-        stack.push_async_callback(server.stop, None)
-        servicer = IngestServicer(
-            TokenVerifier.of(settings), user_key(hash_key), Catalog(mongo.database(client)), committer, stop=stop
+        verifier = TokenVerifier.of(settings)
+
+        server, health = await lifecycle.grpc_server(
+            settings.ingest_address, [SERVICE], shared_port=shared_port, credentials=tls.server_credentials(settings)
         )
+        stack.push_async_callback(server.stop, None)
+        servicer = IngestServicer(verifier, user_key(hash_key), Catalog(mongo.database(client)), committer, stop=stop)
         ingest_pb2_grpc.add_IngestServiceServicer_to_server(servicer, server)
         readiness = lifecycle.Readiness(health, SERVICE)
 
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(committer.run())
-            following = tasks.create_task(follow_redis(recorder, committer, readiness))
+            renewing = tasks.create_task(verifier.follow_keys())
+            following = tasks.create_task(follow_redis(recorder, committer, verifier, readiness))
             await lifecycle.serve_until(stop, server, health, farewell=servicer.farewell)
             following.cancel()
+            renewing.cancel()
             committer.close()
 
 
-async def follow_redis(recorder: Recorder, committer: Committer, readiness: lifecycle.Readiness) -> None:
+async def follow_redis(
+    recorder: Recorder, committer: Committer, verifier: TokenVerifier, readiness: lifecycle.Readiness
+) -> None:
     """Opens the server for events at the first contact with Redis, and keeps its readiness in step from then on."""
     await readiness.until_first_contact(recorder.probe)
     committer.open()
-    await readiness.follow(recorder.probe)
+    await readiness.follow(recorder.probe, verifier.check_keys)

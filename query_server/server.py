@@ -8,7 +8,7 @@ from course_analytics.v1 import dashboard_pb2, dashboard_pb2_grpc
 from query_server.cold import ColdStore
 from query_server.hot import HotStore
 from query_server.servicer import DashboardServicer
-from shared import lifecycle, mongo
+from shared import lifecycle, mongo, tls
 from shared.auth import TokenVerifier
 from shared.settings import ServerSettings
 
@@ -22,14 +22,22 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
         client = await stack.enter_async_context(mongo.connect(settings.mongo_url, program="query"))
         hot_store = await stack.enter_async_context(HotStore(settings.redis_url, cluster=settings.redis_cluster))
 
-        server, health = await lifecycle.grpc_server(settings.query_address, [SERVICE], shared_port=shared_port)
+        verifier = TokenVerifier.of(settings)
+
+        server, health = await lifecycle.grpc_server(
+            settings.query_address, [SERVICE], shared_port=shared_port, credentials=tls.server_credentials(settings)
+        )
         stack.push_async_callback(server.stop, None)
         dashboard_pb2_grpc.add_DashboardServiceServicer_to_server(
-            DashboardServicer(TokenVerifier.of(settings), hot_store, ColdStore(mongo.database(client))), server
+            DashboardServicer(verifier, hot_store, ColdStore(mongo.database(client))), server
         )
         readiness = lifecycle.Readiness(health, SERVICE)
 
         async with asyncio.TaskGroup() as tasks:
-            following = tasks.create_task(readiness.follow(hot_store.ping, lambda: client.admin.command("ping")))
+            renewing = tasks.create_task(verifier.follow_keys())
+            following = tasks.create_task(
+                readiness.follow(hot_store.ping, lambda: mongo.ping(client), verifier.check_keys)
+            )
             await lifecycle.serve_until(stop, server, health)
             following.cancel()
+            renewing.cancel()

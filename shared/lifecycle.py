@@ -51,7 +51,11 @@ def stop_on_signal() -> asyncio.Event:
 
 
 async def grpc_server(
-    address: str, services: list[str], *, shared_port: bool
+    address: str,
+    services: list[str],
+    *,
+    shared_port: bool,
+    credentials: grpc.ServerCredentials | None = None,
 ) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
     """A server bound to `address` (host:port), with health (NOT_SERVING at first) and reflection. Raises CannotRun."""
     server = grpc.aio.server(
@@ -62,7 +66,10 @@ async def grpc_server(
         ],
     )
     try:
-        server.add_insecure_port(address)
+        if credentials is None:
+            server.add_insecure_port(address)
+        else:
+            server.add_secure_port(address, credentials)
     except RuntimeError:
         raise CannotRun(cannot_listen(address)) from None
     servicer = health.aio.HealthServicer()
