@@ -30,7 +30,9 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
         committer = Committer(recorder.record, settings.commit_linger_ms / 1000)
         hash_key = settings.user_hash_key.get_secret_value() if settings.user_hash_key else None
 
-        server, health = await lifecycle.grpc_server(settings.ingest_address, [SERVICE.full_name], shared_port=shared_port)
+        server, health = await lifecycle.grpc_server(
+            settings.ingest_address, [SERVICE.full_name], shared_port=shared_port
+        )
         stack.push_async_callback(server.stop, None)
         servicer = IngestServicer(
             TokenVerifier.of(settings), user_key(hash_key), Catalog(mongo.database(client)), committer, stop=stop

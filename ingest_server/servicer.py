@@ -99,7 +99,7 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
         self._has_streamed = True
 
         async def read() -> ingest_pb2.TrackStreamRequest | None:
-            request: ingest_pb2.TrackStreamRequest = await context.read()
+            request: Any = await context.read()
             return None if request is grpc.aio.EOF else request
 
         def start(

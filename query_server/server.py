@@ -22,7 +22,9 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
         client = await stack.enter_async_context(mongo.connect(settings.mongo_url, program="query"))
         hot_store = await stack.enter_async_context(HotStore(settings.redis_url, cluster=settings.redis_cluster))
 
-        server, health = await lifecycle.grpc_server(settings.query_address, [SERVICE.full_name], shared_port=shared_port)
+        server, health = await lifecycle.grpc_server(
+            settings.query_address, [SERVICE.full_name], shared_port=shared_port
+        )
         stack.push_async_callback(server.stop, None)
         servicer = DashboardServicer(TokenVerifier.of(settings), hot_store, ColdStore(mongo.database(client)))
         methods.add(SERVICE, servicer, server)
