@@ -1,4 +1,4 @@
-"""One service for the whole package. Whatever a test does to it, it must go on and have no error to report."""
+"""One service for the whole package. Whatever a test does to it, it goes on, and has no error to report."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -39,6 +39,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, mongo_server_url: str) -> 
         gateway = local_gateway(folder / "envoy", port=free_port(), ingest=ingest.address, query=query.address)
         stack.enter_context(running(gateway))
         yield Service(ingest, query, gateway, server.url, folder / "redis", mongo_url)
+        assert [True, True] == [is_serving(each.address) for each in (ingest, query)], "after all that"
 
 
 @pytest.fixture(scope="package")
@@ -50,19 +51,17 @@ def redis_client(service: Service) -> Iterator["redis.Redis"]:
 @pytest.fixture
 def stored(redis_client: "redis.Redis") -> Stored:
     """What is in Redis, where nothing was when the test began."""
-    redis_client.flushdb()
+    if redis_client.dbsize():
+        redis_client.flushdb()
     return Stored(redis_client)
 
 
 @pytest.fixture(autouse=True)
-def _goes_on_without_an_error(request: pytest.FixtureRequest) -> Iterator[None]:
-    if "service" not in request.fixturenames:
-        yield
-        return
-    service: Service = request.getfixturevalue("service")
+def _has_no_error_to_report(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
-    assert [] == [line for line in service.logs().splitlines() if any(sign in line for sign in SIGNS)]
-    assert [True, True] == [is_serving(server.address) for server in (service.ingest, service.query)]
+    if "service" in request.fixturenames:
+        service: Service = request.getfixturevalue("service")
+        assert [] == [line for line in service.logs().splitlines() if any(sign in line for sign in SIGNS)]
 
 
 @pytest.fixture(scope="package", params=["the servers", "the gateway"])

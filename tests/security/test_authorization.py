@@ -157,7 +157,7 @@ def rest_calls(**fields: Any) -> dict[str, tuple[str, object]]:
     return {f"/view/{COURSE}": ("POST", fields), "/telemetry": ("POST", ping), "/events:batch": ("POST", batch)}
 
 
-REST_CALLS = {
+REST_CALLS: dict[str, dict[str, tuple[str, object]]] = {
     "own": rest_calls(),
     "named": rest_calls(userId="bob"),
     "show": {f"/instructor/{COURSE}": ("GET", None)},
