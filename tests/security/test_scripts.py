@@ -62,7 +62,7 @@ async def record(recorder: Recorder, events: list[Event]) -> list[Exception | No
     return list((await recorder.record(commit)).values())
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])  # emptied by the test
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])  # emptied by the test
 @given(commits=commits)
 async def test_commits_count_every_event_once(service: Service, stored: Stored, commits: list[list[Event]]) -> None:
     stored.redis.flushdb()
@@ -97,7 +97,7 @@ async def test_a_commit_number_at_the_limit_of_doubles_still_counts_once(service
     assert {"course_views": 1} == stored.counters()
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])  # overwritten by each example
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])  # overwritten by each example
 @given(batch=texts, told=texts)
 async def test_a_course_is_cleared_only_of_the_very_batch_that_is_named(
     service: Service, stored: Stored, batch: str, told: str

@@ -51,7 +51,7 @@ def what_is_said(**given: str) -> str:
         return str(logged)
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(st.dictionaries(names, values, max_size=6))
 def test_any_environment_is_taken_or_refused_in_words(given: dict[str, str]) -> None:
     what_is_said(**given).encode()  # which a log must be able to hold
