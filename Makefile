@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTHON ?= python3
 
-.PHONY: help setup run test bench chaos endurance model lint format proto lock clean
+.PHONY: help setup run test bench chaos endurance model lint audit format proto lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,10 @@ lint: setup ## Format and lint checks, types, architecture, protos
 	@$(BIN)/buf breaking gateway/course_analytics.binpb --against protos/released.binpb --path course_analytics
 	@$(BIN)/buf format --diff --exit-code protos
 	@$(BIN)/python -m devstack.generate --check
+
+audit: setup ## Look for known vulnerabilities in the locked dependencies (needs PyPI's database)
+	@$(BIN)/uv tool run pip-audit@2.10.1 --requirement requirements.lock --require-hashes --disable-pip --strict \
+		--progress-spinner off
 
 bench: setup ## Measure, print a table, and write docs/benchmarks.md
 	@$(BIN)/python -m bench

@@ -4,18 +4,18 @@ import asyncio
 import secrets
 from contextlib import AsyncExitStack
 
-from course_analytics.v1 import ingest_pb2, ingest_pb2_grpc
+from course_analytics.v1 import ingest_pb2
 
 from ingest_server.catalog import Catalog
 from ingest_server.committer import Committer
 from ingest_server.identity import user_key
 from ingest_server.recorder import Recorder
 from ingest_server.servicer import IngestServicer
-from shared import lifecycle, mongo, tls
+from shared import lifecycle, methods, mongo, tls
 from shared.auth import TokenVerifier
 from shared.settings import ServerSettings
 
-SERVICE = ingest_pb2.DESCRIPTOR.services_by_name["IngestService"].full_name
+SERVICE = ingest_pb2.DESCRIPTOR.services_by_name["IngestService"]
 
 
 async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: FBT001 - as workers.Serve calls it
@@ -33,12 +33,15 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
         verifier = TokenVerifier.of(settings)
 
         server, health = await lifecycle.grpc_server(
-            settings.ingest_address, [SERVICE], shared_port=shared_port, credentials=tls.server_credentials(settings)
+            settings.ingest_address,
+            [SERVICE.full_name],
+            shared_port=shared_port,
+            credentials=tls.server_credentials(settings),
         )
         stack.push_async_callback(server.stop, None)
         servicer = IngestServicer(verifier, user_key(hash_key), Catalog(mongo.database(client)), committer, stop=stop)
-        ingest_pb2_grpc.add_IngestServiceServicer_to_server(servicer, server)
-        readiness = lifecycle.Readiness(health, SERVICE)
+        methods.add(SERVICE, servicer, server)
+        readiness = lifecycle.Readiness(health, SERVICE.full_name)
 
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(committer.run())

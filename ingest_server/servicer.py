@@ -103,8 +103,8 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
         self._has_streamed = True
 
         async def read() -> ingest_pb2.TrackStreamRequest | None:
-            request = await context.read()
-            return request if isinstance(request, ingest_pb2.TrackStreamRequest) else None
+            request: Any = await context.read()
+            return None if request is grpc.aio.EOF else request
 
         def start(
             request: ingest_pb2.TrackStreamRequest,

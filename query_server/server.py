@@ -3,16 +3,16 @@
 import asyncio
 from contextlib import AsyncExitStack
 
-from course_analytics.v1 import dashboard_pb2, dashboard_pb2_grpc
+from course_analytics.v1 import dashboard_pb2
 
 from query_server.cold import ColdStore
 from query_server.hot import HotStore
 from query_server.servicer import DashboardServicer
-from shared import lifecycle, mongo, tls
+from shared import lifecycle, methods, mongo, tls
 from shared.auth import TokenVerifier
 from shared.settings import ServerSettings
 
-SERVICE = dashboard_pb2.DESCRIPTOR.services_by_name["DashboardService"].full_name
+SERVICE = dashboard_pb2.DESCRIPTOR.services_by_name["DashboardService"]
 
 
 async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: FBT001 - as workers.Serve calls it
@@ -25,13 +25,15 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
         verifier = TokenVerifier.of(settings)
 
         server, health = await lifecycle.grpc_server(
-            settings.query_address, [SERVICE], shared_port=shared_port, credentials=tls.server_credentials(settings)
+            settings.query_address,
+            [SERVICE.full_name],
+            shared_port=shared_port,
+            credentials=tls.server_credentials(settings),
         )
         stack.push_async_callback(server.stop, None)
-        dashboard_pb2_grpc.add_DashboardServiceServicer_to_server(
-            DashboardServicer(verifier, hot_store, ColdStore(mongo.database(client))), server
-        )
-        readiness = lifecycle.Readiness(health, SERVICE)
+        servicer = DashboardServicer(verifier, hot_store, ColdStore(mongo.database(client)))
+        methods.add(SERVICE, servicer, server)
+        readiness = lifecycle.Readiness(health, SERVICE.full_name)
 
         async with asyncio.TaskGroup() as tasks:
             renewing = tasks.create_task(verifier.follow_keys())

@@ -20,6 +20,7 @@ STOP_SECONDS = 20
 CALLS_SECONDS = 5
 PROBE_SECONDS = 0.5
 MAX_MESSAGE_BYTES = 1024 * 1024
+MAX_METADATA_BYTES = 20 * 1024
 
 # Both services are known to the reflection of each server, because a gateway asks one of them about both.
 DESCRIPTORS = (ingest_pb2.DESCRIPTOR, dashboard_pb2.DESCRIPTOR)
@@ -63,6 +64,9 @@ async def grpc_server(
             # By default any second process would bind the same port silently and get half of the calls.
             ("grpc.so_reuseport", int(shared_port)),
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            # By default gRPC refuses by chance, the more often the larger, between 8 and 16 KiB.
+            ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+            ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
         ],
     )
     try:

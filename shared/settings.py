@@ -166,6 +166,16 @@ class Settings(BaseSettings):
     tls_client_ca: Path | None = None
     secrets_dir: Path | None = None
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_text(cls, value: object) -> object:
+        if isinstance(value, str):
+            try:
+                value.encode()
+            except UnicodeEncodeError:  # an environment may hold any bytes
+                raise ValueError("must be text in UTF-8") from None
+        return value
+
     @field_validator("redis_cluster")
     @classmethod
     def _cluster_has_one_database(cls, cluster: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - as pydantic calls it
