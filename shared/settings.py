@@ -246,7 +246,8 @@ def _names_of_files(secrets_dir: str | None) -> list[str]:
     try:
         return [path.name.upper() for path in Path(secrets_dir).iterdir()] if secrets_dir else []
     except OSError as error:
-        raise CannotRun(f"{SECRETS_DIR}: cannot read {secrets_dir}: {error.strerror}") from None
+        path = os.fsencode(secrets_dir or "").decode(errors="backslashreplace")
+        raise CannotRun(f"{SECRETS_DIR}: cannot read {path}: {error.strerror}") from None
 
 
 def unknown_names(names: Iterable[str]) -> list[str]:
