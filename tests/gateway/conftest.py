@@ -37,6 +37,7 @@ class Service:
     gateway: EnvoyServer
     redis_url: str
     mongo_url: str
+    ingest: str
 
 
 @pytest.fixture(scope="package")
@@ -55,17 +56,25 @@ def service(
             server.start()
             stack.callback(assert_ends_well, server)
         gateway = local_gateway(folder / "envoy", port=free_port(), ingest=ingest.address, query=query.address)
-        yield Service(stack.enter_context(running(gateway)), redis_server_url, mongo_url)
+        yield Service(stack.enter_context(running(gateway)), redis_server_url, mongo_url, ingest.address)
 
 
 @pytest.fixture
 def start_gateway(tmp_path: Path) -> Iterator[Callable[..., EnvoyServer]]:
-    """Starts a gateway of the test's own: `start_gateway(ingest="127.0.0.1:5001")`. A server not given is away."""
+    """Starts a gateway of the test's own: `start_gateway(ingest="127.0.0.1:5001")`. A server not given is away.
+
+    `change` may change the text of its configuration.
+    """
     with ExitStack() as stack:
 
-        def start(ingest: str | None = None, query: str | None = None) -> EnvoyServer:
+        def start(
+            ingest: str | None = None, query: str | None = None, change: Callable[[str], str] | None = None
+        ) -> EnvoyServer:
             away = f"127.0.0.1:{free_port()}"
             gateway = local_gateway(tmp_path / "envoy", port=free_port(), ingest=ingest or away, query=query or away)
+            if change:
+                file = tmp_path / "envoy" / "envoy.yaml"
+                file.write_text(change(file.read_text()))
             return stack.enter_context(running(gateway))
 
         yield start
