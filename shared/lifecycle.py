@@ -29,9 +29,10 @@ MAX_CONNECTIONS = 4_000
 # stream of batches for an hour at most (ingest_server/stream.py).
 CONNECTION_AGE_MS = 10 * 60 * 1000
 CONNECTION_GRACE_MS = 61 * 60 * 1000
-# A peer that is asked, and does not answer, is gone: its calls end.
+# A peer that is asked, and does not answer, is gone: its calls end. (By `ping_timeout_ms`: `keepalive_timeout_ms` alone
+# leaves it there.)
 KEEPALIVE_MS = 60_000
-KEEPALIVE_TIMEOUT_MS = 20_000
+PING_TIMEOUT_MS = 20_000
 
 # Both services are known to the reflection of each server, because a gateway asks one of them about both.
 DESCRIPTORS = (ingest_pb2.DESCRIPTOR, dashboard_pb2.DESCRIPTOR)
@@ -78,7 +79,7 @@ async def grpc_server(
             ("grpc.max_connection_age_ms", CONNECTION_AGE_MS),
             ("grpc.max_connection_age_grace_ms", CONNECTION_GRACE_MS),
             ("grpc.keepalive_time_ms", KEEPALIVE_MS),
-            ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+            ("grpc.http2.ping_timeout_ms", PING_TIMEOUT_MS),
             ("grpc.keepalive_permit_without_calls", 1),
         ],
     )

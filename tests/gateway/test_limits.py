@@ -1,4 +1,4 @@
-"""How much the gateway takes of one caller. Most of its calls get 503 here: it has no server, and the limit comes first."""
+"""How much the gateway takes of one caller. A call that it lets pass gets 503 where it has no server."""
 
 import re
 import time
