@@ -23,8 +23,14 @@ PROBE_SECONDS = 0.5
 # What one caller can have of a server, whether it means well or not: see "Limits" in the README.
 MAX_MESSAGE_BYTES = 1024 * 1024
 MAX_METADATA_BYTES = 16 * 1024
-MAX_STREAMS = 256  # of a connection, at the same time; a call that has only begun costs 10 KB
 MAX_CONNECTIONS = 4_000
+MAX_STREAMS = 256  # of a connection, at the same time; a call that has only begun costs 20 KB
+# What a call may have sent before it is read. By default gRPC lets it grow to 4 MiB, when the line is fast: 40 senders who
+# did not read their answers had taken 4.5 GB.
+STREAM_WINDOW_BYTES = 256 * 1024
+# Calls that wait to be looked at, in a burst. By default they are 1,000, and what comes then ends as CANCELLED, whoever
+# sends it; overload is for the servers to say.
+MAX_PENDING_CALLS = 50_000
 # A load balancer hears of new servers, and so do long-lived callers when they connect again. Calls under way go on: a
 # stream of batches for an hour at most (ingest_server/stream.py).
 CONNECTION_AGE_MS = 10 * 60 * 1000
@@ -76,6 +82,10 @@ async def grpc_server(
             ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
             ("grpc.max_concurrent_streams", MAX_STREAMS),
             ("grpc.max_allowed_incoming_connections", MAX_CONNECTIONS),
+            ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),
+            ("grpc.server.max_pending_requests_hard_limit", MAX_PENDING_CALLS),
+            ("grpc.http2.bdp_probe", 0),
+            ("grpc.http2.lookahead_bytes", STREAM_WINDOW_BYTES),
             ("grpc.max_connection_age_ms", CONNECTION_AGE_MS),
             ("grpc.max_connection_age_grace_ms", CONNECTION_GRACE_MS),
             ("grpc.keepalive_time_ms", KEEPALIVE_MS),
