@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from bench.h2 import GOAWAY, PREFACE, SETTINGS, frame
 from devstack.child import HOST, free_port
@@ -46,13 +45,14 @@ async def test_a_connection_is_told_to_go_when_it_is_old(monkeypatch: pytest.Mon
 
 async def test_calls_under_way_outlive_the_age_of_their_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifecycle, "CONNECTION_AGE_MS", 100)
-    request = health_pb2.HealthCheckRequest()
     async with served() as port, grpc.aio.insecure_channel(f"{HOST}:{port}", options=PROBE_OPTIONS) as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
-        watch = stub.Watch(request)
-        assert health_pb2.HealthCheckResponse.NOT_SERVING == (await watch.read()).status
+        watch_method: grpc.aio.UnaryStreamMultiCallable[bytes, bytes]
+        watch_method = channel.unary_stream("/grpc.health.v1.Health/Watch")
+        check: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/grpc.health.v1.Health/Check")
+        watch = watch_method(b"")
+        assert await watch.read()
         assert await farewell(port), "later than the channel's own"
-        assert health_pb2.HealthCheckResponse.NOT_SERVING == (await stub.Check(request)).status
+        assert await check(b"")
         assert not watch.done()
         watch.cancel()
 
