@@ -57,6 +57,15 @@ async def test_calls_under_way_outlive_the_age_of_their_connection(monkeypatch: 
         watch.cancel()
 
 
+async def test_more_connections_than_a_server_takes_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifecycle, "MAX_CONNECTIONS", 1)
+    async with served() as port, grpc.aio.insecure_channel(f"{HOST}:{port}", options=PROBE_OPTIONS) as channel:
+        await asyncio.wait_for(channel.channel_ready(), PATIENCE)
+        reader, writer = await asyncio.open_connection(HOST, port)
+        assert b"" == await asyncio.wait_for(reader.read(), PATIENCE)
+        writer.close()
+
+
 async def test_a_peer_that_does_not_answer_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifecycle, "KEEPALIVE_MS", 1000)  # the least that gRPC takes
     monkeypatch.setattr(lifecycle, "PING_TIMEOUT_MS", 100)
