@@ -12,13 +12,16 @@ import structlog
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
-from google.rpc.error_details_pb2 import BadRequest, RetryInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
 log = structlog.get_logger()
 
 RETRY_AFTER = RetryInfo(retry_delay=Duration(seconds=1))
+
+# In whose vocabulary the reason of an ErrorInfo is a word.
+ERROR_DOMAIN = "course_analytics.v1"
 
 Servicer = TypeVar("Servicer")
 Request = TypeVar("Request")
@@ -82,6 +85,19 @@ class NotFound(ServiceError):
     """There is no such course, or no such lecture in it."""
 
     code = grpc.StatusCode.NOT_FOUND
+
+
+class Implausible(ServiceError):
+    """More watch time of a user than the clock and the credit allow: nothing of the ping is counted."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+
+    def __init__(self) -> None:
+        super().__init__("watchTimeDelta: the user has not had the time to watch so much of this course")
+
+    def details(self) -> list[Message]:
+        """The reason in a word, for programs."""
+        return [ErrorInfo(reason="IMPLAUSIBLE", domain=ERROR_DOMAIN)]
 
 
 class Overloaded(ServiceError):

@@ -161,6 +161,7 @@ class Settings(BaseSettings):
     flush_lock_ttl_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 240
     flush_barrier: Annotated[Barrier, BeforeValidator(Barrier.parse), NoDecode] = Barrier("aof")
     commit_linger_ms: Annotated[float, Field(ge=0, le=100)] = 4
+    watch_credit_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     tls_client_ca: Path | None = None

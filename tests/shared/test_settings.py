@@ -165,6 +165,8 @@ def test_every_error_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         ("flush_interval_seconds", "inf"),
         ("flush_lock_ttl_seconds", "nan"),
         ("commit_linger_ms", "101"),
+        ("watch_credit_seconds", "0"),
+        ("watch_credit_seconds", "inf"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
