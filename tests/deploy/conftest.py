@@ -1,6 +1,6 @@
 """Guarded stores, one of each for all tests."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 
 import pytest
 from pymongo import MongoClient
@@ -24,7 +24,7 @@ def guarded_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedR
 def guarded_mongo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedMongo]:
     """A MongoDB with the demo course."""
     with running(GuardedMongo(tmp_path_factory.mktemp("mongo") / "data")) as server:
-        with MongoClient[Document](server.url_of("admin")) as client:
+        with MongoClient[Mapping[str, object]](server.url_of("admin")) as client:
             write_course(client.get_default_database(), DEMO_COURSE)
         yield server
 
