@@ -212,3 +212,11 @@ def test_the_image_is_built_from_all_packages_and_nothing_else() -> None:
     copied = re.findall(r"^COPY (?!--)(.+) \S+$", DOCKERFILE.read_text(), re.MULTILINE)
     let_in = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
     assert sources == {word for words in copied for word in words.split()} == set(let_in)
+
+
+def test_the_guide_says_what_to_do_about_every_alert() -> None:
+    rules = [yaml.safe_load(path.read_text()) for path in (DEPLOY / "prometheus").glob("*.yaml")]
+    alerts = {rule["alert"] for each in rules for group in each["groups"] for rule in group["rules"] if "alert" in rule}
+    assert set() == alerts - set(
+        re.findall(r"^### (\w+)$", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE)
+    )
