@@ -22,6 +22,7 @@ DOCUMENTS = [document for path in MANIFESTS for document in yaml.safe_load_all(p
 KUSTOMIZATION = yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text())
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
 DOCKERFILE = ROOT / "Dockerfile"
+GUIDE = ROOT / "docs" / "operations.md"
 FILES = [DOCKERFILE, ROOT / "compose.yaml", ROOT / "gateway" / "kustomization.yaml", *MANIFESTS]
 
 # Not yet settings of this version.
@@ -56,7 +57,7 @@ def settings_in(text: str) -> set[str]:
     return set(re.findall(rf"\b{PREFIX}[A-Z_]+\b", text))
 
 
-@pytest.mark.parametrize("path", [*FILES, ROOT / "docs" / "operations.md"], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*FILES, GUIDE], ids=lambda path: path.name)
 def test_every_setting_that_a_file_names_is_one(path: Path) -> None:
     known = {PREFIX + field.upper() for field in Settings.model_fields}
     assert set() == settings_in(path.read_text()) - known - AWAITED
