@@ -30,8 +30,17 @@ def password(user: str) -> str:
 
 def granted(user: str) -> set[str]:
     """The commands that users.acl grants."""
+    return {word[1:] for word in _words(user) if word.startswith("+")}
+
+
+def keys_of(user: str) -> list[str]:
+    """The patterns of keys that users.acl grants."""
+    return [word for word in _words(user) if "~" in word]
+
+
+def _words(user: str) -> list[str]:
     (line,) = re.findall(rf"^user {user} (.*)$", USERS, re.MULTILINE)
-    return {word[1:] for word in line.split() if word.startswith("+")}
+    return str(line).split()
 
 
 class GuardedRedis(RedisServer):

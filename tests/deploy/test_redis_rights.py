@@ -1,6 +1,7 @@
 """deploy/redis/users.acl: with it each program can do all of its work, and nothing else."""
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 
@@ -24,7 +25,7 @@ from shared.mongo import COURSE_ANALYTICS, Document
 from shared.redis_connection import RedisConnection, RedisUnreachable
 from shared.settings import Barrier
 from shared.topology import Topology
-from tests.deploy.guarded import GuardedRedis, granted
+from tests.deploy.guarded import GuardedRedis, granted, keys_of
 from tests.flusher.stage import AOF, LECTURE, course
 from tests.servers import running
 
@@ -105,11 +106,29 @@ async def fail_halfway(url: str) -> None:
     """Takes a course's counts and goes no further, after a flusher without the lock has tried to."""
     connection = await RedisConnection.open(url, timeout=5)
     lease = Lease(connection, token="mine", ttl=60.0, now=lambda: 0.0)
-    await lease.acquire([PARTITION])
-    with pytest.raises(LeaseLost):
-        await take(connection, Lease(connection, token="another", ttl=60.0, now=lambda: 0.0), PARTITION, [COURSE])
-    await take(connection, lease, PARTITION, [COURSE])
-    await lease.release(url)
+    try:
+        await lease.acquire([PARTITION])
+        with pytest.raises(LeaseLost):
+            await take(connection, Lease(connection, token="another", ttl=60.0, now=lambda: 0.0), PARTITION, [COURSE])
+        await take(connection, lease, PARTITION, [COURSE])
+    finally:
+        await lease.release(url)
+
+
+async def flush_and_repair(url: str, database: AsyncDatabase[Document]) -> None:
+    """Everything that the flusher and its commands do with Redis, but for its other barrier."""
+    await fail_halfway(url)
+    connection = await RedisConnection.open(url, timeout=5)
+    try:
+        await status.read([connection], database)
+        report = await flusher(url, database).cycle(asyncio.Event())
+        assert (2, 1, Counter()) == (report.cleared, report.quarantined, report.left)
+        assert [] != [finding async for finding in invariants.findings([connection], database)]
+        await database[COURSE_ANALYTICS].update_one({"courseId": ObjectId(REFUSED)}, {"$unset": {"lectureStats": 1}})
+        report = await quarantine.replay([connection], flusher(url, database), asyncio.Event())
+        assert (1, Counter()) == (report.cleared, report.left)
+    finally:
+        await connection.close()
 
 
 async def test_ingest_has_all_that_it_uses_and_nothing_else(guarded: GuardedRedis) -> None:
@@ -141,21 +160,33 @@ async def test_the_flusher_and_its_commands_have_all_that_they_use_and_nothing_e
 
     url = guarded.url_of(FLUSHER)
     await ask_a_cluster(url)
-    await fail_halfway(url)
-    connection = await RedisConnection.open(url, timeout=5)
-    await status.read([connection], database)
-    report = await flusher(url, database).cycle(asyncio.Event())
-    assert (2, 1, Counter()) == (report.cleared, report.quarantined, report.left)
-    assert [] != [finding async for finding in invariants.findings([connection], database)]
-    await database[COURSE_ANALYTICS].update_one({"courseId": ObjectId(REFUSED)}, {"$unset": {"lectureStats": 1}})
-    report = await quarantine.replay([connection], flusher(url, database), asyncio.Event())
-    assert (1, Counter()) == (report.cleared, report.left)
+    await flush_and_repair(url, database)
     monkeypatch.setattr(barrier, "WAIT_MS", 1)
+    connection = await RedisConnection.open(url, timeout=5)
     assert not await barrier.safe(connection, Barrier("replicas", 1))
     await connection.close()
 
     assert granted(FLUSHER) == guarded.carried_out()
     assert [] == guarded.refused()
+
+
+@pytest.mark.parametrize(
+    ("user", "pattern"), [(user, key) for user in (INGEST, QUERY, FLUSHER) for key in keys_of(user)]
+)
+async def test_a_program_needs_every_kind_of_key_that_it_is_given(
+    guarded: GuardedRedis,
+    administrator: RedisConnection,
+    database: AsyncDatabase[Document],
+    user: str,
+    pattern: str,
+) -> None:
+    await leave_work(guarded, administrator, database)
+    guarded.change(user, "resetkeys", *(key for key in keys_of(user) if key != pattern))
+    guarded.forget()
+    work = {INGEST: ingest, QUERY: query}.get(user)
+    with contextlib.suppress(ResponseError, AssertionError, LeaseLost):
+        await (work(guarded.url_of(user)) if work else flush_and_repair(guarded.url_of(user), database))
+    assert [] != guarded.refused()
 
 
 @pytest.mark.parametrize(
