@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import pymongo
 import structlog
 from bson import ObjectId
-from cachetools import TLRUCache
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from shared.errors import NotFound
+from shared.expiring import ExpiringCache
 from shared.mongo import COURSES, SECTIONS, Document
 
 HIT_SECONDS = 300
@@ -41,9 +41,9 @@ class Course:
         """Whether there is such a course, with this lecture if one is named."""
         return self.exists and (lecture_id is None or lecture_id in self.lectures)
 
-    def expires(self, at: float) -> float:
-        """When a cache that stored it at `at` forgets it."""
-        return at + (HIT_SECONDS if self.exists else MISS_SECONDS)
+    def expires(self) -> float:
+        """When it has to be read again."""
+        return self.fetched + (HIT_SECONDS if self.exists else MISS_SECONDS)
 
 
 class Catalog:
@@ -52,14 +52,14 @@ class Catalog:
     def __init__(self, database: AsyncDatabase[Document], now: Callable[[], float] = time.monotonic) -> None:
         self._courses = database[COURSES]
         self._now = now
-        self._cache: TLRUCache[str, Course] = TLRUCache(
-            maxsize=CACHED_ENTRIES,
-            ttu=lambda _course_id, course, at: course.expires(at),
-            timer=now,
-            getsizeof=lambda course: 1 + len(course.lectures),
-        )
+        self._cache: ExpiringCache[str, Course] = ExpiringCache(CACHED_ENTRIES, now)
         self._fetching: dict[str, asyncio.Task[bool]] = {}
         self._closed_again = 0.0
+
+    def has(self, course_id: str, lecture_id: str | None = None) -> bool:
+        """Whether it is known, without asking, that there is such a course, with this lecture if one is named."""
+        course = self._cache.get(course_id)
+        return course is not None and course.has(lecture_id)
 
     async def require(self, course_id: str, lecture_id: str | None = None) -> None:
         """Raises NotFound when the catalog does not have the course, or the course not the lecture."""
@@ -126,8 +126,7 @@ class Catalog:
         }
         for course_id in course_ids:
             course = Course(lectures.get(course_id, frozenset()), course_id in lectures, fetched=self._now())
-            if 1 + len(course.lectures) <= CACHED_ENTRIES:
-                self._cache[course_id] = course
+            self._cache.put(course_id, course, until=course.expires(), weight=1 + len(course.lectures))
         return True
 
 

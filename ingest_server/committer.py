@@ -16,7 +16,7 @@ from shared.keys import partition_of
 MAX_WAITING = 50_000
 
 # With this many events in the last commit the next one waits for the whole linger; with fewer, for less.
-BUSY_EVENTS = 32
+BUSY_EVENTS = 8
 
 
 class Committer:

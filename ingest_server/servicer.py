@@ -59,7 +59,8 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
         caller = self._verifier.caller(context.invocation_metadata())
         view = validation.course_view(request, self._user(request, caller))
         batches.permit(request, caller)
-        await self._catalog.require(view.course_id)
+        if not self._catalog.has(view.course_id):
+            await self._catalog.require(view.course_id)
         await self._committer.add(view)
         return VIEW_TRACKED
 
@@ -71,7 +72,8 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
         caller = self._verifier.caller(context.invocation_metadata())
         ping = validation.telemetry(request, self._user(request, caller))
         batches.permit(request, caller)
-        await self._catalog.require(ping.course_id, ping.lecture_id)
+        if not self._catalog.has(ping.course_id, ping.lecture_id):
+            await self._catalog.require(ping.course_id, ping.lecture_id)
         await self._committer.add(ping)
         return TELEMETRY_TRACKED
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import jwt
-from cachetools import TLRUCache
 
 from shared.errors import Unauthenticated
+from shared.expiring import ExpiringCache
 from shared.settings import ServerSettings
 
 CACHED_TOKENS = 50_000  # ~1 KB each
@@ -53,11 +53,7 @@ class TokenVerifier:
         self._issuer = issuer
         self._user_claim = user_claim
         self._now = now
-        self._verified: TLRUCache[str, Caller] = TLRUCache(
-            maxsize=CACHED_TOKENS,
-            ttu=lambda _token, caller, at: min(caller.expires, at + CACHED_SECONDS),
-            timer=now,
-        )
+        self._verified: ExpiringCache[str, Caller] = ExpiringCache(CACHED_TOKENS, now)
 
     @classmethod
     def of(cls, settings: ServerSettings) -> "TokenVerifier":
@@ -73,10 +69,11 @@ class TokenVerifier:
 
     def caller(self, metadata: Metadata | None) -> Caller:
         """The caller that a request's metadata proves. Raises Unauthenticated."""
-        token = _bearer_token(metadata or ())
-        caller = self._verified.get(token)
+        authorization = _authorization(metadata or ())
+        caller = self._verified.get(authorization)
         if caller is None:
-            caller = self._verified[token] = self._verify(token)
+            caller = self._verify(_bearer_token(authorization))
+            self._verified.put(authorization, caller, until=min(caller.expires, self._now() + CACHED_SECONDS))
         return caller
 
     def _verify(self, token: str) -> Caller:
@@ -128,13 +125,17 @@ def _time(claim: object) -> float:
     return float(claim)
 
 
-def _bearer_token(metadata: Metadata) -> str:
+def _authorization(metadata: Metadata) -> str:
     values = [value for key, value in metadata if key == "authorization"]
     if not values:
         raise Unauthenticated("the request needs the metadata `authorization: Bearer <JWT>`")
     if len(values) > 1:
         raise Unauthenticated("the request has more than one `authorization`")
-    scheme, _, token = str(values[0]).partition(" ")
+    return str(values[0])
+
+
+def _bearer_token(authorization: str) -> str:
+    scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated("`authorization` must be `Bearer <JWT>`")
     return token
