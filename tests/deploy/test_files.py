@@ -199,6 +199,11 @@ class TestCompose:
         )
         assert [f"analytics-{program}"] == service["command"]
 
+    def test_who_looks_for_secrets_is_given_some(self) -> None:
+        services = COMPOSE["services"].items()
+        looking = {name for name, each in services if "ANALYTICS_SECRETS_DIR" in each.get("environment", {})}
+        assert {name for name, each in services if "secrets" in each} == looking
+
     def test_only_the_gateway_is_reached_from_outside_and_the_stores_have_no_way_out(self) -> None:
         assert ["gateway"] == [name for name, service in COMPOSE["services"].items() if "ports" in service]
         assert COMPOSE["networks"]["stores"]["internal"]
