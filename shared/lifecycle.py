@@ -22,7 +22,7 @@ PROBE_SECONDS = 0.5
 
 # What one caller can have of a server, whether it means well or not: see "Limits" in the README.
 MAX_MESSAGE_BYTES = 1024 * 1024
-# More than the gateway lets through. By default gRPC refuses by chance, the more often the larger, between 8 and 16 KiB.
+# More than the gateway lets through. By default gRPC refuses by chance, between 8 and 16 KiB, the more often the larger.
 MAX_METADATA_BYTES = 20 * 1024
 MAX_CONNECTIONS = 4_000
 MAX_STREAMS = 256  # of a connection, at the same time; a call that has only begun costs 20 KB
