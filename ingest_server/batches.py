@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from course_analytics.v1 import ingest_pb2
 
-from ingest_server import validation
+from ingest_server import metrics, validation
 from ingest_server.catalog import Catalog
 from ingest_server.committer import Committer
 from ingest_server.events import Event, Telemetry
@@ -33,6 +33,7 @@ class SortedEvents:
 
     def reject(self, index: int, error: Exception) -> None:
         """Notes that one is not counted."""
+        metrics.REJECTED.inc()
         self.rejected.append(ingest_pb2.RejectedEvent(index=index, reason=str(error)))
 
 

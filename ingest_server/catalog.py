@@ -15,7 +15,9 @@ from bson import ObjectId
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
+from ingest_server import metrics
 from shared.errors import NotFound
+from shared.metrics import MONGODB_ERRORS
 from shared.expiring import ExpiringCache
 from shared.mongo import COURSES, SECTIONS, Document
 
@@ -68,7 +70,8 @@ class Catalog:
             reached = await self._fetch([course_id])
             course = self._cache.get(course_id)
             if course is None or not reached:
-                return  # accepted unchecked
+                metrics.EVENTS_UNCHECKED.inc()
+                return
         if not course.exists:
             raise NotFound(f"there is no course {course_id}")
         if not course.has(lecture_id):
@@ -112,13 +115,15 @@ class Catalog:
 
     async def _read(self, course_ids: Sequence[str]) -> bool:
         try:
-            with pymongo.timeout(FETCH_SECONDS):
+            with pymongo.timeout(FETCH_SECONDS), metrics.FETCH_SECONDS.time():
                 cursor = await self._courses.aggregate(_lectures_of(course_ids))
                 found = await cursor.to_list()
         except PyMongoError as error:
             if self._now() >= self._closed_again:
                 log.warning("catalog out of reach, events are accepted unchecked", reason=str(error))
             self._closed_again = self._now() + OPEN_CIRCUIT_SECONDS
+            MONGODB_ERRORS.inc()
+            metrics.COURSES_FAILED.inc(len(course_ids))
             return False
         lectures = {
             str(document["_id"]): frozenset(str(lecture) for ids in document["lectures"] for lecture in ids or ())

@@ -41,13 +41,13 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(committer.run())
             following = tasks.create_task(follow_redis(recorder, committer, readiness))
-            await lifecycle.serve_until(stop, server, health, farewell=servicer.farewell)
+            await lifecycle.serve_until(stop, server, readiness, farewell=servicer.farewell)
             following.cancel()
             committer.close()
 
 
 async def follow_redis(recorder: Recorder, committer: Committer, readiness: lifecycle.Readiness) -> None:
     """Opens the server for events at the first contact with Redis, and keeps its readiness in step from then on."""
-    await readiness.until_first_contact(recorder.probe)
+    await readiness.until_first_contact(redis=recorder.probe)
     committer.open()
-    await readiness.follow(recorder.probe)
+    await readiness.follow(redis=recorder.probe)

@@ -115,7 +115,7 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
             try:
                 await context.write(response)
             except grpc.aio.InternalError:
-                raise Unavailable("the sender has gone") from None
+                raise Unavailable("the sender has gone", cause="sender_gone") from None
 
         stream = Stream(read, start, send)
         await stream.serve(seconds_left=caller.expires - time.time(), stop=self._stop)

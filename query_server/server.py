@@ -30,6 +30,8 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
         readiness = lifecycle.Readiness(health, SERVICE)
 
         async with asyncio.TaskGroup() as tasks:
-            following = tasks.create_task(readiness.follow(hot_store.ping, lambda: client.admin.command("ping")))
-            await lifecycle.serve_until(stop, server, health)
+            following = tasks.create_task(
+                readiness.follow(redis=hot_store.ping, mongodb=lambda: client.admin.command("ping"))
+            )
+            await lifecycle.serve_until(stop, server, readiness)
             following.cancel()

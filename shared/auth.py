@@ -7,6 +7,7 @@ from typing import Any
 
 import jwt
 
+from shared import metrics
 from shared.errors import Unauthenticated
 from shared.expiring import ExpiringCache
 from shared.settings import ServerSettings
@@ -73,6 +74,7 @@ class TokenVerifier:
         caller = self._verified.get(authorization)
         if caller is None:
             caller = self._verify(_bearer_token(authorization))
+            metrics.TOKENS_VERIFIED.inc()
             self._verified.put(authorization, caller, until=min(caller.expires, self._now() + CACHED_SECONDS))
         return caller
 

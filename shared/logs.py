@@ -3,6 +3,10 @@
 import sys
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
+
+# Without the values of local variables: among them are tokens, and addresses with passwords.
+STACKS = ExceptionDictTransformer(show_locals=False)
 
 
 def configure(level: str = "info") -> None:
@@ -13,8 +17,10 @@ def configure(level: str = "info") -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *([] if person else [structlog.processors.dict_tracebacks]),
-            structlog.dev.ConsoleRenderer() if person else structlog.processors.JSONRenderer(),
+            *([] if person else [structlog.processors.ExceptionRenderer(STACKS)]),
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+            if person
+            else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

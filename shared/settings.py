@@ -123,6 +123,10 @@ class Settings(BaseSettings):
     flush_lock_ttl_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 240
     flush_barrier: Annotated[Barrier, BeforeValidator(Barrier.parse), NoDecode] = Barrier("aof")
     commit_linger_ms: Annotated[float, Field(ge=0, le=100)] = 4
+    ingest_metrics_address: Address | None = None
+    query_metrics_address: Address | None = None
+    flusher_metrics_address: Address | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("redis_cluster")
     @classmethod
