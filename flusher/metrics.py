@@ -12,8 +12,7 @@ PHASE_SECONDS = Histogram(
     buckets=SECONDS,
 )
 LOCK, FENCE, TAKE, BARRIER, APPLY, VERIFY, CLEAR, USERS = (
-    PHASE_SECONDS.labels(phase)
-    for phase in ("lock", "fence", "take", "barrier", "apply", "verify", "clear", "users")
+    PHASE_SECONDS.labels(phase) for phase in ("lock", "fence", "take", "barrier", "apply", "verify", "clear", "users")
 )
 
 BATCHES = Counter(

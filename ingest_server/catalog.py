@@ -17,8 +17,8 @@ from pymongo.errors import PyMongoError
 
 from ingest_server import metrics
 from shared.errors import NotFound
-from shared.metrics import MONGODB_ERRORS
 from shared.expiring import ExpiringCache
+from shared.metrics import MONGODB_ERRORS
 from shared.mongo import COURSES, SECTIONS, Document
 
 HIT_SECONDS = 300
@@ -132,6 +132,8 @@ class Catalog:
         for course_id in course_ids:
             course = Course(lectures.get(course_id, frozenset()), course_id in lectures, fetched=self._now())
             self._cache.put(course_id, course, until=course.expires(), weight=1 + len(course.lectures))
+            (metrics.COURSES_FOUND if course.exists else metrics.COURSES_MISSING).inc()
+        metrics.CATALOG_ENTRIES.set(self._cache.weight)
         return True
 
 

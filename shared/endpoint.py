@@ -41,7 +41,9 @@ def not_ready(registry: CollectorRegistry, processes: int) -> str | None:
     ready = registry.get_sample_value("analytics_ready_processes") or 0
     if ready >= processes:
         return None
-    probes = [sample for metric in registry.collect() for sample in metric.samples if sample.name == "analytics_probe_up"]
+    probes = [
+        sample for metric in registry.collect() for sample in metric.samples if sample.name == "analytics_probe_up"
+    ]
     away = [sample.labels["probe"] for sample in probes if not sample.value]
     return f"{ready:.0f} of {processes} processes ready" + (f"; no answer from {', '.join(away)}" if away else "")
 
