@@ -24,8 +24,9 @@ PLACES: dict[str, tuple[ModuleType, str]] = {
 HEAD = """# Metrics
 
 What `/metrics` shows at `ANALYTICS_INGEST_METRICS_ADDRESS`, `ANALYTICS_QUERY_METRICS_ADDRESS` and
-`ANALYTICS_FLUSHER_METRICS_ADDRESS`. With several workers the supervisor answers for all: counters and histograms are added up, and
-a worker that died keeps its part. One process also shows what the Prometheus client knows of it (`process_*`, `python_*`).
+`ANALYTICS_FLUSHER_METRICS_ADDRESS`. With several workers the supervisor answers for all: counters and histograms are
+added up, and a worker that died keeps its part. A program of one process also shows what the Prometheus client knows of it
+(`process_*`, `python_*`).
 
 Made from the declarations by `python -m devstack.metrics`.
 """
@@ -47,7 +48,9 @@ class Declared:
     @property
     def series(self) -> set[str]:
         """The names of its series."""
-        return {f"{self.name}{end}" for end in ("_bucket", "_count", "_sum")} if self.type == "histogram" else {self.name}
+        return (
+            {f"{self.name}{end}" for end in ("_bucket", "_count", "_sum")} if self.type == "histogram" else {self.name}
+        )
 
 
 def declared_in(module: ModuleType) -> Iterator[Declared]:

@@ -109,6 +109,10 @@ class Unavailable(ServiceError):
         return [RETRY_AFTER]
 
 
+class CallerGone(Unavailable):
+    """There is nobody left to be answered."""
+
+
 def status_of(error: ServiceError) -> Status:
     """The error as `google.rpc.Status`."""
     details = []
@@ -137,8 +141,9 @@ def answers_errors(
         try:
             return await method(self, request, context)
         except ServiceError as error:
-            metadata = context.invocation_metadata()
-            refused(method.__name__, error.code.name, error, cause=error.cause, metadata=metadata)
+            if not isinstance(error, CallerGone):
+                metadata = context.invocation_metadata()
+                refused(method.__name__, error.code.name, error, cause=error.cause, metadata=metadata)
             await _abort(context, error)
         except Exception as error:  # noqa: BLE001 - logged, with its stack
             refused(method.__name__, "INTERNAL", error, cause="bug", metadata=context.invocation_metadata())

@@ -10,6 +10,7 @@ from pymongo import MongoClient
 
 from devstack.child import free_port
 from devstack.gateway import local_gateway
+from devstack.programs import Program
 from devstack.seed import DEMO_COURSE, Course, Lecture, Section, write_course
 from devstack.servers import EnvoyServer
 from devstack.tokens import mint
@@ -35,6 +36,8 @@ class Service:
     """The two servers and the gateway in front of them, with the demo course."""
 
     gateway: EnvoyServer
+    ingest: Program
+    query: Program
     redis_url: str
     mongo_url: str
 
@@ -55,7 +58,7 @@ def service(
             server.start()
             stack.callback(assert_ends_well, server)
         gateway = local_gateway(folder / "envoy", port=free_port(), ingest=ingest.address, query=query.address)
-        yield Service(stack.enter_context(running(gateway)), redis_server_url, mongo_url)
+        yield Service(stack.enter_context(running(gateway)), ingest, query, redis_server_url, mongo_url)
 
 
 @pytest.fixture
