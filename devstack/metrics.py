@@ -25,8 +25,8 @@ HEAD = """# Metrics
 
 What `/metrics` shows at `ANALYTICS_INGEST_METRICS_ADDRESS`, `ANALYTICS_QUERY_METRICS_ADDRESS` and
 `ANALYTICS_FLUSHER_METRICS_ADDRESS`. With several workers the supervisor answers for all: counters and histograms are
-added up, and a worker that died keeps its part. A program of one process also shows what the Prometheus client knows of it
-(`process_*`, `python_*`).
+added up, and a worker that died keeps its part. A program of one process also shows what the Prometheus client knows
+of it (`process_*`, `python_*`).
 
 Made from the declarations by `python -m devstack.metrics`.
 """

@@ -13,7 +13,7 @@ from devstack.programs import Program
 from devstack.seed import DEMO_COURSE, write_course
 from tests.faults.proxy import Proxy
 from tests.gateway.conftest import caller
-from tests.gateway.rest import TELEMETRY, ping
+from tests.gateway.rest import TELEMETRY, TRACKED, ping
 from tests.servers import PATIENCE, running
 
 
@@ -35,7 +35,7 @@ def test_an_ingest_server_that_is_not_ready_is_out_of_rotation_until_it_is_again
             proxy.refuse()
             proxy.reset()
             wait_until(lambda: {well.address} == in_rotation(gateway.admin_url), PATIENCE, "it still got calls")
-            assert {200} == {player.post(TELEMETRY, json=ping()).status_code for _ in range(20)}
+            assert {str(TRACKED)} == {str(player.post(TELEMETRY, json=ping()).json()) for _ in range(20)}
 
             proxy.heal()
             wait_until(lambda: both == in_rotation(gateway.admin_url), PATIENCE, "it got no calls again")
