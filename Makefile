@@ -19,7 +19,7 @@ run: setup ## Start everything on this machine: Redis, MongoDB, the programs, En
 	@$(BIN)/python -m devstack
 
 test: setup ## Run the whole test suite against real servers
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 model: setup ## Search a model of the protocol exhaustively, and show what goes wrong without each of its measures
 	@$(BIN)/python -m tests.model

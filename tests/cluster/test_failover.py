@@ -44,6 +44,7 @@ async def test_when_a_replica_is_promoted_the_programs_go_on_and_every_count_is_
         await busy.goes_on()
         await busy.rests()
         assert busy.expected() == await busy.shown()
+        await busy.until(lambda: '"cycle"' in flusher.output())  # it may have been slow to start
         assert 0 == await asyncio.to_thread(flusher.stop)
         await flush_the_rest(lambda: start_on(cluster, "flusher", "--once", **barrier))
         assert busy.expected() == await busy.flushed(database)
