@@ -1,5 +1,6 @@
 """What the flusher says of its work: its metrics, its logs, its readiness."""
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -155,7 +156,8 @@ async def test_how_many_lines_a_wave_writes_does_not_depend_on_its_courses(
     assert await lines(COURSES[0]) == await lines(*COURSES)
 
 
-def test_a_program_answers_probes_and_shows_its_metrics(stage: Stage, start_program: Callable[..., Program]) -> None:
+@pytest.mark.usefixtures("stage")
+def test_a_program_answers_probes_and_shows_its_metrics(start_program: Callable[..., Program]) -> None:
     address = f"{HOST}:{free_port()}"
 
     def get(path: str) -> httpx.Response:
@@ -176,4 +178,16 @@ def test_a_program_answers_probes_and_shows_its_metrics(stage: Stage, start_prog
     # Commands do not serve: this one would find the address taken.
     once = start_program("flusher", "--once", flusher_metrics_address=address)
     assert 0 == once.wait(PATIENCE)
-    del stage
+
+
+@pytest.mark.parametrize(("level", "cycle", "batch"), [("warning", 0, 0), ("debug", 1, 3)])
+async def test_the_log_level_is_the_lowest_that_is_logged(
+    stage: Stage, start_program: Callable[..., Program], level: str, cycle: int, batch: int
+) -> None:
+    await stage.ping(COURSES[0])
+
+    once = start_program("flusher", "--once", log_level=level)
+
+    assert 0 == once.wait(PATIENCE)
+    events = [line["event"] for line in map(json.loads, once.output().splitlines())]
+    assert (cycle, batch) == (events.count("cycle"), sum(event.startswith("batch ") for event in events))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import grpc
 import httpx
 import pytest
+from grpc_health.v1 import health_pb2
 from prometheus_client import CollectorRegistry, Gauge
 
 from devstack.child import HOST, free_port, wait_until
@@ -80,6 +81,27 @@ async def test_readiness_follows_the_store_and_liveness_does_not(
 
         proxy.heal()
         await asyncio.to_thread(wait_until, lambda: watcher.get("/readyz")[0] == 200, PATIENCE, "it did not recover")
+
+
+async def test_who_watches_the_health_is_told_of_each_change(start_program: StartProgram, redis_url: str) -> None:
+    with Proxy(redis_url) as proxy:
+        ingest = start_program("ingest_server", redis_url=proxy.url)
+        async with asyncio.timeout(PATIENCE), grpc.aio.insecure_channel(ingest.address) as channel:
+            watch = channel.unary_stream(
+                "/grpc.health.v1.Health/Watch",
+                request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+                response_deserializer=health_pb2.HealthCheckResponse.FromString,
+            )
+            answers = aiter(watch(health_pb2.HealthCheckRequest(service="course_analytics.v1.IngestService")))
+            seen = [(await anext(answers)).status]
+            proxy.refuse()
+            proxy.reset()
+            seen.append((await anext(answers)).status)
+            proxy.heal()
+            seen.append((await anext(answers)).status)
+
+    serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+    assert [serving, not_serving, serving] == seen
 
 
 async def test_two_workers_add_up_and_what_a_killed_one_has_counted_stays(
