@@ -8,14 +8,16 @@ import socket
 import socketserver
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import structlog
-from prometheus_client import REGISTRY, CollectorRegistry, MetricsHandler
+from prometheus_client import REGISTRY, CollectorRegistry, Metric, MetricsHandler
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 
 from shared import lifecycle
 from shared.metrics import WORKERS_FOLDER
@@ -73,12 +75,32 @@ def served_for_workers(address: str | None, workers: int) -> Iterator[None]:
     with TemporaryDirectory(prefix="analytics-metrics-") as folder:
         os.environ[WORKERS_FOLDER] = folder
         registry = CollectorRegistry()
-        MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]
+        registry.register(_Workers(Path(folder)))
         try:
             with served(address, registry=registry, processes=workers):
                 yield
         finally:
             del os.environ[WORKERS_FOLDER]
+
+
+class _Workers(Collector):
+    """What the workers have written into the folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> Iterable[Metric]:
+        # A file is empty for a moment when it is made, which the client takes for a broken one.
+        files = [str(path) for path in self._folder.glob("*.db") if _size(path)]
+        merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+        return merged
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # of a worker that has just died
+        return 0
 
 
 def forget(worker: str) -> None:

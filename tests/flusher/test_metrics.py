@@ -1,5 +1,6 @@
 """What the flusher says of its work: its metrics, its logs, its readiness."""
 
+import asyncio
 import json
 import time
 from collections.abc import Callable
@@ -188,6 +189,6 @@ async def test_the_log_level_is_the_lowest_that_is_logged(
 
     once = start_program("flusher", "--once", log_level=level)
 
-    assert 0 == once.wait(PATIENCE)
+    assert 0 == await asyncio.to_thread(once.wait, PATIENCE)
     events = [line["event"] for line in map(json.loads, once.output().splitlines())]
     assert (cycle, batch) == (events.count("cycle"), sum(event.startswith("batch ") for event in events))

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 import grpc
 import httpx
@@ -16,7 +17,8 @@ from devstack.child import HOST, free_port, wait_until
 from devstack.programs import Program, is_serving
 from devstack.seed import DEMO_COURSE
 from devstack.tokens import mint
-from shared.endpoint import ALIVE_SECONDS, not_alive, served
+from shared.endpoint import ALIVE_SECONDS, not_alive, served, served_for_workers
+from shared.metrics import WORKERS_FOLDER
 from shared.program import CannotRun
 from tests.faults.proxy import Proxy
 from tests.ingest_server.backend import ping, report
@@ -151,6 +153,13 @@ async def test_the_dashboard_is_timed_part_by_part(
 def test_other_paths_are_404(watcher: Watcher) -> None:
     with served(watcher.address):
         assert 404 == watcher.get("/")[0]
+
+
+def test_a_worker_that_is_only_starting_does_not_disturb(watcher: Watcher) -> None:
+    with served_for_workers(watcher.address, 2):
+        Path(os.environ[WORKERS_FOLDER], "counter_worker-1.db").touch()
+        assert 200 == watcher.get("/metrics")[0]
+        assert (503, "0 of 2 processes ready") == watcher.get("/readyz")
 
 
 @pytest.mark.parametrize("host", [HOST, "[::1]"])
