@@ -5,6 +5,8 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
 
 import httpx
 import pytest
@@ -14,6 +16,7 @@ from prometheus_client import REGISTRY
 
 from devstack.child import HOST, free_port, wait_until
 from devstack.programs import Program
+from flusher import cycle
 from flusher.apply import apply
 from flusher.cycle import dirty_courses, oldest_count
 from shared import keys
@@ -91,7 +94,10 @@ async def aged(stage: Stage, course_id: str, seconds: float) -> None:
     await stage.call("HSET", name, keys.BATCH, f"process-1-{int((time.time() - seconds) * 1000):x}")
 
 
-async def test_the_age_of_the_oldest_count_is_that_of_the_oldest_batch_taken(stage: Stage) -> None:
+async def test_the_age_of_the_oldest_count_is_that_of_the_oldest_batch_taken(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cycle, "SAMPLED_COURSES", 0)
     await stage.ping(*COURSES)
     await aged(stage, COURSES[7], HOUR)
 
@@ -111,11 +117,18 @@ async def test_what_cannot_be_taken_has_its_age_too(stage: Stage) -> None:
     assert HOUR == pytest.approx(age, abs=PATIENCE)
 
 
-async def test_a_lost_lock_is_counted(stage: Stage) -> None:
+@pytest.mark.parametrize(
+    "lost",
+    [
+        pytest.param({"lock_ttl": 0.001}, id="before the take"),
+        pytest.param({"now": count(0.0, 100.0).__next__}, id="by the clock, before the bulk write"),
+    ],
+)
+async def test_a_lost_lock_is_counted(stage: Stage, lost: dict[str, Any]) -> None:
     await stage.ping(COURSES[0])
     before = value("analytics_flush_lock_losses_total")
 
-    await stage.flush(lock_ttl=0.001)
+    await stage.flush(**lost)
 
     assert 1 == value("analytics_flush_lock_losses_total") - before
 
@@ -181,9 +194,9 @@ def test_a_program_answers_probes_and_shows_its_metrics(start_program: Callable[
     assert 0 == once.wait(PATIENCE)
 
 
-@pytest.mark.parametrize(("level", "cycle", "batch"), [("warning", 0, 0), ("debug", 1, 3)])
+@pytest.mark.parametrize(("level", "cycles", "of_batches"), [("warning", 0, 0), ("debug", 1, 3)])
 async def test_the_log_level_is_the_lowest_that_is_logged(
-    stage: Stage, start_program: Callable[..., Program], level: str, cycle: int, batch: int
+    stage: Stage, start_program: Callable[..., Program], level: str, cycles: int, of_batches: int
 ) -> None:
     await stage.ping(COURSES[0])
 
@@ -191,4 +204,4 @@ async def test_the_log_level_is_the_lowest_that_is_logged(
 
     assert 0 == await asyncio.to_thread(once.wait, PATIENCE)
     events = [line["event"] for line in map(json.loads, once.output().splitlines())]
-    assert (cycle, batch) == (events.count("cycle"), sum(event.startswith("batch ") for event in events))
+    assert (cycles, of_batches) == (events.count("cycle"), sum(event.startswith("batch ") for event in events))
