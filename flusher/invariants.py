@@ -12,7 +12,7 @@ from flusher.quarantine import quarantined
 from flusher.strays import CountersKey, counters_keys, strays
 from flusher.take import readable
 from shared import keys
-from shared.counters import COURSE_VIEWS, LECTURE_STATS, LECTURE_VIEWS, counts_of_document
+from shared.counters import COURSE_VIEWS, LECTURE_STATS, LECTURE_VIEWS, counts_of_document, fields_of
 from shared.mongo import COURSE_ANALYTICS, Document
 from shared.redis_connection import RedisConnection, pairs
 
@@ -66,7 +66,7 @@ def about_hash(key: CountersKey, fields: Mapping[str, str]) -> Iterator[str]:
 
 def about_document(document: Mapping[str, Any], hot_views: int) -> Iterator[str]:
     """What is wrong with a document, whose course has so many views in Redis."""
-    counts = dict(counts_of_document(document))
+    counts = fields_of(counts_of_document(document))
     yield from _about_counts(counts)
     if not isinstance(document.get(LECTURE_STATS, {}), dict):
         yield f"has {LECTURE_STATS} that are no map: its counts of lectures go to quarantine"

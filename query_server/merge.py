@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared.counters import count_of, counts_of_document
+from shared.counters import Counts, add_fields, count_of, counts_of_document
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,9 @@ class Hot:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """A course's counts by the field that a Redis hash has for them, and its distinct users."""
+    """A course's counts, and its distinct users."""
 
-    counts: Mapping[str, int]
+    counts: Counts
     users: int
 
 
@@ -44,11 +44,10 @@ def is_consistent(hot: Hot, analytics: Mapping[str, Any]) -> bool:
 
 def totals_of(hot: Hot, analytics: Mapping[str, Any]) -> Totals:
     """The document's counts, and those of every batch that it does not hold yet."""
-    counts = dict(counts_of_document(analytics))
+    counts = counts_of_document(analytics)
     for batch in hot.batches:
         if batch.id not in _applied(analytics):
-            for field, count in batch.counts.items():
-                counts[field] = counts.get(field, 0) + count
+            add_fields(counts, batch.counts)
     return Totals(counts, max(hot.users, count_of(analytics.get("uniqueActiveUsers"))))
 
 

@@ -14,7 +14,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from devstack.programs import Program
 from shared import keys
-from shared.counters import counts_of_document
+from shared.counters import counts_of_document, fields_of
 from shared.mongo import COURSE_ANALYTICS, Document
 from tests.chaos.ledger import PING_SECONDS, Account, Audit, events_shown
 from tests.chaos.load import bearer, channel, reader
@@ -129,7 +129,7 @@ class Traffic:
         counts = {}
         for account in self.accounts:
             document = await database[COURSE_ANALYTICS].find_one({"courseId": ObjectId(account.course_id)}) or {}
-            seconds = dict(counts_of_document(document)).get(f"lecture_watchtime:{LECTURE}", 0)
+            seconds = fields_of(counts_of_document(document)).get(f"lecture_watchtime:{LECTURE}", 0)
             counts[account.course_id] = seconds // PING_SECONDS
         return counts
 

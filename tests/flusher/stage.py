@@ -30,7 +30,7 @@ from query_server.hot import HotStore
 from query_server.merge import totals_of
 from query_server.reading import read_course
 from shared import keys
-from shared.counters import COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME, counts_of_document
+from shared.counters import COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME, counts_of_document, fields_of
 from shared.mongo import COURSE_ANALYTICS, COURSES, Document
 from shared.redis_connection import RedisConnection, pairs
 from shared.settings import Barrier
@@ -168,7 +168,7 @@ class Stage:
 
     async def flushed(self, *course_ids: str) -> dict[str, dict[str, int]]:
         """The counts that MongoDB has of each course."""
-        return {course_id: dict(counts_of_document(await self.document(course_id))) for course_id in course_ids}
+        return {course_id: fields_of(counts_of_document(await self.document(course_id))) for course_id in course_ids}
 
     async def shown(self, *course_ids: str) -> dict[str, dict[str, int]]:
         """The counts that the dashboard shows of each course."""
@@ -183,7 +183,7 @@ class Stage:
     async def _shown(self, course_id: str) -> dict[str, int]:
         await self.list_course(course_id)
         in_redis, in_mongo = await read_course(self.hot, self.cold, course_id, INSTRUCTOR)
-        return dict(totals_of(in_redis, in_mongo.analytics).counts)
+        return fields_of(totals_of(in_redis, in_mongo.analytics).counts)
 
     async def assert_exact(self) -> None:
         """The dashboard shows what was acknowledged."""

@@ -9,6 +9,7 @@ from query_server.cold import ColdStore, Course
 from query_server.hot import HotStore
 from query_server.merge import Hot, totals_of
 from query_server.reading import read_course
+from shared.counters import fields_of
 from tests.flusher.stage import INSTRUCTOR, Stage
 from tests.protocol.actors import Actor
 
@@ -46,7 +47,7 @@ class Reader(Actor):
         """What the dashboard shows."""
         hot_store, cold_store = cast("HotStore", HotInTurn(self)), cast("ColdStore", ColdInTurn(self))
         hot, course = await read_course(hot_store, cold_store, self.course_id, INSTRUCTOR)
-        return Counter(totals_of(hot, course.analytics).counts)
+        return Counter(fields_of(totals_of(hot, course.analytics).counts))
 
     def has_first_answer(self) -> None:
         """Lets the other question wait for its turn."""

@@ -54,3 +54,13 @@ async def test_a_course_that_was_deleted_is_gone_at_once(platform: Platform, das
     await platform.database["courses"].delete_one({})
     refused = await dashboards.refusal(course.course_id, token(course.creator))
     assert grpc.StatusCode.NOT_FOUND is refused.code()
+
+
+async def test_a_course_that_was_deleted_is_gone_although_its_counts_stay(
+    platform: Platform, dashboards: Dashboards
+) -> None:
+    course = await platform.add_course(["Welcome"])
+    await platform.flushed(course, "A", totalViews=1)
+    await platform.database["courses"].delete_one({})
+    refused = await dashboards.refusal(course.course_id, token(course.creator))
+    assert grpc.StatusCode.NOT_FOUND is refused.code()
