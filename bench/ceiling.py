@@ -37,8 +37,9 @@ async def serve(address: str) -> None:
     service = ingest_pb2.DESCRIPTOR.services_by_name["IngestService"].full_name
     server, health = await lifecycle.grpc_server(address, [service], shared_port=False)
     ingest_pb2_grpc.add_IngestServiceServicer_to_server(Nothing(), server)  # type: ignore[abstract] # see there
-    await lifecycle.Readiness(health, service).set(None)
-    await lifecycle.serve_until(stop, server, health)
+    readiness = lifecycle.Readiness(health, service)
+    await readiness.set(None)
+    await lifecycle.serve_until(stop, server, readiness)
 
 
 if __name__ == "__main__":

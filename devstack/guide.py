@@ -25,6 +25,7 @@ Everything is up. Demo data: "{course.title}", {len(course.lectures)} lectures, 
   query server   {stack.query.address}
   Redis          {stack.redis.url}
   MongoDB        {stack.mongo.url()}
+  metrics        {metrics(stack)}
   data and logs  {folder}  (make clean removes it)
 
 Counts move from Redis to MongoDB every {FLUSH_INTERVAL_SECONDS} s here (300 s by default); the dashboard shows both.
@@ -51,6 +52,11 @@ Ask the flusher what waits where (or `verify`, `replay`, `--once`):
 
 Ctrl-C ends everything.
 """
+
+
+def metrics(stack: Stack) -> str:
+    """Where each program shows its metrics."""
+    return ", ".join(f"http://{address}/metrics ({name})" for name, address in stack.metrics.items())
 
 
 def flusher(stack: Stack) -> str:

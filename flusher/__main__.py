@@ -53,7 +53,14 @@ def main() -> int:
     flush = commands.once if given.once else commands.loop
     command = COMMANDS[given.command][0] if given.command else flush
     logs.configure("warning" if given.command else "info")  # whoever asks wants the answer alone
-    return program.exit_code(lambda: asyncio.run(answer(command, load(Settings))))
+
+    def run() -> int:
+        settings = load(Settings)
+        if not given.command:
+            logs.configure(settings.log_level)
+        return asyncio.run(answer(command, settings))
+
+    return program.exit_code(run)
 
 
 if __name__ == "__main__":

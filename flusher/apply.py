@@ -17,8 +17,10 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 
+from flusher import metrics
 from flusher.take import Batch
 from shared.counters import document_path
+from shared.metrics import MONGODB_ERRORS
 from shared.mongo import Document
 
 RECENT_BATCHES = 32
@@ -113,7 +115,7 @@ async def apply(
         reason = f"the batch has more than {MAX_COUNTERS:,} counters, which MongoDB would not add in time"
         return await _judged(collection, batches, epoch, Sent(complete=True, errors={0: (TOO_LARGE, reason)}))
     try:
-        with pymongo.timeout(min(timeout, APPLY_SECONDS)):
+        with pymongo.timeout(min(timeout, APPLY_SECONDS)), metrics.APPLY.time():
             result = await collection.bulk_write([update_of(batch, epoch) for batch in batches], ordered=False)
     except BulkWriteError as error:
         failed = {item["index"]: (item["code"], item["errmsg"]) for item in error.details["writeErrors"]}
@@ -125,10 +127,12 @@ async def apply(
                 return await _apply_halves(collection, batches, epoch, timeout=timeout)
             sent = Sent(complete=True, errors={0: (TOO_LARGE, "the update is larger than MongoDB takes")})
         else:
+            MONGODB_ERRORS.inc()
             log.warning("bulk write not acknowledged", epoch=epoch, reason=str(error))
             sent = Sent(complete=False, errors={})
     else:
         if result.matched_count + result.upserted_count == len(batches):
+            metrics.APPLIED.inc(len(batches))
             return [Outcome(Verdict.APPLIED)] * len(batches)
         sent = Sent(complete=False, errors={})
     return await _judged(collection, batches, epoch, sent)
@@ -142,10 +146,24 @@ async def _judged(
     if refused:
         await close(collection, refused, epoch)
     documents = await committed(collection, batches)
-    return [
+    outcomes = [
         outcome_of(batch, documents.get(batch.course_id, {}), epoch, sent, position)
         for position, batch in enumerate(batches)
     ]
+    _count(outcomes, sent)
+    return outcomes
+
+
+def _count(outcomes: Sequence[Outcome], sent: Sent) -> None:
+    """Those that go aside are counted where they do."""
+    for position, outcome in enumerate(outcomes):
+        if outcome.verdict is Verdict.APPLIED:
+            code, _ = sent.errors.get(position, (0, ""))
+            (metrics.ALREADY_APPLIED if code == DUPLICATE_KEY else metrics.APPLIED).inc()
+        elif outcome.verdict is Verdict.FENCED:
+            metrics.FENCED.inc()
+        elif outcome.verdict is Verdict.LEFT:
+            metrics.LEFT.inc()
 
 
 async def _apply_halves(
@@ -169,6 +187,7 @@ async def close(collection: AsyncCollection[Document], refused: Sequence[Batch],
         with pymongo.timeout(VERIFY_SECONDS):
             await collection.bulk_write(updates, ordered=False)
     except PyMongoError as error:
+        MONGODB_ERRORS.inc()
         log.warning("documents not closed to older updates", epoch=epoch, reason=str(error))
 
 
@@ -178,7 +197,7 @@ async def committed(collection: AsyncCollection[Document], batches: Sequence[Bat
     A majority, because what only this primary has may be rolled back: then the batch would be cleared and lost.
     """
     majority = collection.with_options(read_concern=ReadConcern("majority"), read_preference=ReadPreference.PRIMARY)
-    with pymongo.timeout(VERIFY_SECONDS):
+    with pymongo.timeout(VERIFY_SECONDS), metrics.VERIFY.time():
         found = await majority.find(
             {"courseId": {"$in": [ObjectId(batch.course_id) for batch in batches]}},
             {"courseId": 1, "recentBatches": 1, "epoch": 1},

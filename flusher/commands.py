@@ -9,14 +9,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import structlog
 from pymongo.asynchronous.database import AsyncDatabase
 
-from flusher import invariants, quarantine, schema, status
+from flusher import invariants, metrics, quarantine, schema, status
 from flusher.cycle import Flusher, seconds_to_next
 from flusher.wave import CONNECT_SECONDS, Report, Stores
-from shared import lifecycle, mongo
+from shared import endpoint, lifecycle, mongo
 from shared.mongo import Document
 from shared.redis_connection import RedisConnection
 from shared.settings import Settings
-from shared.topology import Topology
+from shared.topology import Topology, on_all
 
 FOUND = 1
 INCOMPLETE = 3
@@ -34,14 +34,16 @@ async def once(settings: Settings) -> int:
 
 
 async def loop(settings: Settings) -> int:
-    """Flushes now and at every interval, until a signal."""
+    """Flushes now and at every interval, until a signal. Answers at its metrics' address, if it has one."""
     stop = lifecycle.stop_on_signal()
-    async with _database(settings) as database:
-        flusher = _flusher(settings, database)
-        started = time.monotonic()
-        while not stop.is_set():
-            await flusher.cycle(stop)
-            await _wait(stop, seconds_to_next(time.monotonic() - started, settings.flush_interval_seconds))
+    metrics.INTERVAL.set(settings.flush_interval_seconds)
+    with endpoint.served(settings.flusher_metrics_address):
+        async with _database(settings) as database, _followed(settings, database):
+            flusher = _flusher(settings, database)
+            started = time.monotonic()
+            while not stop.is_set():
+                await flusher.cycle(stop)
+                await _wait(stop, seconds_to_next(time.monotonic() - started, settings.flush_interval_seconds))
     return 0
 
 
@@ -115,6 +117,26 @@ async def _redis(settings: Settings) -> AsyncIterator[list[RedisConnection]]:
             nodes.append(await RedisConnection.open(node, timeout=CONNECT_SECONDS))
             stack.push_async_callback(nodes[-1].close)
         yield nodes
+
+
+@asynccontextmanager
+async def _followed(settings: Settings, database: AsyncDatabase[Document]) -> AsyncIterator[None]:
+    """Asks both stores all the time whether they answer, when somebody may ask us."""
+    if settings.flusher_metrics_address is None:
+        yield
+        return
+
+    async def redis() -> None:
+        async with _redis(settings) as nodes:
+            await on_all(node.call(("PING",), timeout=CONNECT_SECONDS) for node in nodes)
+
+    following = asyncio.create_task(
+        lifecycle.Readiness().follow(redis=redis, mongodb=lambda: database.client.admin.command("ping"))
+    )
+    try:
+        yield
+    finally:
+        following.cancel()
 
 
 async def _wait(stop: asyncio.Event, seconds: float) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import random
+import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,16 +12,19 @@ import structlog
 from pymongo.errors import PyMongoError
 from redis.exceptions import ResponseError
 
-from flusher import plan, schema, strays, wave
+from flusher import metrics, plan, schema, strays, wave
 from flusher.take import ELSEWHERE
 from flusher.wave import CONNECT_SECONDS, Report, Stores
 from shared import keys
+from shared.batch_id import age
 from shared.durability import check_durability
+from shared.metrics import MONGODB_ERRORS
 from shared.redis_connection import RedisConnection, RedisUnreachable
 from shared.topology import Topology, is_elsewhere, on_all
 
 LIST_SECONDS = 5
 SWEEP_SECONDS = 3600
+SAMPLED_COURSES = 1_000
 
 log = structlog.get_logger()
 
@@ -40,6 +44,7 @@ class Flusher:
         courses. Raises CannotRun when a store is unfit.
         """
         report = Report()
+        started = time.perf_counter()
         try:
             await self._topology.look(timeout=CONNECT_SECONDS)
             nodes = await self._topology.by_node(range(keys.PARTITIONS), timeout=CONNECT_SECONDS)
@@ -49,6 +54,8 @@ class Flusher:
             for one in await on_all(self._drain(node, partitions, stop) for node, partitions in nodes.items()):
                 report.add(one)
         report.left = +report.left
+        metrics.CYCLE_SECONDS.observe(time.perf_counter() - started)
+        _note(report)
         log.info("cycle", cleared=report.cleared, quarantined=report.quarantined, left=dict(report.left))
         return report
 
@@ -57,8 +64,9 @@ class Flusher:
         report = Report()
         stores = replace(self._stores, redis_url=node)
         try:
-            dirty = await self._begin(node, partitions)
+            dirty, report.oldest = await self._begin(node, partitions)
         except (RedisUnreachable, ResponseError, PyMongoError) as error:
+            MONGODB_ERRORS.inc(isinstance(error, PyMongoError))
             return _away(error)
         report.left[ELSEWHERE] += len(partitions) - len(dirty)
         while dirty:
@@ -71,7 +79,8 @@ class Flusher:
             dirty, report.more = report.more, defaultdict(list)
         return report
 
-    async def _begin(self, node: str, partitions: Sequence[int]) -> Mapping[int, Sequence[str]]:
+    async def _begin(self, node: str, partitions: Sequence[int]) -> tuple[Mapping[int, Sequence[str]], float]:
+        """The dirty courses, and the age of the oldest count that a look at some of them finds."""
         connection = await RedisConnection.open(node, timeout=CONNECT_SECONDS)
         try:
             if node not in self._next_sweep:
@@ -81,7 +90,8 @@ class Flusher:
             if self._stores.now() >= self._next_sweep[node]:
                 await strays.sweep(connection)
                 self._next_sweep[node] = self._stores.now() + SWEEP_SECONDS
-            return await dirty_courses(connection, partitions)
+            dirty = await dirty_courses(connection, partitions)
+            return dirty, await oldest_count(connection, dirty)
         finally:
             await connection.close()
 
@@ -105,6 +115,33 @@ async def dirty_courses(
             raise members
         dirty[partition] = [course_id.decode() for course_id in members]
     return dirty
+
+
+async def oldest_count(connection: RedisConnection, dirty: Mapping[int, Sequence[str]]) -> float:
+    """The age in seconds of the oldest batch, hot or flushing, of 1,000 of the courses. Raises RedisUnreachable.
+
+    For when nothing can be taken, because MongoDB is away: then all are old. Of what is taken, every one is looked at.
+    """
+    courses = [(partition, course_id) for partition, members in dirty.items() for course_id in members]
+    sample = random.SystemRandom().sample(courses, min(SAMPLED_COURSES, len(courses)))
+    replies = await connection.call_each(
+        *(
+            ("HGET", key(partition, course_id), keys.BATCH)
+            for partition, course_id in sample
+            for key in (keys.course_counters, keys.flushing_counters)
+        ),
+        timeout=LIST_SECONDS,
+    )
+    now = time.time()
+    return max((age(reply.decode(), now) for reply in replies if isinstance(reply, bytes)), default=0.0)
+
+
+def _note(report: Report) -> None:
+    metrics.LEFT_COURSES.set(report.left.total())
+    if report.oldest is not None:
+        metrics.OLDEST_COUNT.set(report.oldest)
+    if not report.store_away:
+        metrics.LAST_CYCLE.set_to_current_time()
 
 
 def seconds_to_next(elapsed: float, interval: float) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import structlog
 from redis.exceptions import ResponseError
 
+from flusher import metrics
 from flusher.lease import REDIS_SECONDS
 from shared import keys
 from shared.redis_connection import RedisConnection
@@ -66,6 +67,7 @@ async def sweep(connection: RedisConnection) -> int:
     A course that was cleared at this very moment may be among them: the next flush finds nothing and takes it out
     again.
     """
+    metrics.SWEEPS.inc()
     swept = 0
     async for key in strays(connection):
         command = ("SADD", keys.dirty_courses(key.partition), key.course_id)
@@ -75,5 +77,6 @@ async def sweep(connection: RedisConnection) -> int:
         if isinstance(reply, ResponseError):
             raise reply
         log.error("swept back into the dirty set", key=key.name)
+        metrics.SWEPT.inc()
         swept += 1
     return swept

@@ -20,6 +20,7 @@ from flusher import scripts
 from flusher.lease import REDIS_SECONDS
 from flusher.take import Batch
 from shared import keys
+from shared.metrics import MONGODB_ERRORS
 from shared.mongo import Document
 from shared.redis_connection import Command, RedisConnection, Reply
 from shared.topology import is_elsewhere
@@ -59,6 +60,7 @@ async def save(
         for start in range(0, len(due), SKETCHES):
             await _save(connection, collection, due[start : start + SKETCHES], epoch, now)
     except PyMongoError as error:
+        MONGODB_ERRORS.inc()
         log.warning("sketches not saved", reason=str(error))
 
 

@@ -14,16 +14,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
+from prometheus_client import Counter as PrometheusCounter
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 from redis.exceptions import ResponseError
 
-from flusher import barrier, clear, plan, users
+from flusher import barrier, clear, metrics, plan, users
 from flusher.apply import Outcome, Verdict, apply, bulks
 from flusher.lease import Lease, LeaseLost
 from flusher.schema import FLUSH_EPOCH, next_epoch, note_success
 from flusher.take import ELSEWHERE, Batch, Malformed, Nothing, Taken, count_counters, take
+from shared.batch_id import age
 from shared.keys import RESURRECTED
+from shared.metrics import MONGODB_ERRORS
 from shared.mongo import COURSE_ANALYTICS, Document
 from shared.redis_connection import RedisConnection, RedisUnreachable, Reply
 from shared.settings import Barrier
@@ -62,7 +65,8 @@ class Report:
 
     `more` are the courses, by partition, for another wave: those of which only what an earlier flush had left was
     flushed, and those for which this one had no room, `no_room` in number. `flushed` are the partitions with courses
-    that are cleared.
+    that are cleared. `oldest` is the age in seconds of the oldest batch that was met, None when Redis could not be
+    asked.
     """
 
     cleared: int = 0
@@ -72,6 +76,7 @@ class Report:
     left: Counter[str] = field(default_factory=Counter)
     more: defaultdict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
     store_away: bool = False
+    oldest: float | None = None
 
     def add(self, other: "Report") -> None:
         """Adds another wave's courses."""
@@ -83,6 +88,8 @@ class Report:
         for partition, courses in other.more.items():
             self.more[partition] += courses
         self.store_away |= other.store_away
+        if other.oldest is not None:
+            self.oldest = max(self.oldest or 0.0, other.oldest)
 
 
 class WaveOver(Exception):
@@ -95,6 +102,7 @@ async def run(stores: Stores, wave: plan.Wave, stop: asyncio.Event) -> Report:
     try:
         connection = await RedisConnection.open(stores.redis_url, timeout=CONNECT_SECONDS)
     except RedisUnreachable as error:
+        metrics.STORE_AWAY.inc()
         return Report(left=Counter({str(error): _size(wave)}), store_away=True)
     lease = Lease(connection, token=stores.token(), ttl=stores.lock_ttl, now=stores.now)
     try:
@@ -102,22 +110,32 @@ async def run(stores: Stores, wave: plan.Wave, stop: asyncio.Event) -> Report:
     except (RedisUnreachable, ResponseError, PyMongoError) as error:
         report.store_away = True
         reason = str(error)
-    except (LeaseLost, WaveOver) as error:
+        metrics.STORE_AWAY.inc()
+        MONGODB_ERRORS.inc(isinstance(error, PyMongoError))
+    except LeaseLost as error:
         reason = str(error)
+        metrics.LOCK_LOST.inc()
+        metrics.LOCK_LOSSES.inc()
+    except WaveOver as error:
+        reason = str(error)
+        metrics.EARLY.inc()
     else:
         reason = ""
+        metrics.DONE.inc()
     finally:
         await lease.release(stores.redis_url)
     rest = _size(wave) - report.cleared - report.quarantined - report.no_room - report.left.total()
     if rest:
         report.left[reason] += rest
+        log.info("wave ended early", courses=rest, reason=reason)
     return report
 
 
 async def _flush(
     stores: Stores, connection: RedisConnection, lease: Lease, wave: plan.Wave, *, report: Report, stop: asyncio.Event
 ) -> None:
-    held = await lease.acquire({share.partition for share in wave})
+    with metrics.LOCK.time():
+        held = await lease.acquire({share.partition for share in wave})
     mine = [share for share in wave if share.partition in held]
     for share in wave:
         if share.partition not in held:
@@ -126,9 +144,13 @@ async def _flush(
     if not mine:
         return
     # After the locks: so the order of the epochs is the order in which a partition's holders took from it.
-    epoch = await next_epoch(stores.database[FLUSH_EPOCH])
+    with metrics.FENCE.time():
+        epoch = await next_epoch(stores.database[FLUSH_EPOCH])
     taken = await _take_all(connection, lease, mine, report)
-    if not await barrier.safe(connection, stores.barrier):
+    _note_taken(taken, epoch, report)
+    with metrics.BARRIER.time():
+        safe = await barrier.safe(connection, stores.barrier)
+    if not safe:
         raise WaveOver("Redis did not confirm in time that what was taken is safe (ANALYTICS_FLUSH_BARRIER)")
     malformed = [(batch, batch.reason) for batch in taken if isinstance(batch, Malformed)]
     await _put_aside(connection, lease, malformed, report)
@@ -144,7 +166,8 @@ async def _flush(
     now = dt.datetime.now(dt.UTC)
     if report.flushed:
         await note_success(stores.database[FLUSH_EPOCH], sorted(report.flushed), now)
-    await users.save(connection, analytics, applied, epoch, now)
+    with metrics.USERS.time():
+        await users.save(connection, analytics, applied, epoch, now)
     log.info("wave", epoch=epoch, cleared=report.cleared, quarantined=report.quarantined, left=dict(+report.left))
 
 
@@ -161,19 +184,34 @@ async def _take_all(
                     report.more[share.partition] += part
                     report.no_room += len(part)
                     continue
-                taken += await take(connection, lease, share.partition, part)
+                with metrics.TAKE.time():
+                    taken += await take(connection, lease, share.partition, part)
                 room -= sum(sizes[course_id] for course_id in part)
         except LeaseLost as error:
             lease.lost(share.partition)
+            metrics.LOCK_LOSSES.inc()
             taken = [one for one in taken if one.partition != share.partition]
             report.left[str(error)] += len(share.courses)
     return taken
+
+
+def _note_taken(taken: Sequence[Taken], epoch: int, report: Report) -> None:
+    """A line for the wave. Where a batch of it has got to is told at the level debug, under the batch's id."""
+    log.info("wave taken", epoch=epoch, courses=len(taken))
+    now = time.time()
+    report.oldest = 0.0
+    for one in taken:
+        if isinstance(one, Batch | Malformed):
+            report.oldest = max(report.oldest, age(one.id, now))
+            log.debug("batch taken", batch=one.id, course=one.course_id, epoch=epoch)
 
 
 async def _settle(
     connection: RedisConnection, lease: Lease, bulk: Sequence[Batch], outcomes: Sequence[Outcome], report: Report
 ) -> list[Batch]:
     judged = list(zip(bulk, outcomes, strict=True))
+    for batch, outcome in judged:
+        log.debug("batch sent", batch=batch.id, course=batch.course_id, verdict=outcome.verdict.value)
     applied = [batch for batch, outcome in judged if outcome.verdict is Verdict.APPLIED]
     await _clear(connection, applied, report)
     aside = {Verdict.REFUSED, Verdict.RESURRECTED}
@@ -196,12 +234,15 @@ async def _settle(
 
 
 async def _clear(connection: RedisConnection, done: Sequence[Batch | Nothing], report: Report) -> None:
-    replies = await clear.send(connection, [clear.clearing(one) for one in done])
+    with metrics.CLEAR.time():
+        replies = await clear.send(connection, [clear.clearing(one) for one in done])
     report.cleared += replies.count(1)
     _note_undone(replies, report)
     for one, reply in zip(done, replies, strict=True):
         if reply == 1:
             report.flushed.add(one.partition)
+            if isinstance(one, Batch):
+                log.debug("batch cleared", batch=one.id, course=one.course_id)
             if isinstance(one, Batch) and one.more:
                 report.more[one.partition].append(one.course_id)
 
@@ -218,7 +259,14 @@ async def _put_aside(
     _note_undone(replies, report)
     for (batch, reason), reply in zip(refused, replies, strict=True):
         if reply == 1:
+            _quarantine_metric(batch, reason).inc()
             log.error("batch quarantined", course=batch.course_id, batch=batch.id, reason=reason)
+
+
+def _quarantine_metric(batch: Batch | Malformed, reason: str) -> PrometheusCounter:
+    if isinstance(batch, Malformed):
+        return metrics.MALFORMED
+    return metrics.RESURRECTED if reason == RESURRECTED else metrics.REFUSED
 
 
 def _note_undone(replies: Sequence[Reply], report: Report) -> None:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 from course_analytics.v1 import ingest_pb2
 
-from ingest_server import validation
+from ingest_server import metrics, validation
 from ingest_server.catalog import Catalog
 from ingest_server.committer import Committer
 from ingest_server.events import Event, Telemetry
 from ingest_server.identity import UserKey
 from shared.auth import Caller
-from shared.errors import Implausible, InvalidRequest, NotFound, PermissionDenied
+from shared.errors import Implausible, InvalidRequest, NotFound, PermissionDenied, ServiceError
 
 WRITE_SCOPE = "analytics:write"
 
@@ -31,8 +31,9 @@ class SortedEvents:
     valid: list[tuple[int, Event]] = field(default_factory=list)
     rejected: list[ingest_pb2.RejectedEvent] = field(default_factory=list)
 
-    def reject(self, index: int, error: Exception) -> None:
+    def reject(self, index: int, error: ServiceError) -> None:
         """Notes that one is not counted."""
+        metrics.EVENTS_REJECTED.labels(error.cause).inc()
         self.rejected.append(ingest_pb2.RejectedEvent(index=index, reason=str(error)))
 
 

@@ -15,8 +15,10 @@ from bson import ObjectId
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
+from ingest_server import metrics
 from shared.errors import InvalidRequest, NotFound
 from shared.expiring import ExpiringCache
+from shared.metrics import MONGODB_ERRORS
 from shared.mongo import COURSES, SECTIONS, Document
 from shared.validation import MAX_LECTURES, TOO_MANY_LECTURES
 
@@ -80,7 +82,8 @@ class Catalog:
             reached = await self._fetch([course_id])
             course = self._known(course_id)
             if course is None or not reached:
-                return  # accepted unchecked
+                metrics.EVENTS_UNCHECKED.inc()
+                return
         if not course.exists:
             raise NotFound(f"there is no course {course_id}")
         if not course.has(lecture_id):
@@ -142,13 +145,15 @@ class Catalog:
 
     async def _read(self, course_ids: Sequence[str], seconds: float) -> bool:
         try:
-            with pymongo.timeout(seconds):
+            with pymongo.timeout(seconds), metrics.FETCH_SECONDS.time():
                 cursor = await self._courses.aggregate(_lectures_of(course_ids))
                 found = await cursor.to_list()
         except PyMongoError as error:
             if self._now() >= self._closed_again:
                 log.warning("catalog out of reach, events are accepted unchecked", reason=str(error))
             self._closed_again = self._now() + OPEN_CIRCUIT_SECONDS
+            MONGODB_ERRORS.inc()
+            metrics.COURSES_FAILED.inc(len(course_ids))
             return False
         listed = {str(document["_id"]): document["lectures"] for document in found}
         for course_id in course_ids:
@@ -156,6 +161,8 @@ class Catalog:
             # One that was there takes its own place, as one that is gone.
             cache = self._cache if course.exists or self._cache.get(course_id) else self._misses
             cache.put(course_id, course, until=course.expires(), weight=1 + len(course.lectures))
+            (metrics.COURSES_FOUND if course.exists else metrics.COURSES_MISSING).inc()
+        metrics.CATALOG_ENTRIES.set(self._cache.weight)
         return True
 
 

@@ -4,8 +4,10 @@ A request is answered only when Redis has it. What makes that fast is that one c
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
+from ingest_server import metrics
 from ingest_server.commit import Commit
 from ingest_server.events import Event
 from ingest_server.recorder import Outcome, Outcomes
@@ -106,9 +108,9 @@ class Committer:
 
     def _check_room(self) -> None:
         if not self._accepting:
-            raise Unavailable("this server has not reached Redis yet, or is stopping")
+            raise Unavailable("this server has not reached Redis yet, or is stopping", cause="not_open")
         if self._next.events + self._in_flight >= MAX_WAITING:
-            raise Overloaded("too many events are waiting for Redis")
+            raise Overloaded("too many events are waiting for Redis", cause="queue")
 
     async def _wait_for_company(self, last: int) -> None:
         linger = self._linger * min(1, last / BUSY_EVENTS) if last > 1 else 0
@@ -120,15 +122,28 @@ class Committer:
         if not self._closing:
             self._something.clear()
         self._in_flight = commit.events
+        metrics.EVENTS_WAITING.set(commit.events)
+        metrics.COMMIT_EVENTS.observe(commit.events)
+        sent = time.perf_counter()
         try:
             outcomes = await self._record(commit)
         except Exception as error:  # noqa: BLE001 - a bug there must reach those who wait here, and not end all later commits
             outcomes = dict.fromkeys(commit.partitions, error)
+        metrics.COMMIT_SECONDS.observe(time.perf_counter() - sent)
+        metrics.EVENTS_WAITING.set(self._next.events)
         self._in_flight = 0
         self._committed.set()
         self._committed.clear()
+        failed = refused = 0
         for number, partition in commit.partitions.items():
-            _complete(partition.waiting, outcomes[number])
+            outcome = outcomes[number]
+            if isinstance(outcome, Exception):
+                failed += len(partition.waiting)
+            elif outcome is not None:
+                refused += len(outcome)
+            _complete(partition.waiting, outcome)
+        metrics.COUNTED.inc(commit.events - failed - refused)
+        metrics.FAILED.inc(failed)
         return commit.events
 
 

@@ -176,16 +176,16 @@ def _outcome(answer: Reply | RedisUnreachable) -> Outcome:
         return [int(position) for position in answer.split()] if isinstance(answer, bytes) and answer else None
     code = error_code(answer)
     if code == "OOM":
-        return Overloaded("Redis is out of memory")
+        return Overloaded("Redis is out of memory", cause="out_of_memory")
     if code in PASSING:
-        return Unavailable(f"Redis cannot count now ({code})")
+        return Unavailable(f"Redis cannot count now ({code})", cause="redis")
     log.error("record.lua failed", error=str(answer))
     return answer
 
 
 def _away() -> Unavailable:
     # A new one for each commit: with every raise an error's traceback grows, and holds on to the requests that got it.
-    return Unavailable("Redis is away; the request may or may not have been counted")
+    return Unavailable("Redis is away; the request may or may not have been counted", cause="redis")
 
 
 def _command(name: str, script: str, names: list[str], arguments: list[str | bytes | int]) -> Command:

@@ -47,7 +47,7 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
             tasks.create_task(committer.run())
             renewing = tasks.create_task(verifier.follow_keys())
             following = tasks.create_task(follow_redis(recorder, committer, verifier, readiness))
-            await lifecycle.serve_until(stop, server, health, farewell=servicer.farewell)
+            await lifecycle.serve_until(stop, server, readiness, farewell=servicer.farewell)
             following.cancel()
             renewing.cancel()
             committer.close()
@@ -57,6 +57,6 @@ async def follow_redis(
     recorder: Recorder, committer: Committer, verifier: TokenVerifier, readiness: lifecycle.Readiness
 ) -> None:
     """Opens the server for events at the first contact with Redis, and keeps its readiness in step from then on."""
-    await readiness.until_first_contact(recorder.probe)
+    await readiness.until_first_contact(redis=recorder.probe)
     committer.open()
-    await readiness.follow(recorder.probe, verifier.check_keys)
+    await readiness.follow(redis=recorder.probe, keys=verifier.check_keys)

@@ -14,7 +14,7 @@ from ingest_server.committer import Committer
 from ingest_server.identity import UserKey
 from ingest_server.stream import Stream
 from shared.auth import Caller, TokenVerifier
-from shared.errors import Unavailable, answers_errors
+from shared.errors import CallerGone, answers_errors
 
 VIEW_TRACKED = ingest_pb2.TrackCourseViewResponse(message="tracked")
 TELEMETRY_TRACKED = ingest_pb2.TrackTelemetryResponse(message="tracked")
@@ -119,7 +119,7 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
             try:
                 await context.write(response)
             except grpc.aio.InternalError:
-                raise Unavailable("the sender has gone") from None
+                raise CallerGone("the sender has gone") from None
 
         stream = Stream(read, start, send)
         await stream.serve(seconds_left=caller.expires - time.time(), stop=self._stop)

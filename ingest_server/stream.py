@@ -81,7 +81,7 @@ class Stream(Generic[Request, Response]):
                     return reading.result()
             finally:
                 reading.cancel()
-        raise Unavailable("this server is stopping; what has no answer was not counted")
+        raise Unavailable("this server is stopping; what has no answer was not counted", cause="stopping")
 
     def _abandon(self) -> None:
         """Lets go of what was begun, when nobody waits for it any more. It may still be counted."""

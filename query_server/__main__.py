@@ -10,7 +10,14 @@ from shared.settings import ServerSettings, load
 def start() -> int:
     """Serves as the environment says. Returns the exit code; raises CannotRun."""
     settings = load(ServerSettings)
-    return workers.run(serve, settings, workers=settings.query_workers, address=settings.query_address)
+    logs.configure(settings.log_level)
+    return workers.run(
+        serve,
+        settings,
+        workers=settings.query_workers,
+        address=settings.query_address,
+        metrics_address=settings.query_metrics_address,
+    )
 
 
 def main() -> int:

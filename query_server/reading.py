@@ -4,21 +4,22 @@ import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
-import structlog
 from pymongo.errors import PyMongoError
 from redis.exceptions import RedisError
 
+from query_server import metrics
 from query_server.cold import ColdStore, Course
 from query_server.hot import HotStore
 from query_server.merge import Hot, is_consistent
 from shared.errors import NotFound, PermissionDenied, Unavailable
+from shared.metrics import MONGODB_ERRORS
 from shared.redis_connection import RedisUnreachable
 
 # Callers are promised an answer within 2 s. It is also far below the hour that Redis remembers the last flushed batch:
 # that is what makes `is_consistent` see every flush that comes between the two reads.
 DEADLINE_SECONDS = 1.5
 
-log = structlog.get_logger()
+SECONDS = {"Redis": metrics.REDIS_SECONDS, "MongoDB": metrics.MONGODB_SECONDS}
 
 Answer = TypeVar("Answer")
 
@@ -32,26 +33,30 @@ async def read_course(hot_store: HotStore, cold_store: ColdStore, course_id: str
     both stores again might never end, for there may be a flush between the reads each time.
     """
     deadline = asyncio.get_running_loop().time() + DEADLINE_SECONDS
-    # MongoDB, which takes longer, is asked first: it works on its answer while we read that of Redis.
-    course, hot = await asyncio.gather(
-        _ask("MongoDB", cold_store.read(course_id), deadline),
-        _ask("Redis", hot_store.read(course_id), deadline),
-        return_exceptions=True,
-    )
-    course = _owned(_answer(course), user_id)
-    hot = _answer(hot)
-    if not is_consistent(hot, course.analytics):
-        course = _owned(await _ask("MongoDB", cold_store.read_primary(course_id), deadline), user_id)
+    with metrics.READ_SECONDS.time():
+        # MongoDB, which takes longer, is asked first: it works on its answer while we read that of Redis.
+        course, hot = await asyncio.gather(
+            _ask("MongoDB", cold_store.read(course_id), deadline),
+            _ask("Redis", hot_store.read(course_id), deadline),
+            return_exceptions=True,
+        )
+        course = _owned(_answer(course), user_id)
+        hot = _answer(hot)
+        if not is_consistent(hot, course.analytics):
+            metrics.REREADS.inc()
+            course = _owned(await _ask("MongoDB", cold_store.read_primary(course_id), deadline), user_id)
     return hot, course
 
 
 async def _ask(store: str, answer: Awaitable[Answer], deadline: float) -> Answer:
     try:
-        async with asyncio.timeout_at(deadline):
-            return await answer
+        with SECONDS[store].time():
+            async with asyncio.timeout_at(deadline):
+                return await answer
     except (PyMongoError, RedisError, RedisUnreachable, TimeoutError) as error:
-        log.warning("no answer", store=store, reason=str(error) or type(error).__name__)
-        raise Unavailable(f"{store} is out of reach") from error
+        if isinstance(error, PyMongoError):
+            MONGODB_ERRORS.inc()
+        raise Unavailable(f"{store} is out of reach", cause=store.lower()) from error
 
 
 def _answer(outcome: Answer | BaseException) -> Answer:

@@ -38,8 +38,8 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
         async with asyncio.TaskGroup() as tasks:
             renewing = tasks.create_task(verifier.follow_keys())
             following = tasks.create_task(
-                readiness.follow(hot_store.ping, lambda: mongo.ping(client), verifier.check_keys)
+                readiness.follow(redis=hot_store.ping, mongodb=lambda: mongo.ping(client), keys=verifier.check_keys)
             )
-            await lifecycle.serve_until(stop, server, health)
+            await lifecycle.serve_until(stop, server, readiness)
             following.cancel()
             renewing.cancel()

@@ -10,6 +10,7 @@ from query_server.cold import ColdStore
 from query_server.funnel import Dashboard, Funnel, dashboard_of
 from query_server.hot import HotStore
 from query_server.merge import totals_of
+from query_server.metrics import MERGE_SECONDS
 from query_server.outline import Outline
 from query_server.reading import read_course
 from shared.auth import TokenVerifier
@@ -40,8 +41,9 @@ class DashboardServicer(dashboard_pb2_grpc.DashboardServiceServicer):
         hot, course = await read_course(self._hot_store, self._cold_store, request.course_id, caller.user_id)
         if len(course.outline) > MAX_LECTURES:
             raise InvalidRequest([TOO_MANY_LECTURES])
-        dashboard = dashboard_of(totals_of(hot, course.analytics), course.outline)
-        return _response(dashboard, course.outline, Timestamp(seconds=hot.seconds, nanos=hot.microseconds * 1000))
+        with MERGE_SECONDS.time():
+            dashboard = dashboard_of(totals_of(hot, course.analytics), course.outline)
+            return _response(dashboard, course.outline, Timestamp(seconds=hot.seconds, nanos=hot.microseconds * 1000))
 
 
 def _response(dashboard: Dashboard, outline: Outline, as_of: Timestamp) -> dashboard_pb2.GetCourseDashboardResponse:

@@ -7,6 +7,7 @@ from typing import Any
 
 import jwt
 
+from shared import metrics
 from shared.errors import Unauthenticated
 from shared.expiring import ExpiringCache
 from shared.jwks import Jwks
@@ -94,6 +95,7 @@ class TokenVerifier:
             if key is None:
                 return None
             caller = self._verify(token, *key)
+            metrics.TOKENS_VERIFIED.inc()
             self._verified.put(authorization, caller, until=min(caller.expires, self._now() + CACHED_SECONDS))
         return caller
 

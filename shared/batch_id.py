@@ -14,3 +14,9 @@ def born(batch: str) -> float | None:
     """When the batch's first count came, in seconds since the epoch; None for an id of another form."""
     match = _BORN.fullmatch(batch)
     return int(match[1], 16) / 1000 if match else None
+
+
+def age(batch: str, now: float) -> float:
+    """How many seconds ago the batch's first count came; 0 for an id of another form, and for a clock that is ahead."""
+    since = born(batch)
+    return 0.0 if since is None else max(0.0, now - since)

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import grpc
-import structlog
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
@@ -16,7 +15,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
-log = structlog.get_logger()
+from shared.refusals import refused
 
 RETRY_AFTER = RetryInfo(retry_delay=Duration(seconds=1))
 
@@ -36,9 +35,18 @@ class Violation(NamedTuple):
 
 
 class ServiceError(Exception):
-    """An answer other than OK. The subclass fixes the code; the text goes to the caller."""
+    """An answer other than OK. The subclass fixes the code; the text goes to the caller.
+
+    `cause` is one word out of few for the metrics: that of the class, unless another is given.
+    """
 
     code = grpc.StatusCode.UNKNOWN
+    cause = "unknown"
+
+    def __init__(self, text: str, *, cause: str | None = None) -> None:
+        super().__init__(text)
+        if cause is not None:
+            self.cause = cause
 
     def details(self) -> list[Message]:
         """The `google.rpc` messages that go with the text."""
@@ -49,12 +57,14 @@ class Unauthenticated(ServiceError):
     """No token, or not a valid one."""
 
     code = grpc.StatusCode.UNAUTHENTICATED
+    cause = "token"
 
 
 class InvalidRequest(ServiceError):
     """One or more fields are wrong: all of them are named."""
 
     code = grpc.StatusCode.INVALID_ARGUMENT
+    cause = "fields"
 
     def __init__(self, violations: Sequence[Violation]) -> None:
         super().__init__("; ".join(f"{violation.field}: {violation.description}" for violation in violations))
@@ -70,6 +80,7 @@ class Unreadable(ServiceError):
     """The bytes of the request are not its message, so no field can be named."""
 
     code = grpc.StatusCode.INVALID_ARGUMENT
+    cause = "unreadable"
 
     def __init__(self) -> None:
         super().__init__("the request cannot be read: it is not the protobuf message of this method")
@@ -79,18 +90,21 @@ class PermissionDenied(ServiceError):
     """The caller is known, and may not do this."""
 
     code = grpc.StatusCode.PERMISSION_DENIED
+    cause = "permission"
 
 
 class NotFound(ServiceError):
     """There is no such course, or no such lecture in it."""
 
     code = grpc.StatusCode.NOT_FOUND
+    cause = "unknown_id"
 
 
 class Implausible(ServiceError):
     """More watch time of a user than the clock and the credit allow: nothing of the ping is counted."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
+    cause = "implausible"
 
     def __init__(self) -> None:
         super().__init__("watchTimeDelta: the user has not had the time to watch so much of this course")
@@ -104,6 +118,7 @@ class Overloaded(ServiceError):
     """Too much is waiting already, or Redis is out of memory."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    cause = "overload"
 
     def details(self) -> list[Message]:
         """When to come back."""
@@ -114,10 +129,15 @@ class Unavailable(ServiceError):
     """A store is away. What was asked may or may not have happened."""
 
     code = grpc.StatusCode.UNAVAILABLE
+    cause = "store"
 
     def details(self) -> list[Message]:
         """When to come back."""
         return [RETRY_AFTER]
+
+
+class CallerGone(Unavailable):
+    """There is nobody left to be answered."""
 
 
 def status_of(error: ServiceError) -> Status:
@@ -148,9 +168,12 @@ def answers_errors(
         try:
             return await method(self, request, context)
         except ServiceError as error:
+            if not isinstance(error, CallerGone):
+                metadata = context.invocation_metadata()
+                refused(method.__name__, error.code.name, error, cause=error.cause, metadata=metadata)
             await _abort(context, error)
-        except Exception:
-            log.exception("unexpected error", method=method.__name__)
+        except Exception as error:  # noqa: BLE001 - logged, with its stack
+            refused(method.__name__, "INTERNAL", error, cause="bug", metadata=context.invocation_metadata())
             await context.abort(grpc.StatusCode.INTERNAL, "internal error")
 
     return answer

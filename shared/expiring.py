@@ -20,6 +20,11 @@ class ExpiringCache(Generic[Key, Value]):
         self._entries: dict[Key, tuple[Value, float, int]] = {}
         self._weight = 0
 
+    @property
+    def weight(self) -> int:
+        """What all values weigh together, those whose time is over included until they are replaced."""
+        return self._weight
+
     def get(self, key: Key) -> Value | None:
         """The value, None when there is none or its time is over."""
         entry = self._entries.get(key)

@@ -5,7 +5,7 @@ import faulthandler
 import gc
 import multiprocessing
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import grpc
 import structlog
@@ -13,6 +13,7 @@ from course_analytics.v1 import dashboard_pb2, ingest_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from shared import metrics
 from shared.program import CannotRun
 
 STOP_SECONDS = 20
@@ -22,7 +23,7 @@ PROBE_SECONDS = 0.5
 
 # What one caller can have of a server, whether it means well or not: see "Limits" in the README.
 MAX_MESSAGE_BYTES = 1024 * 1024
-# More than the gateway lets through. By default gRPC refuses by chance, between 8 and 16 KiB, the more often the larger.
+# More than the gateway lets through. By default gRPC refuses by chance, between 8 and 16 KiB.
 MAX_METADATA_BYTES = 20 * 1024
 MAX_CONNECTIONS = 4_000
 MAX_STREAMS = 256  # of a connection, at the same time; a call that has only begun costs 20 KB
@@ -40,6 +41,11 @@ CONNECTION_GRACE_MS = 61 * 60 * 1000
 # leaves it there.)
 KEEPALIVE_MS = 60_000
 PING_TIMEOUT_MS = 20_000
+
+# SERVING as long as somebody answers at all: for a probe that restarts what hangs. Readiness has the other names.
+LIVENESS = "liveness"
+
+Probe = Callable[[], Awaitable[object]]
 
 # Both services are known to the reflection of each server, because a gateway asks one of them about both.
 DESCRIPTORS = (ingest_pb2.DESCRIPTOR, dashboard_pb2.DESCRIPTOR)
@@ -108,6 +114,7 @@ async def grpc_server(
     servicer = health.aio.HealthServicer()
     for name in ("", *services):
         await servicer.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
+    await servicer.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     reflection.enable_server_reflection([*services, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     return server, servicer
@@ -119,15 +126,22 @@ def cannot_listen(address: str) -> str:
 
 
 class Readiness:
-    """Keeps `grpc.health.v1` in step with the stores: SERVING only while every probe answers."""
+    """Keeps the metrics, and a server's `grpc.health.v1`, in step with the stores: ready while every probe answers.
 
-    def __init__(self, servicer: health.aio.HealthServicer, service: str) -> None:
+    Probes are named after what they ask. The same loop says that the event loop turns.
+    """
+
+    def __init__(self, servicer: health.aio.HealthServicer | None = None, service: str = "") -> None:
         self._servicer = servicer
         self._names = ("", service)
         self._reported: object = self  # nothing yet
+        self._closed = False
 
     async def set(self, problem: Exception | None) -> None:
         """Reports ready (no problem) or not; logs the change, and when it is not ready for another reason."""
+        metrics.HEARTBEAT.set_to_current_time()
+        if self._closed:
+            return
         ready = problem is None
         reason = None if ready else str(problem)
         if reason == self._reported:
@@ -137,14 +151,25 @@ class Readiness:
         else:
             log.warning("not ready", reason=reason)
         self._reported = reason
+        await self._report(ready=ready)
+
+    async def close(self) -> None:
+        """Not ready from now on, whatever the probes say."""
+        self._closed = True
+        await self._report(ready=False)
+
+    async def _report(self, *, ready: bool) -> None:
+        metrics.READY.set(ready)
+        if self._servicer is None:
+            return
         status = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
         for name in self._names:
             await self._servicer.set(name, status)
 
-    async def until_first_contact(self, probe: Callable[[], Awaitable[object]]) -> None:
-        """Returns once the probe has answered. Raises its CannotRun: what was reached is unfit, waiting is no use."""
+    async def until_first_contact(self, **probes: Probe) -> None:
+        """Returns once all have answered. Raises a probe's CannotRun: what was reached is unfit, waiting is no use."""
         while True:
-            problem = await _first_problem((probe,))
+            problem = await _first_problem(probes)
             if isinstance(problem, CannotRun):
                 raise problem
             if problem is None:
@@ -152,17 +177,24 @@ class Readiness:
             await self.set(problem)
             await asyncio.sleep(PROBE_SECONDS)
 
-    async def follow(self, *probes: Callable[[], Awaitable[object]]) -> None:
+    async def follow(self, **probes: Probe) -> None:
         """Runs every probe twice a second, each within one second; never returns."""
         while True:
             await self.set(await _first_problem(probes))
             await asyncio.sleep(PROBE_SECONDS)
 
 
-async def _first_problem(probes: tuple[Callable[[], Awaitable[object]], ...]) -> Exception | None:
+async def _first_problem(probes: Mapping[str, Probe]) -> Exception | None:
+    problems = await asyncio.gather(*(_problem(probe) for probe in probes.values()))
+    for name, problem in zip(probes, problems, strict=True):
+        metrics.PROBE_UP.labels(name).set(problem is None)
+    return next((problem for problem in problems if problem is not None), None)
+
+
+async def _problem(probe: Probe) -> Exception | None:
     try:
         async with asyncio.timeout(1):
-            await asyncio.gather(*(probe() for probe in probes))
+            await probe()
     except TimeoutError:
         return TimeoutError("no answer within 1 s")
     except Exception as error:  # noqa: BLE001 - whatever keeps a store from answering, the answer is "not ready"
@@ -173,18 +205,18 @@ async def _first_problem(probes: tuple[Callable[[], Awaitable[object]], ...]) ->
 async def serve_until(
     stop: asyncio.Event,
     server: grpc.aio.Server,
-    servicer: health.aio.HealthServicer,
+    readiness: Readiness,
     *,
     farewell: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """Serves until `stop`; then NOT_SERVING, `farewell`, no new calls, and some seconds for those in hand."""
+    """Serves until `stop`; then not ready, `farewell`, no new calls, and some seconds for those in hand."""
     # What has been imported and wired stays to the end. Looked through again and again by the garbage collector, it
     # would stop all calls for 40 ms each time.
     gc.collect()
     gc.freeze()
     await server.start()
     await stop.wait()
-    await servicer.enter_graceful_shutdown()
+    await readiness.close()
     if farewell is not None:
         await farewell()
     await server.stop(CALLS_SECONDS)

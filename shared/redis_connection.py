@@ -18,6 +18,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
+from shared import metrics
+
 # What a command is answered: int, bytes, None, a list of these, or the ResponseError that this one command got.
 Reply = Any
 Command = tuple[str | bytes | int, ...]
@@ -50,6 +52,7 @@ class RedisConnection:
                 await connection.connect()
         except (RedisError, OSError, TimeoutError) as error:
             await connection.disconnect(nowait=True)
+            metrics.REDIS_NO_CONNECTION.inc()
             raise RedisUnreachable(f"cannot connect to Redis: {_why(error)}") from error
         except BaseException:
             await connection.disconnect(nowait=True)
@@ -84,6 +87,7 @@ class RedisConnection:
         except (RedisError, OSError, TimeoutError, RuntimeError) as error:
             # RuntimeError is uvloop's word for a transport that was closed a moment ago.
             await self.close()
+            metrics.REDIS_LOST.inc()
             raise RedisUnreachable(f"lost the connection to Redis: {_why(error)}") from error
         except BaseException:
             await self.close()

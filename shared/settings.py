@@ -162,6 +162,10 @@ class Settings(BaseSettings):
     flush_barrier: Annotated[Barrier, BeforeValidator(Barrier.parse), NoDecode] = Barrier("aof")
     commit_linger_ms: Annotated[float, Field(ge=0, le=100)] = 4
     watch_credit_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
+    ingest_metrics_address: Address | None = None
+    query_metrics_address: Address | None = None
+    flusher_metrics_address: Address | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     tls_client_ca: Path | None = None

@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 import uvloop
 
-from shared import lifecycle, logs, program
+from shared import endpoint, lifecycle, logs, program
 from shared.program import CannotRun
 from shared.settings import ServerSettings
 
@@ -31,12 +31,18 @@ log = structlog.get_logger()
 Serve = Callable[[ServerSettings, bool], Coroutine[Any, Any, None]]
 
 
-def run(serve: Serve, settings: ServerSettings, *, workers: int, address: str) -> int:
-    """Serves in this process, or in so many workers at `address`. Returns the exit code; raises CannotRun."""
+def run(
+    serve: Serve, settings: ServerSettings, *, workers: int, address: str, metrics_address: str | None = None
+) -> int:
+    """Serves in this process, or in so many workers at `address`. Returns the exit code; raises CannotRun.
+
+    This process answers at `metrics_address`, for itself or for all workers.
+    """
     if workers == 1:
-        uvloop.run(serve(settings, False))  # noqa: FBT003 - the one argument of a one-method protocol
+        with endpoint.served(metrics_address):
+            uvloop.run(serve(settings, False))  # noqa: FBT003 - the one argument of a one-method protocol
         return 0
-    with reserved(address):
+    with reserved(address), endpoint.served_for_workers(metrics_address, workers):
         return Supervisor(serve, settings, workers).run()
 
 
@@ -104,6 +110,7 @@ class Supervisor:
     def _restart(self, worker: int, process: SpawnProcess) -> None:
         log.error("worker died, starting another", worker=worker, exit_code=process.exitcode)
         process.join()
+        endpoint.forget(process.name)
         too_soon = self._started[worker] + RESTART_SECONDS - time.monotonic()
         if too_soon > 0:
             wait([self._wakeup], too_soon)
@@ -125,6 +132,6 @@ def _noted(_number: int, _frame: FrameType | None) -> None:
 
 def _work(serve: Serve, settings: ServerSettings, worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the supervisor's SIGTERM is meant for us
-    logs.configure()
+    logs.configure(settings.log_level)
     structlog.contextvars.bind_contextvars(worker=worker)
     sys.exit(program.exit_code(lambda: uvloop.run(serve(settings, True))))  # noqa: FBT003 - see run()

@@ -72,9 +72,9 @@ async def ingest(url: str) -> None:
             ping = Telemetry(course_id, user, event, lecture_id=LECTURE, seconds=5, playback_id="one")
             for one in (ping, CourseView(course_id, user, None)):
                 commit.add(one, asyncio.get_running_loop().create_future())
-            for refusal in (await recorder.record(commit)).values():
-                if refusal is not None:
-                    raise refusal
+            for outcome in (await recorder.record(commit)).values():
+                if isinstance(outcome, Exception):
+                    raise outcome
 
 
 async def query(url: str) -> None:

@@ -11,6 +11,7 @@ from pymongo import MongoClient
 
 from devstack.child import free_port
 from devstack.gateway import local_gateway
+from devstack.programs import Program
 from devstack.seed import DEMO_COURSE, Course, Lecture, Section, write_course
 from devstack.servers import EnvoyServer
 from devstack.tokens import mint
@@ -36,9 +37,10 @@ class Service:
     """The two servers and the gateway in front of them, with the demo course."""
 
     gateway: EnvoyServer
+    ingest: Program
+    query: Program
     redis_url: str
     mongo_url: str
-    ingest: str
 
 
 @pytest.fixture(scope="package")
@@ -57,7 +59,7 @@ def service(
             server.start()
             stack.callback(assert_ends_well, server)
         gateway = local_gateway(folder / "envoy", port=free_port(), ingest=ingest.address, query=query.address)
-        yield Service(stack.enter_context(running(gateway)), redis_server_url, mongo_url, ingest.address)
+        yield Service(stack.enter_context(running(gateway)), ingest, query, redis_server_url, mongo_url)
 
 
 def gateway_of(

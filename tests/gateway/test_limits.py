@@ -121,7 +121,7 @@ def test_a_call_whose_message_never_comes_is_ended_and_a_stream_is_not(
     batches: SimpleQueue[ingest_pb2.TrackStreamRequest | None] = SimpleQueue()
     message: SimpleQueue[bytes | None] = SimpleQueue()
     gateway = start_gateway(
-        ingest=service.ingest,
+        ingest=service.ingest.address,
         change=lambda text: text.replace("max_stream_duration: 10s", "max_stream_duration: 0.5s"),
     )
     with grpc.insecure_channel(gateway.address) as channel:

@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Self
 
 import grpc
 import jwt
@@ -34,6 +35,10 @@ class Dashboards:
 
     stub: "dashboard_pb2_grpc.DashboardServiceAsyncStub"
 
+    @classmethod
+    def over(cls, channel: grpc.aio.Channel) -> Self:
+        return cls(dashboard_pb2_grpc.DashboardServiceStub(channel))
+
     async def of(self, course: Course) -> dashboard_pb2.GetCourseDashboardResponse:
         """What the course's creator sees."""
         return await self.ask(course.course_id, token(course.creator))
@@ -61,7 +66,7 @@ async def serving(hot_store: HotStore, cold_store: ColdStore) -> AsyncIterator[D
     await server.start()
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield Dashboards(dashboard_pb2_grpc.DashboardServiceStub(channel))
+            yield Dashboards.over(channel)
     finally:
         await server.stop(None)
 

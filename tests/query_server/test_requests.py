@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 from pymongo.asynchronous.database import AsyncDatabase
 
 from query_server.cold import OUTLINE_SECONDS, ColdStore
@@ -136,3 +137,18 @@ async def test_a_flush_between_the_two_reads_leaves_no_dip(
     await platform.counting(course, "C", {VIEWS: 3})
     async with serving(hot_store, ReadEarly(database, early)) as dashboards:
         assert 123 == (await dashboards.of(course)).overview.total_views
+
+
+async def test_how_often_mongodb_is_read_again_is_counted(platform: Platform, dashboards: Dashboards) -> None:
+    def counted() -> float:
+        return REGISTRY.get_sample_value("analytics_dashboard_rereads_total") or 0.0
+
+    course = await platform.add_course(["Welcome"])
+    before = counted()
+
+    await dashboards.of(course)
+    assert 0 == counted() - before
+
+    await platform.cleared(course, "unknown to MongoDB")
+    await dashboards.of(course)
+    assert 1 == counted() - before

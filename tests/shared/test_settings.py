@@ -167,6 +167,10 @@ def test_every_error_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         ("commit_linger_ms", "101"),
         ("watch_credit_seconds", "0"),
         ("watch_credit_seconds", "inf"),
+        ("ingest_metrics_address", "9101"),
+        ("query_metrics_address", "127.0.0.1:0"),
+        ("flusher_metrics_address", ":9103"),
+        ("log_level", "loud"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:

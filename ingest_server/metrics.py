@@ -1,0 +1,66 @@
+"""What the ingest server measures beyond `shared/metrics.py`. Nothing here is touched by a single ping."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from shared.metrics import SECONDS
+
+EVENTS = Counter(
+    "analytics_events_total",
+    "Events that Redis has counted, repeated ones included (counted); of commits that it has not, or did not answer "
+    "(failed).",
+    ["outcome"],
+)
+COUNTED = EVENTS.labels("counted")
+FAILED = EVENTS.labels("failed")
+
+EVENTS_REJECTED = Counter(
+    "analytics_events_rejected_total",
+    "Events refused one by one in batches and streams, by short cause. A single event that is refused is in "
+    "analytics_calls_refused_total.",
+    ["cause"],
+)
+
+COMMIT_EVENTS = Histogram(
+    "analytics_commit_events",
+    "Events that one commit carries to Redis.",
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 50_000),
+)
+
+COMMIT_SECONDS = Histogram(
+    "analytics_commit_seconds",
+    "Time from sending a commit to the last answer of Redis, in seconds.",
+    buckets=SECONDS,
+)
+
+EVENTS_WAITING = Gauge(
+    "analytics_events_waiting",
+    "Events taken and not yet answered, when the last commit was sent. Beyond 50,000 a process refuses more.",
+    multiprocess_mode="livesum",
+)
+
+COURSES_FETCHED = Counter(
+    "analytics_catalog_courses_fetched_total",
+    "Courses that the catalog's cache did not have, or no longer: MongoDB had them (found), or not (missing), or did "
+    "not answer (failed).",
+    ["result"],
+)
+COURSES_FOUND = COURSES_FETCHED.labels("found")
+COURSES_MISSING = COURSES_FETCHED.labels("missing")
+COURSES_FAILED = COURSES_FETCHED.labels("failed")
+
+FETCH_SECONDS = Histogram(
+    "analytics_catalog_fetch_seconds",
+    "Time of one request of the catalog to MongoDB, for one course or several, in seconds.",
+    buckets=SECONDS,
+)
+
+EVENTS_UNCHECKED = Counter(
+    "analytics_events_unchecked_total",
+    "Events accepted without a look at the catalog, because it was out of reach.",
+)
+
+CATALOG_ENTRIES = Gauge(
+    "analytics_catalog_entries",
+    "Courses and lectures in the catalog's cache.",
+    multiprocess_mode="livesum",
+)

@@ -1,0 +1,71 @@
+"""Calls that were not answered OK: each is counted, and has its line in the log as long as there are few.
+
+The rule: in any second a process writes at most 10 lines for one gRPC code, and the next line of that code says in
+`unlogged` how many it left out. When Redis is away, or a player has gone wrong, that is 10 lines a second and not
+thousands.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from shared import metrics
+
+LINES_A_SECOND = 10
+MAX_ID = 128
+
+Metadata = Iterable[tuple[str, str | bytes]]
+
+log = structlog.get_logger()
+
+
+class Bound:
+    """At most so many lines of one kind in a second; `now` is a monotonic clock."""
+
+    def __init__(self, lines: int, now: Callable[[], float] = time.monotonic) -> None:
+        self._lines = lines
+        self._now = now
+        self._second = now()
+        self._written = 0
+        self._left_out = 0
+
+    def admit(self) -> int | None:
+        """How many lines were left out since the last one; None when this one has to be left out as well."""
+        now = self._now()
+        if now - self._second >= 1:
+            self._second, self._written = now, 0
+        if self._written >= self._lines:
+            self._left_out += 1
+            return None
+        self._written += 1
+        left_out, self._left_out = self._left_out, 0
+        return left_out
+
+
+_bounds: dict[str, Bound] = {}
+
+
+def refused(method: str, code: str, error: Exception, *, cause: str, metadata: Metadata | None) -> None:
+    """Notes a call that was answered with an error. A caller's fault is one line, a bug (cause `bug`) has its stack.
+
+    The line has the caller's `x-request-id`, and the text of the error, which names courses but no users.
+    """
+    metrics.CALLS_REFUSED.labels(method, code, cause).inc()
+    left_out = _bounds.setdefault(code, Bound(LINES_A_SECOND)).admit()
+    if left_out is None:
+        return
+    fields: dict[str, object] = {"method": method, "code": code, "request_id": request_id(metadata)}
+    if left_out:
+        fields["unlogged"] = left_out
+    if cause == "bug":
+        log.error("unexpected error", **fields, exc_info=error)
+        return
+    if error.__cause__ is not None:
+        fields["because"] = str(error.__cause__) or type(error.__cause__).__name__
+    log.info("refused", **fields, cause=cause, reason=str(error))
+
+
+def request_id(metadata: Metadata | None) -> str | None:
+    """The id that the caller or the gateway gave the request, None if nobody did; no longer than an id may be."""
+    return next((str(value)[:MAX_ID] for key, value in metadata or () if key == "x-request-id"), None)

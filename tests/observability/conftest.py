@@ -1,0 +1,46 @@
+"""What a Prometheus and a kubelet see of a program."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from pymongo import MongoClient
+
+from devstack.child import HOST, free_port
+from devstack.seed import DEMO_COURSE, write_course
+from tests.servers import fresh_database
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Asks at a metrics address."""
+
+    address: str
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and text."""
+        response = httpx.get(f"http://{self.address}{path}", trust_env=False, timeout=10)
+        return response.status_code, response.text.strip()
+
+    def value(self, name: str, **labels: str) -> float:
+        """The value of one series; 0 for one that is not there."""
+        status, text = self.get("/metrics")
+        assert 200 == status
+        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+        return next((one.value for one in samples if (one.name, one.labels) == (name, labels)), 0.0)
+
+
+@pytest.fixture
+def watcher() -> Watcher:
+    return Watcher(f"{HOST}:{free_port()}")
+
+
+@pytest.fixture(scope="package")
+def platform_url(mongo_server_url: str) -> Iterator[str]:
+    """A MongoDB that has the demo course."""
+    with fresh_database(mongo_server_url) as url:
+        with MongoClient[Mapping[str, object]](url) as client:
+            write_course(client.get_default_database(), DEMO_COURSE)
+        yield url
