@@ -67,7 +67,7 @@ async def ingest(url: str) -> None:
     async with Recorder(url, AOF, "tests") as recorder:
         await recorder.probe()
         for number, course_id in enumerate((COURSE, REFUSED)):
-            commit = Commit()
+            commit = Commit(watch_credit=300)
             user, event = b"learner", f"event-{number}"
             ping = Telemetry(course_id, user, event, lecture_id=LECTURE, seconds=5, playback_id="one")
             for one in (ping, CourseView(course_id, user, None)):
