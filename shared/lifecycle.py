@@ -27,8 +27,8 @@ MAX_MESSAGE_BYTES = 1024 * 1024
 MAX_METADATA_BYTES = 20 * 1024
 MAX_CONNECTIONS = 4_000
 MAX_STREAMS = 256  # of a connection, at the same time; a call that has only begun costs 20 KB
-# What a call may have sent before it is read. By default gRPC lets it grow to 4 MiB, when the line is fast: 40 senders
-# who did not read their answers had taken 4.5 GB.
+# What a call may have sent before it is read. By default gRPC lets it grow to 4 MiB, when the line is fast: 40 streams
+# on one connection, whose sender did not read its answers, had taken 4.5 GB; with this it is 170 MB.
 STREAM_WINDOW_BYTES = 256 * 1024
 # Calls that wait to be looked at, in a burst. By default they are 1,000, and what comes then ends as CANCELLED, whoever
 # sends it; overload is for the servers to say.
