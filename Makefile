@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTHON ?= python3
 
-.PHONY: help setup run test bench chaos model lint format proto lock clean
+.PHONY: help setup run test bench chaos endurance model lint audit format proto lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,18 +35,25 @@ lint: setup ## Format and lint checks, types, architecture, protos
 	@$(BIN)/buf format --diff --exit-code protos
 	@$(BIN)/python -m devstack.generate --check
 
+audit: setup ## Look for known vulnerabilities in the locked dependencies (needs PyPI's database)
+	@$(BIN)/uv tool run pip-audit@2.10.1 --requirement requirements.lock --require-hashes --disable-pip --strict \
+		--progress-spinner off
+
 bench: setup ## Measure, print a table, and write docs/benchmarks.md
 	@$(BIN)/python -m bench
 
 chaos: setup ## Load, readers and the killing of everything; ends in a table (SECONDS=120)
 	@$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),120)
 
+endurance: setup ## MongoDB away under full load: counts must stay exact, memory flat (SECONDS=600)
+	@$(BIN)/python -m tests.endurance --seconds $(or $(SECONDS),600)
+
 format: setup ## Format the code
 	@$(BIN)/ruff format
 	@$(BIN)/ruff check --fix
 	@$(BIN)/buf format --write protos
 
-proto: setup ## Generate Python code, type stubs and the gateway's descriptor from the protos
+proto: setup ## Generate Python code, type stubs and the gateway's descriptor from the protos, and its configuration with TLS
 	@$(BIN)/python -m devstack.generate
 
 lock: setup ## Pin every dependency by hash again

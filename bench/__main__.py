@@ -21,6 +21,7 @@ SECTIONS: dict[str, Section] = {
     "ingest": ingest.single,
     "batch": ingest.batches,
     "workers": ingest.workers,
+    "partitions": ingest.partitions,
     "gateway": gateway.rest,
     "dashboard": dashboard.dashboards,
     "flush": flush.mongo_part,

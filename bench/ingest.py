@@ -1,19 +1,24 @@
-"""Ingest: single pings against the server that does nothing, batches, and workers."""
+"""Ingest: single pings against the server that does nothing, batches, workers, and partitions."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from course_analytics.v1 import ingest_pb2
 
 from bench import h2
 from bench.report import Row
 from bench.stage import Stage, course, cpu_seconds, write_courses
+from devstack.seed import Course
+from shared.keys import partition_of
 
 COURSES = 8
 LECTURES = 20
+PARTITIONS = (1, 8, 64, 256)
 IN_FLIGHT = 128
 BATCH = 100
 PING_SECONDS = 5
+SPREAD_CALLS = 1_024
 PATH = "/course_analytics.v1.IngestService/"
 
 Say = Callable[[str], None]
@@ -59,17 +64,19 @@ async def batches(stage: Stage, rounds: int, seconds: float, say: Say) -> list[R
     """Batches of 100 pings each."""
     calls = _batch_calls(stage)
     server = stage.program("ingest_server")
-    rates, costs = [], []
+    rates, costs, redis_costs = [], [], []
     for number in range(rounds):
-        before = _counted(stage)
+        before, redis_before = _counted(stage), cpu_seconds(stage.redis_server.pid)
         result, cpu = await _closed(server.address, server.pid, calls, seconds, in_flight=32)
         _check(stage, before, sent=BATCH * len(result.seconds), failed=[result])
         rates.append(BATCH * result.rate)
         costs.append(1e6 * cpu / len(result.seconds) / BATCH)
+        redis_costs.append(1e6 * (cpu_seconds(stage.redis_server.pid) - redis_before) / len(result.seconds) / BATCH)
         say(f"batches, round {number + 1}: {rates[-1]:,.0f} events/s")
     return [
         Row("ingest", f"events in batches of {BATCH}", "events/s", tuple(rates), "≥ 100,000"),
         Row("ingest", "processor time of the server", "µs/event", tuple(costs)),
+        Row("ingest", "processor time of Redis", "µs/event", tuple(redis_costs)),
     ]
 
 
@@ -83,6 +90,38 @@ async def workers(stage: Stage, rounds: int, seconds: float, say: Say) -> list[R
         both.append((await _closed(two.address, two.pid, calls, seconds))[0].rate)
         say(f"workers, round {number + 1}: {alone[-1]:,.0f}/s with one, {both[-1]:,.0f}/s with two")
     return [Row("ingest", "pings with 2 workers ÷ with 1", "×", _ratios(both, alone))]
+
+
+async def partitions(stage: Stage, rounds: int, seconds: float, say: Say) -> list[Row]:
+    """The same pings over ever more partitions, in turns: each partition that a commit touches is one more script."""
+    server = stage.program("ingest_server")
+    loads = {number: _spread_calls(stage, number) for number in PARTITIONS}
+    measured: dict[str, list[float]] = {}
+    for turn, number in itertools.product(range(rounds), PARTITIONS):
+        calls, courses = loads[number]
+        before, scripts_before = _counted(stage, courses), _scripts(stage)
+        redis_before = cpu_seconds(stage.redis_server.pid)
+        result, cpu = await _closed(server.address, server.pid, calls, seconds)
+        redis_cpu = cpu_seconds(stage.redis_server.pid) - redis_before
+        scripts = _scripts(stage) - scripts_before
+        sent = len(result.seconds)
+        _check(stage, before, sent=sent, failed=[result], courses=courses)
+        name = f"partitions touched: {number}"
+        for what, value in (
+            (name, result.rate),
+            (f"{name}, scripts", scripts / sent),
+            (f"{name}, processor time of the server", 1e6 * cpu / sent),
+            (f"{name}, processor time of Redis", 1e6 * redis_cpu / sent),
+        ):
+            measured.setdefault(what, []).append(value)
+        say(f"{number} partitions, round {turn + 1}: {result.rate:,.0f}/s")
+    return [Row("ingest", what, _unit_of(what), tuple(values)) for what, values in measured.items()]
+
+
+def _unit_of(what: str) -> str:
+    if what.endswith("scripts"):
+        return "/ping"
+    return "µs/ping" if "time" in what else "pings/s"
 
 
 async def _closed(
@@ -119,14 +158,50 @@ def _batch_calls(stage: Stage) -> list[h2.Call]:
     return calls
 
 
-def _counted(stage: Stage) -> int:
-    return sum(stage.views_and_seconds(course(number, 0).id)[0] for number in range(1, COURSES + 1))
+def _spread_calls(stage: Stage, number: int) -> tuple[list[h2.Call], list[Course]]:
+    """As many pings of as many users whatever the `number` of partitions, one course in each."""
+    by_partition: dict[int, Course] = {}
+    for each in (course(candidate, LECTURES) for candidate in itertools.count(1)):
+        by_partition.setdefault(partition_of(each.id), each)
+        if len(by_partition) == number:
+            break
+    courses = list(by_partition.values())
+    write_courses(stage.database, courses)
+    # Each ping is of the next course: any 256 pings in a row touch all of 256 courses.
+    told = zip(itertools.cycle(stage.tokens()), _round_robin(courses), strict=False)
+    return [
+        h2.Call.grpc(f"{PATH}TrackTelemetry", token, ping.SerializeToString())
+        for token, ping in itertools.islice(told, SPREAD_CALLS)
+    ], courses
 
 
-def _check(stage: Stage, before: int, *, sent: int, failed: Sequence[h2.Result]) -> None:
+def _round_robin(courses: Sequence[Course]) -> Iterator[ingest_pb2.TrackTelemetryRequest]:
+    for lecture in itertools.cycle(range(LECTURES)):
+        for each in courses:
+            lecture_id = each.lectures[lecture].id
+            yield ingest_pb2.TrackTelemetryRequest(
+                course_id=each.id, lecture_id=lecture_id, watch_time_delta=PING_SECONDS
+            )
+
+
+def _scripts(stage: Stage) -> int:
+    """How many scripts Redis has run so far."""
+    info: Any = stage.redis.info("commandstats")
+    return sum(info[name]["calls"] for name in ("cmdstat_evalsha", "cmdstat_eval") if name in info)
+
+
+def _counted(stage: Stage, courses: Sequence[Course] | None = None) -> int:
+    if courses is None:
+        courses = [course(number, 0) for number in range(1, COURSES + 1)]
+    return sum(stage.views_and_seconds(each.id)[0] for each in courses)
+
+
+def _check(
+    stage: Stage, before: int, *, sent: int, failed: Sequence[h2.Result], courses: Sequence[Course] | None = None
+) -> None:
     """Nothing that is fast because it does not count gets into a table."""
     failures = sum(result.failed.total() for result in failed)
-    counted = _counted(stage) - before
+    counted = _counted(stage, courses) - before
     if failures or counted != sent:
         raise AssertionError(f"{sent} events were acknowledged, {counted} counted, {failures} calls failed")
 

@@ -42,7 +42,7 @@ class Stage:
     database: Database[Mapping[str, Any]]
     secret: str
 
-    def program(self, module: str, **settings: object) -> Program:
+    def program(self, module: str, *arguments: str, **settings: object) -> Program:
         """Starts one of the programs on its own port; it ends with the stage."""
         given = {f"ANALYTICS_{name.upper()}": str(value) for name, value in settings.items()}
         address = f"{HOST}:{free_port()}"
@@ -53,7 +53,8 @@ class Stage:
             "ANALYTICS_INGEST_ADDRESS": address,
             "ANALYTICS_QUERY_ADDRESS": address,
         }
-        started = Program(module, self.folder / f"{module}-{secrets.token_hex(3)}", {**stores, **given})
+        folder = self.folder / f"{module}-{secrets.token_hex(3)}"
+        started = Program(module, folder, {**stores, **given}, *arguments)
         self.stack.enter_context(ended(started))
         started.start()
         return started

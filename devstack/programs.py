@@ -17,10 +17,17 @@ ADDRESS_SETTING = {"ingest_server": "ANALYTICS_INGEST_ADDRESS", "query_server": 
 PROBE_OPTIONS = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0))
 
 
-def is_serving(address: str, service: str = "") -> bool:
-    """Whether a gRPC server at this address says of itself, or of one service, that it is SERVING."""
+def is_serving(address: str, service: str = "", credentials: grpc.ChannelCredentials | None = None) -> bool:
+    """Whether a gRPC server at this address says of itself, or of one service, that it is SERVING.
+
+    `credentials` are for a server with TLS.
+    """
     request = health_pb2.HealthCheckRequest(service=service)
-    with grpc.insecure_channel(address, options=PROBE_OPTIONS) as channel:
+    with (
+        grpc.secure_channel(address, credentials, options=PROBE_OPTIONS)
+        if credentials
+        else grpc.insecure_channel(address, options=PROBE_OPTIONS)
+    ) as channel:
         # Not by the package's stub, whose type information knows no methods.
         check = channel.unary_unary(
             "/grpc.health.v1.Health/Check",

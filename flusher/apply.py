@@ -25,6 +25,9 @@ from shared.mongo import Document
 
 RECENT_BATCHES = 32
 BULK_COUNTERS = 20_000
+# MongoDB's time for one update grows with the square of its counters: more than these would not be acknowledged in
+# APPLY_SECONDS however often it is sent. Above what the largest course has, because lectures are replaced.
+MAX_COUNTERS = 30_000
 APPLY_SECONDS = 4
 VERIFY_SECONDS = 2
 
@@ -108,6 +111,9 @@ async def apply(
     Only a complete, undisturbed success is taken at its word. A duplicate key says nothing: it may be this batch, not
     yet majority, or a newer epoch, or another creator of the document.
     """
+    if len(batches) == 1 and len(batches[0].counts) > MAX_COUNTERS:  # such a one is alone: see `bulks`
+        reason = f"the batch has more than {MAX_COUNTERS:,} counters, which MongoDB would not add in time"
+        return await _judged(collection, batches, epoch, Sent(complete=True, errors={0: (TOO_LARGE, reason)}))
     try:
         with pymongo.timeout(min(timeout, APPLY_SECONDS)), metrics.APPLY.time():
             result = await collection.bulk_write([update_of(batch, epoch) for batch in batches], ordered=False)
@@ -129,6 +135,13 @@ async def apply(
             metrics.APPLIED.inc(len(batches))
             return [Outcome(Verdict.APPLIED)] * len(batches)
         sent = Sent(complete=False, errors={})
+    return await _judged(collection, batches, epoch, sent)
+
+
+async def _judged(
+    collection: AsyncCollection[Document], batches: Sequence[Batch], epoch: int, sent: Sent
+) -> list[Outcome]:
+    """The outcomes by what the documents say after the batches were sent."""
     refused = [batches[position] for position, (code, _) in sent.errors.items() if code in NEVER]
     if refused:
         await close(collection, refused, epoch)

@@ -74,7 +74,7 @@ async def count(batch: SortedEvents, catalog: Catalog, committer: Committer, *, 
         if course is None or not course.has(lecture_id):
             try:
                 await catalog.require(event.course_id, lecture_id)
-            except NotFound as error:
+            except (NotFound, InvalidRequest) as error:
                 batch.reject(index, error)
                 continue
         known.append(event)

@@ -16,10 +16,11 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from ingest_server import metrics
-from shared.errors import NotFound
+from shared.errors import InvalidRequest, NotFound
 from shared.expiring import ExpiringCache
 from shared.metrics import MONGODB_ERRORS
 from shared.mongo import COURSES, SECTIONS, Document
+from shared.validation import MAX_LECTURES, TOO_MANY_LECTURES
 
 HIT_SECONDS = 300
 MISS_SECONDS = 30
@@ -33,11 +34,15 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """What the cache knows of a course: its lectures, or that there is no such course; and when it was read."""
+    """What the cache knows of a course: its lectures, or that there is no such course; and when it was read.
+
+    Of one that is too large it knows no lectures: so its pings take the way of those that are refused.
+    """
 
     lectures: frozenset[str]
     exists: bool
     fetched: float
+    too_large: bool = False
 
     def has(self, lecture_id: str | None) -> bool:
         """Whether there is such a course, with this lecture if one is named."""
@@ -64,7 +69,10 @@ class Catalog:
         return course is not None and course.has(lecture_id)
 
     async def require(self, course_id: str, lecture_id: str | None = None) -> None:
-        """Raises NotFound when the catalog does not have the course, or the course not the lecture."""
+        """Raises NotFound when the catalog does not have the course, or the course not the lecture.
+
+        Raises InvalidRequest for a lecture of a course that is too large.
+        """
         course = self._cache.get(course_id)
         if course is None or self._may_be_out_of_date(course, lecture_id):
             reached = await self._fetch([course_id])
@@ -75,10 +83,12 @@ class Catalog:
         if not course.exists:
             raise NotFound(f"there is no course {course_id}")
         if not course.has(lecture_id):
+            if course.too_large:
+                raise InvalidRequest([TOO_MANY_LECTURES])
             raise NotFound(f"course {course_id} has no lecture {lecture_id}")
 
     def _may_be_out_of_date(self, course: Course, lecture_id: str | None) -> bool:
-        if not course.exists or course.has(lecture_id):
+        if not course.exists or course.too_large or course.has(lecture_id):
             return False
         return self._now() - course.fetched >= REFETCH_SECONDS
 
@@ -125,16 +135,22 @@ class Catalog:
             MONGODB_ERRORS.inc()
             metrics.COURSES_FAILED.inc(len(course_ids))
             return False
-        lectures = {
-            str(document["_id"]): frozenset(str(lecture) for ids in document["lectures"] for lecture in ids or ())
-            for document in found
-        }
+        listed = {str(document["_id"]): document["lectures"] for document in found}
         for course_id in course_ids:
-            course = Course(lectures.get(course_id, frozenset()), course_id in lectures, fetched=self._now())
+            course = _course_of(listed.get(course_id), fetched=self._now())
             self._cache.put(course_id, course, until=course.expires(), weight=1 + len(course.lectures))
             (metrics.COURSES_FOUND if course.exists else metrics.COURSES_MISSING).inc()
         metrics.CATALOG_ENTRIES.set(self._cache.weight)
         return True
+
+
+def _course_of(sections: Sequence[Sequence[object] | None] | None, fetched: float) -> Course:
+    """What to remember of a course whose sections list these lectures; None when there is no course."""
+    if sections is None:
+        return Course(frozenset(), exists=False, fetched=fetched)
+    if sum(len(ids or ()) for ids in sections) > MAX_LECTURES:
+        return Course(frozenset(), exists=True, fetched=fetched, too_large=True)
+    return Course(frozenset(str(lecture) for ids in sections for lecture in ids or ()), exists=True, fetched=fetched)
 
 
 def _lectures_of(course_ids: Sequence[str]) -> list[Document]:

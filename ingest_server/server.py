@@ -4,18 +4,18 @@ import asyncio
 import secrets
 from contextlib import AsyncExitStack
 
-from course_analytics.v1 import ingest_pb2, ingest_pb2_grpc
+from course_analytics.v1 import ingest_pb2
 
 from ingest_server.catalog import Catalog
 from ingest_server.committer import Committer
 from ingest_server.identity import user_key
 from ingest_server.recorder import Recorder
 from ingest_server.servicer import IngestServicer
-from shared import lifecycle, mongo
+from shared import lifecycle, methods, mongo, tls
 from shared.auth import TokenVerifier
 from shared.settings import ServerSettings
 
-SERVICE = ingest_pb2.DESCRIPTOR.services_by_name["IngestService"].full_name
+SERVICE = ingest_pb2.DESCRIPTOR.services_by_name["IngestService"]
 
 
 async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: FBT001 - as workers.Serve calls it
@@ -30,24 +30,33 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
         committer = Committer(recorder.record, settings.commit_linger_ms / 1000)
         hash_key = settings.user_hash_key.get_secret_value() if settings.user_hash_key else None
 
-        server, health = await lifecycle.grpc_server(settings.ingest_address, [SERVICE], shared_port=shared_port)
-        stack.push_async_callback(server.stop, None)
-        servicer = IngestServicer(
-            TokenVerifier.of(settings), user_key(hash_key), Catalog(mongo.database(client)), committer, stop=stop
+        verifier = TokenVerifier.of(settings)
+
+        server, health = await lifecycle.grpc_server(
+            settings.ingest_address,
+            [SERVICE.full_name],
+            shared_port=shared_port,
+            credentials=tls.server_credentials(settings),
         )
-        ingest_pb2_grpc.add_IngestServiceServicer_to_server(servicer, server)
-        readiness = lifecycle.Readiness(health, SERVICE)
+        stack.push_async_callback(server.stop, None)
+        servicer = IngestServicer(verifier, user_key(hash_key), Catalog(mongo.database(client)), committer, stop=stop)
+        methods.add(SERVICE, servicer, server)
+        readiness = lifecycle.Readiness(health, SERVICE.full_name)
 
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(committer.run())
-            following = tasks.create_task(follow_redis(recorder, committer, readiness))
+            renewing = tasks.create_task(verifier.follow_keys())
+            following = tasks.create_task(follow_redis(recorder, committer, verifier, readiness))
             await lifecycle.serve_until(stop, server, readiness, farewell=servicer.farewell)
             following.cancel()
+            renewing.cancel()
             committer.close()
 
 
-async def follow_redis(recorder: Recorder, committer: Committer, readiness: lifecycle.Readiness) -> None:
+async def follow_redis(
+    recorder: Recorder, committer: Committer, verifier: TokenVerifier, readiness: lifecycle.Readiness
+) -> None:
     """Opens the server for events at the first contact with Redis, and keeps its readiness in step from then on."""
     await readiness.until_first_contact(redis=recorder.probe)
     committer.open()
-    await readiness.follow(redis=recorder.probe)
+    await readiness.follow(redis=recorder.probe, keys=verifier.check_keys)

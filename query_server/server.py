@@ -3,16 +3,16 @@
 import asyncio
 from contextlib import AsyncExitStack
 
-from course_analytics.v1 import dashboard_pb2, dashboard_pb2_grpc
+from course_analytics.v1 import dashboard_pb2
 
 from query_server.cold import ColdStore
 from query_server.hot import HotStore
 from query_server.servicer import DashboardServicer
-from shared import lifecycle, mongo
+from shared import lifecycle, methods, mongo, tls
 from shared.auth import TokenVerifier
 from shared.settings import ServerSettings
 
-SERVICE = dashboard_pb2.DESCRIPTOR.services_by_name["DashboardService"].full_name
+SERVICE = dashboard_pb2.DESCRIPTOR.services_by_name["DashboardService"]
 
 
 async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: FBT001 - as workers.Serve calls it
@@ -22,16 +22,24 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
         client = await stack.enter_async_context(mongo.connect(settings.mongo_url, program="query"))
         hot_store = await stack.enter_async_context(HotStore(settings.redis_url, cluster=settings.redis_cluster))
 
-        server, health = await lifecycle.grpc_server(settings.query_address, [SERVICE], shared_port=shared_port)
-        stack.push_async_callback(server.stop, None)
-        dashboard_pb2_grpc.add_DashboardServiceServicer_to_server(
-            DashboardServicer(TokenVerifier.of(settings), hot_store, ColdStore(mongo.database(client))), server
+        verifier = TokenVerifier.of(settings)
+
+        server, health = await lifecycle.grpc_server(
+            settings.query_address,
+            [SERVICE.full_name],
+            shared_port=shared_port,
+            credentials=tls.server_credentials(settings),
         )
-        readiness = lifecycle.Readiness(health, SERVICE)
+        stack.push_async_callback(server.stop, None)
+        servicer = DashboardServicer(verifier, hot_store, ColdStore(mongo.database(client)))
+        methods.add(SERVICE, servicer, server)
+        readiness = lifecycle.Readiness(health, SERVICE.full_name)
 
         async with asyncio.TaskGroup() as tasks:
+            renewing = tasks.create_task(verifier.follow_keys())
             following = tasks.create_task(
-                readiness.follow(redis=hot_store.ping, mongodb=lambda: client.admin.command("ping"))
+                readiness.follow(redis=hot_store.ping, mongodb=lambda: mongo.ping(client), keys=verifier.check_keys)
             )
             await lifecycle.serve_until(stop, server, readiness)
             following.cancel()
+            renewing.cancel()

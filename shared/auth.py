@@ -10,6 +10,7 @@ import jwt
 from shared import metrics
 from shared.errors import Unauthenticated
 from shared.expiring import ExpiringCache
+from shared.jwks import Jwks
 from shared.settings import ServerSettings
 
 CACHED_TOKENS = 50_000  # ~1 KB each
@@ -36,11 +37,14 @@ class Caller:
 
 
 class TokenVerifier:
-    """Verifies bearer tokens. A verified token is remembered for at most 5 minutes, and never past its `exp`."""
+    """Verifies bearer tokens, with one shared secret or with the public keys of their issuer.
+
+    A verified token is remembered for at most 5 minutes, and never past its `exp`.
+    """
 
     def __init__(
         self,
-        key: str,
+        key: str | Jwks,
         *,
         algorithms: Sequence[str],
         audience: Sequence[str] = (),
@@ -58,32 +62,80 @@ class TokenVerifier:
 
     @classmethod
     def of(cls, settings: ServerSettings) -> "TokenVerifier":
-        """The verifier that the settings describe."""
-        assert settings.jwt_secret is not None, "ServerSettings refuses to be without"  # noqa: S101 - for the type checker
+        """The verifier that the settings describe. Raises CannotRun."""
+        secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else None
         return cls(
-            key=settings.jwt_secret.get_secret_value(),
+            key=secret or Jwks(settings.jwt_jwks or ""),  # ServerSettings refuses to be without both
             algorithms=settings.jwt_algorithms,
             audience=settings.jwt_audience,
             issuer=settings.jwt_issuer,
             user_claim=settings.jwt_user_claim,
         )
 
-    def caller(self, metadata: Metadata | None) -> Caller:
-        """The caller that a request's metadata proves. Raises Unauthenticated."""
+    async def follow_keys(self) -> None:
+        """Keeps the issuer's keys up to date; never returns. A secret needs nothing: then it returns at once."""
+        if isinstance(self._key, Jwks):
+            await self._key.follow()
+
+    async def check_keys(self) -> None:
+        """Raises Unavailable while there are no keys yet, because their issuer has been away since the start."""
+        if isinstance(self._key, Jwks):
+            await self._key.check()
+
+    def caller(self, metadata: Metadata | None) -> Caller | None:
+        """The caller that a request's metadata proves. Raises Unauthenticated.
+
+        None when the token is signed with a key that is not known here: `caller_by_new_keys` looks for it.
+        """
         authorization = _authorization(metadata or ())
         caller = self._verified.get(authorization)
         if caller is None:
-            caller = self._verify(_bearer_token(authorization))
+            token = _bearer_token(authorization)
+            key = self._key_of(token)
+            if key is None:
+                return None
+            caller = self._verify(token, *key)
             metrics.TOKENS_VERIFIED.inc()
             self._verified.put(authorization, caller, until=min(caller.expires, self._now() + CACHED_SECONDS))
         return caller
 
-    def _verify(self, token: str) -> Caller:
+    async def caller_by_new_keys(self, metadata: Metadata | None) -> Caller:
+        """The caller, by keys that are read again first. Raises Unauthenticated, and Unavailable: they cannot be read.
+
+        They are not read again for each such token: anybody can make up the name of a key.
+        """
+        if isinstance(self._key, Jwks):
+            await self._key.renew()
+        caller = self.caller(metadata)
+        if caller is None:
+            if isinstance(self._key, Jwks):
+                self._key.require_current()
+            raise Unauthenticated("the bearer token is not valid: its key is not known here")
+        return caller
+
+    def _key_of(self, token: str) -> tuple[Any, Sequence[str]] | None:
+        """What verifies the token, and the algorithms that this may be used with; None when there is no such key.
+
+        Which algorithms is never the token's to say. A public key taken for a secret would let everybody sign.
+        """
+        if isinstance(self._key, str):
+            return self._key, self._algorithms
+        try:
+            header = jwt.get_unverified_header(token)
+            algorithm = header.get("alg")
+            if algorithm not in self._algorithms:
+                raise jwt.InvalidAlgorithmError
+        except jwt.InvalidTokenError as error:
+            raise _invalid(error) from None
+        key = self._key.find(header.get("kid"), algorithm)
+        return None if key is None else (key.key, [key.algorithm])
+
+    def _verify(self, token: str, key: Any, algorithms: Sequence[str]) -> Caller:  # noqa: ANN401 - as PyJWT has it
         try:
             claims: dict[str, Any] = jwt.decode(
                 token,
-                self._key,
-                algorithms=self._algorithms,
+                key,
+                algorithms=algorithms,
                 audience=self._audience,
                 issuer=self._issuer,
                 # `exp` is compared below, with the clock that was handed in. A token "issued in the future" only shows
@@ -98,7 +150,7 @@ class TokenVerifier:
             )
             expires = _time(claims["exp"])
         except jwt.InvalidTokenError as error:
-            raise Unauthenticated(f"the bearer token is not valid: {_reason(error)}") from None
+            raise _invalid(error) from None
         except (TypeError, ValueError, OverflowError):
             raise Unauthenticated("the bearer token is not valid: exp is not a time") from None
         if not self._now() < expires:
@@ -143,7 +195,9 @@ def _bearer_token(authorization: str) -> str:
     return token
 
 
-def _reason(error: jwt.InvalidTokenError) -> str:
+def _invalid(error: jwt.InvalidTokenError) -> Unauthenticated:
     if isinstance(error, jwt.MissingRequiredClaimError):
-        return f"it has no {error.claim}"
-    return next((text for kind, text in REASONS.items() if isinstance(error, kind)), "it cannot be read")
+        reason = f"it has no {error.claim}"
+    else:
+        reason = next((text for kind, text in REASONS.items() if isinstance(error, kind)), "it cannot be read")
+    return Unauthenticated(f"the bearer token is not valid: {reason}")

@@ -73,6 +73,16 @@ class InvalidRequest(ServiceError):
         return [BadRequest(field_violations=fields)]
 
 
+class Unreadable(ServiceError):
+    """The bytes of the request are not its message, so no field can be named."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    cause = "unreadable"
+
+    def __init__(self) -> None:
+        super().__init__("the request cannot be read: it is not the protobuf message of this method")
+
+
 class PermissionDenied(ServiceError):
     """The caller is known, and may not do this."""
 

@@ -10,8 +10,8 @@ Value = TypeVar("Value")
 class ExpiringCache(Generic[Key, Value]):
     """Forgets each value at its own time, and the oldest first when all together would weigh more than `capacity`.
 
-    The oldest, and not the least used: values live for minutes here, so the oldest is about to end anyway, and a look-up
-    has nothing to write. `now` is the clock that the times count by.
+    The oldest, and not the least used: values live for minutes here, so the oldest is about to end anyway, and a
+    look-up has nothing to write. `now` is the clock that the times count by.
     """
 
     def __init__(self, capacity: int, now: Callable[[], float]) -> None:

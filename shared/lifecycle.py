@@ -21,6 +21,7 @@ STOP_SECONDS = 20
 CALLS_SECONDS = 5
 PROBE_SECONDS = 0.5
 MAX_MESSAGE_BYTES = 1024 * 1024
+MAX_METADATA_BYTES = 20 * 1024
 
 # SERVING as long as somebody answers at all: for a probe that restarts what hangs. Readiness has the other names.
 LIVENESS = "liveness"
@@ -57,7 +58,11 @@ def stop_on_signal() -> asyncio.Event:
 
 
 async def grpc_server(
-    address: str, services: list[str], *, shared_port: bool
+    address: str,
+    services: list[str],
+    *,
+    shared_port: bool,
+    credentials: grpc.ServerCredentials | None = None,
 ) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
     """A server bound to `address` (host:port), with health (NOT_SERVING at first) and reflection. Raises CannotRun."""
     server = grpc.aio.server(
@@ -65,10 +70,16 @@ async def grpc_server(
             # By default any second process would bind the same port silently and get half of the calls.
             ("grpc.so_reuseport", int(shared_port)),
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            # By default gRPC refuses by chance, the more often the larger, between 8 and 16 KiB.
+            ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+            ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
         ],
     )
     try:
-        server.add_insecure_port(address)
+        if credentials is None:
+            server.add_insecure_port(address)
+        else:
+            server.add_secure_port(address, credentials)
     except RuntimeError:
         raise CannotRun(cannot_listen(address)) from None
     servicer = health.aio.HealthServicer()

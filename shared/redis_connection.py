@@ -6,11 +6,14 @@ connection, and the caller, who knows what is safe, opens the next one.
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from hiredis import pack_command
-from redis.asyncio.connection import AbstractConnection, Connection, parse_url
+from redis.asyncio.connection import AbstractConnection, Connection, RedisSSLContext, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
@@ -20,6 +23,9 @@ from shared import metrics
 # What a command is answered: int, bytes, None, a list of these, or the ResponseError that this one command got.
 Reply = Any
 Command = tuple[str | bytes | int, ...]
+
+
+TLS_SECONDS = 60
 
 
 class RedisUnreachable(Exception):
@@ -40,6 +46,8 @@ class RedisConnection:
         arguments |= {"protocol": 2, "retry": Retry(NoBackoff(), 0), "socket_timeout": None}
         connection = connection_class(**arguments)
         try:
+            if isinstance(connection, SSLConnection):
+                connection.ssl_context = _tls(urlsplit(url).query, int(time.monotonic()) // TLS_SECONDS)
             async with asyncio.timeout(timeout):
                 await connection.connect()
         except (RedisError, OSError, TimeoutError) as error:
@@ -94,6 +102,20 @@ class RedisConnection:
             return await self._connection.read_response(disconnect_on_error=False)
         except ResponseError as error:
             return error
+
+
+@lru_cache(maxsize=2)
+def _tls(options: str, _period: int) -> RedisSSLContext:
+    """The certificates that a URL's options name. Raises OSError.
+
+    To read them takes 50 ms of CPU, in which nobody is answered: that is not done for each connection. Once in a minute
+    is enough to find those that were renewed.
+    """
+    arguments: dict[str, Any] = {**parse_url(f"rediss://host?{options}")}
+    connection = arguments.pop("connection_class")(**arguments)
+    context: RedisSSLContext = connection.ssl_context
+    context.get()
+    return context
 
 
 def _pack(command: Command) -> bytes:

@@ -1,10 +1,17 @@
-"""The rules for ids that both servers take from callers."""
+"""The rules for what callers name that both servers know: ids, and how large a course may be."""
 
 import re
 
 from shared.errors import Violation
 
 _OBJECT_ID = re.compile(r"[0-9a-f]{24}")
+
+# MongoDB's time for an update grows with the square of its counters. One of 10,000 lectures takes a second or three;
+# with more the flusher would not get it acknowledged in its time, and a dashboard would hold up everybody else's.
+MAX_LECTURES = 10_000
+TOO_MANY_LECTURES = Violation(
+    "courseId", f"the course has more than {MAX_LECTURES:,} lectures, which are not counted or shown"
+)
 
 
 def is_object_id(value: str) -> bool:

@@ -197,3 +197,14 @@ async def test_a_batch_that_only_the_primary_has_is_not_applied(
 
     assert [Verdict.APPLIED] == await verdicts(hesitant.collection, batch(), epoch=EPOCH + 2)
     assert [1] == await hesitant.counts()
+
+
+async def test_a_batch_of_more_counters_than_mongodb_adds_in_time_is_refused_and_not_sent_for_ever(
+    stage: Stage, collection: Collection
+) -> None:
+    counters = {f"lecture_views:{number:024x}": 1 for number in range(applying.MAX_COUNTERS + 1)}
+    outcomes = await apply(collection, [replace(batch("b1"), counts=counters)], EPOCH, timeout=5)
+    assert [
+        (Verdict.REFUSED, "the batch has more than 30,000 counters, which MongoDB would not add in time")
+    ] == outcomes
+    assert "lectureStats" not in await stage.document(COURSE)

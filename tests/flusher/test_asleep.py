@@ -1,6 +1,7 @@
 """Flushers that go on after their lock has passed to others: asleep, held up on the way, or too slow for its life."""
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -8,11 +9,14 @@ from functools import partial
 import pytest
 
 from devstack.programs import Program
-from flusher import plan
+from flusher import barrier, plan
 from flusher.apply import RECENT_BATCHES, apply
 from flusher.cycle import Flusher
+from flusher.wave import CHANGED_HANDS
 from shared import mongo
 from shared.mongo import COURSE_ANALYTICS
+from shared.redis_connection import RedisConnection
+from shared.settings import Barrier
 from tests.faults.proxy import Proxy
 from tests.flusher.stage import Stage, course, is_frozen, until
 from tests.servers import PATIENCE
@@ -93,6 +97,44 @@ async def test_twenty_flushers_whose_locks_expire_under_them_are_exact(
     assert left["the lock's time is over"] + sum(
         count for reason, count in left.items() if "another flusher has partition" in reason
     )
+    await stage.unlock()
+    await stage.flush()
+    await stage.assert_all_flushed()
+
+
+async def test_twenty_flushers_who_lose_their_locks_with_batches_in_hand_are_exact(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each goes on as if it had the lock, once another has found the very batches that it took, and sends them too."""
+    safe, arrived, turn = barrier.safe, itertools.count(1), asyncio.Lock()
+    newest = 0
+
+    async def safe_but_unlocked(connection: RedisConnection, given: Barrier) -> bool:
+        nonlocal newest
+        confirmed = await safe(connection, given)
+        mine = newest = next(arrived)
+        async with turn:  # the stage has one connection
+            await stage.unlock()
+            await stage.ping(*COURSES)
+        for _ in range(100):  # the last has nobody behind it
+            if newest > mine:
+                break
+            await asyncio.sleep(0.005)
+        return confirmed
+
+    async def flush_again_and_again() -> Counter[str]:
+        flusher, left = Flusher(stage.stores(lock_ttl=240)), Counter[str]()
+        while newest < 8:
+            left += (await flusher.cycle(asyncio.Event())).left
+        return left
+
+    await stage.ping(*COURSES)
+    with monkeypatch.context() as patched:
+        patched.setattr(barrier, "safe", safe_but_unlocked)
+        left = sum(await asyncio.gather(*(flush_again_and_again() for _ in range(20))), Counter[str]())
+
+    assert left[CHANGED_HANDS] + left["fenced: a newer flusher has been here"]
+    await stage.assert_exact()
     await stage.unlock()
     await stage.flush()
     await stage.assert_all_flushed()

@@ -12,7 +12,7 @@ from pymongo.monitoring import CommandListener, CommandStartedEvent
 
 from ingest_server import catalog
 from ingest_server.catalog import Catalog
-from shared.errors import NotFound
+from shared.errors import InvalidRequest, NotFound
 from shared.mongo import Document
 from tests.faults.proxy import Proxy
 
@@ -272,3 +272,29 @@ class TestWithoutMongoDB:
         async with asyncio.timeout(10):
             while await has(courses, NONE):
                 clock.wait(5)
+
+
+class TestTooLarge:
+    """A course of more lectures than can be counted."""
+
+    @pytest.fixture(autouse=True)
+    def one_is_too_many(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(catalog, "MAX_LECTURES", 1)
+
+    async def test_its_lectures_are_refused(self, courses: Catalog, database: AsyncDatabase[Document]) -> None:
+        await write(database, FIRST, SECOND)
+        with pytest.raises(InvalidRequest, match=r"^courseId: the course has more than 10,000 lectures"):
+            await courses.require(COURSE, FIRST)
+
+    async def test_it_is_not_fetched_by_every_ping(
+        self, courses: Catalog, database: AsyncDatabase[Document], requests: Requests, clock: Clock
+    ) -> None:
+        await write(database, FIRST, SECOND)
+        for _ in range(2):
+            with pytest.raises(InvalidRequest):
+                await courses.require(COURSE, FIRST)
+            clock.wait(11)
+        assert 1 == requests.count
+
+    async def test_as_many_as_can_be_counted_are_not_too_many(self, courses: Catalog) -> None:
+        assert await has(courses, COURSE, FIRST)

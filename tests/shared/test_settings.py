@@ -8,6 +8,7 @@ import structlog
 
 from shared.program import CannotRun
 from shared.settings import Barrier, ServerSettings, Settings, load, unknown_names
+from tests.issuer import Pair
 
 SECRET = "a secret of these tests, long enough"
 
@@ -65,7 +66,56 @@ def test_a_cluster_has_only_database_0(monkeypatch: pytest.MonkeyPatch, database
 
 
 def test_a_server_refuses_to_be_without_a_key_for_tokens() -> None:
-    assert ["ANALYTICS_JWT_SECRET is needed, to verify who is calling"] == complaints(ServerSettings)
+    assert ["ANALYTICS_JWT_SECRET or ANALYTICS_JWT_JWKS is needed, to verify who is calling"] == complaints(
+        ServerSettings
+    )
+
+
+def test_tokens_have_one_kind_of_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, jwt_secret=SECRET, jwt_jwks="keys.json")
+    assert ["ANALYTICS_JWT_SECRET and ANALYTICS_JWT_JWKS exclude each other"] == complaints(ServerSettings)
+
+
+@pytest.mark.parametrize("algorithms", ["HS256", "RS256,HS256", "none"])
+def test_with_public_keys_no_algorithm_is_one_for_secrets(monkeypatch: pytest.MonkeyPatch, algorithms: str) -> None:
+    given(monkeypatch, jwt_jwks="keys.json", jwt_algorithms=algorithms)
+    expected = "must be a list of RS256, ES256, EdDSA, the algorithms for ANALYTICS_JWT_JWKS"
+    assert [f"ANALYTICS_JWT_ALGORITHMS {expected}"] == complaints(ServerSettings)
+
+
+@pytest.mark.parametrize("algorithms", ["RS256", "HS256,ES256", "EdDSA"])
+def test_with_a_secret_no_algorithm_is_one_for_public_keys(monkeypatch: pytest.MonkeyPatch, algorithms: str) -> None:
+    given(monkeypatch, jwt_secret=SECRET, jwt_algorithms=algorithms)
+    expected = "must be a list of HS256, HS384, HS512, the algorithms for ANALYTICS_JWT_SECRET"
+    assert [f"ANALYTICS_JWT_ALGORITHMS {expected}"] == complaints(ServerSettings)
+
+
+def test_the_algorithms_are_those_of_the_kind_of_key_unless_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, jwt_jwks="https://issuer.example/keys")
+    assert ("RS256", "ES256", "EdDSA") == load(ServerSettings).jwt_algorithms
+    given(monkeypatch, jwt_algorithms="ES256")
+    assert ("ES256",) == load(ServerSettings).jwt_algorithms
+
+
+def test_keys_that_anybody_on_the_way_could_replace_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, jwt_jwks="http://issuer.example/keys")
+    (complaint,) = complaints(ServerSettings)
+    assert complaint.startswith("ANALYTICS_JWT_JWKS must be a file or https://host/path")
+
+
+@pytest.mark.parametrize(
+    ("files", "complaint"),
+    [
+        (("tls_certificate",), "ANALYTICS_TLS_CERTIFICATE and ANALYTICS_TLS_KEY belong together"),
+        (("tls_key",), "ANALYTICS_TLS_CERTIFICATE and ANALYTICS_TLS_KEY belong together"),
+        (("tls_client_ca",), "ANALYTICS_TLS_CLIENT_CA needs ANALYTICS_TLS_CERTIFICATE and ANALYTICS_TLS_KEY"),
+    ],
+)
+def test_a_certificate_comes_with_its_key(
+    files: tuple[str, ...], complaint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given(monkeypatch, jwt_secret=SECRET, **dict.fromkeys(files, "some.pem"))
+    assert [complaint] == complaints(ServerSettings)
 
 
 def test_the_flusher_needs_no_key() -> None:
@@ -89,6 +139,9 @@ def test_every_error_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         ("redis_url", "127.0.0.1:6379"),
         ("redis_url", "redis://"),
         ("redis_url", "redis://127.0.0.1:99999"),
+        ("redis_url", "redis://127.0.0.1/0?ssl_ca_certs=ca.crt"),
+        ("redis_url", "rediss://127.0.0.1/0?ssl_cert_reqs=maybe"),
+        ("mongo_url", "mongodb://127.0.0.1/aetherlearn?tls=true&tlsCAFile=/no/such/file"),
         ("mongo_url", "http://127.0.0.1/aetherlearn"),
         ("mongo_url", "mongodb:///aetherlearn"),
         ("mongo_url", "mongodb://127.0.0.1:27017"),
@@ -101,6 +154,7 @@ def test_every_error_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         ("query_address", "127.0.0.1:65536"),
         ("query_address", "127.0.0.1:http"),
         ("jwt_secret", "x" * 31),
+        ("jwt_secret", Pair.make("EdDSA").pem().decode()),
         ("jwt_algorithms", "none"),
         ("jwt_algorithms", "HS256,RS256"),
         ("jwt_algorithms", ","),
@@ -164,6 +218,7 @@ def test_names_of_others_are_none_of_ours() -> None:
     [
         ("redis_url", "redis://:hunter2@10.0.0.1:6379/0", "redis://:***@10.0.0.1:6379/0"),
         ("redis_url", "redis://ann:hunter2@10.0.0.1/0", "redis://ann:***@10.0.0.1/0"),
+        ("redis_url", "redis://hunter2@10.0.0.1/0", "redis://***@10.0.0.1/0"),
         (
             "redis_url",
             "redis://10.0.0.1/0?password=hunter2&username=ann",
@@ -175,6 +230,13 @@ def test_names_of_others_are_none_of_ours() -> None:
             "mongodb://a/shop?tlsCertificateKeyFilePassword=hunter2",
             "mongodb://a/shop?tlsCertificateKeyFilePassword=***",
         ),
+        (
+            "mongo_url",
+            "mongodb://a/shop?authMechanismProperties=AWS_SESSION_TOKEN:hunter2&authMechanism=MONGODB-AWS",
+            "mongodb://a/shop?authMechanismProperties=***&authMechanism=MONGODB-AWS",
+        ),
+        ("redis_url", "rediss://a/0?ssl_password=hunter2", "rediss://a/0?ssl_password=***"),
+        ("jwt_jwks", "https://issuer.example/keys", "https://issuer.example/keys"),
         ("jwt_secret", f"hunter2 {SECRET}", "**********"),
         ("user_hash_key", "hunter2", "**********"),
     ],
@@ -187,3 +249,32 @@ def test_the_settings_are_logged_once_without_secrets(
     (line,) = logged
     assert shown == line[name]
     assert "hunter2" not in str(line)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://ann:hunter2/x@host/0",
+        "redis://ann:7/hunter2@host/0",
+        "redis://ann:7?hunter2@host/0",
+        "redis://ann:hunter2#x@host/0",
+        "redis://:hunter2@host:port/0",
+        "redis://:hunter2@[host/0",
+        "redis://:hunter2@host/0?nonsense=1",
+        "rediss://:hunter2@host/0?ssl_cert_reqs=hunter2",
+        "mongodb://ann:hunter2/x@host/shop",
+        "mongodb://ann:7/hunter2@host/shop",
+        "mongodb://ann:hunter2@x@host/shop",
+        "mongodb://ann:hunter2@host:port/shop",
+        "mongodb://ann:%68unter2@host/shop?authMechanism=hunter2",
+        "mongodb://ann:hunter2@[host/shop",
+        "mongodb://ann:hunter2@host/shop?tlsCAFile=/hunter2",
+        "mongodb://host/shop?authMechanism=MONGODB-AWS&authMechanismProperties=hunter2:x",
+    ],
+)
+def test_what_is_wrong_with_a_store_s_address_is_said_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, logged: list[structlog.typing.EventDict], url: str
+) -> None:
+    given(monkeypatch, **{"redis_url" if url.startswith("redis") else "mongo_url": url})
+    (complaint,) = complaints()
+    assert "hunter2" not in f"{complaint} {logged}"

@@ -9,6 +9,7 @@ import pytest
 
 from devstack.child import HOST, free_port, wait_until
 from devstack.programs import Program, is_serving
+from devstack.servers import RedisServer
 from tests.servers import PATIENCE
 
 STOP_SECONDS = 25
@@ -29,8 +30,8 @@ def is_worker(pid: int) -> bool:
 
 @pytest.fixture
 def start_workers(start_program: Callable[..., Program]) -> Callable[..., Program]:
-    def start(address: str, *, kind: str = "ingest", workers: int, wait: bool = True) -> Program:
-        settings = {f"{kind}_address": address, f"{kind}_workers": workers}
+    def start(address: str, *, kind: str = "ingest", workers: int, wait: bool = True, **stores: str) -> Program:
+        settings = {f"{kind}_address": address, f"{kind}_workers": workers, **stores}
         return start_program(f"{kind}_server", wait=wait, **settings)
 
     return start
@@ -58,6 +59,28 @@ def test_a_worker_that_dies_is_reported_and_replaced(start_workers: Callable[...
     os.kill(victim, signal.SIGKILL)
     wait_until(lambda: len(workers_of(supervisor) - {victim}) == 2, 10, "the dead worker was not replaced")
     assert "worker died" in supervisor.output()
+
+
+def test_whichever_worker_is_asked_for_its_health_says_what_all_would(
+    start_workers: Callable[..., Program], start_redis: Callable[..., RedisServer], address: str
+) -> None:
+    store = start_redis()
+    supervisor = start_workers(address, workers=3, redis_url=store.url)
+    wait_until(lambda: supervisor.output().count('"ready"') == 3, PATIENCE, "not every worker was ready")
+    assert {True} == health_of_all(address)
+
+    store.kill()
+    wait_until(lambda: supervisor.output().count('"not ready"') >= 3, PATIENCE, "not every worker noticed")
+    assert {False} == health_of_all(address)
+
+    store.start()
+    wait_until(lambda: supervisor.output().count('"ready"') == 6, PATIENCE, "not every worker is ready again")
+    assert {True} == health_of_all(address)
+
+
+def health_of_all(address: str) -> set[bool]:
+    """Asked over so many connections that each of three workers is asked, but once in 90,000 times."""
+    return {is_serving(address) for _ in range(30)}
 
 
 def test_a_stop_is_graceful_for_all_workers(start_workers: Callable[..., Program], address: str) -> None:

@@ -40,7 +40,8 @@ class DashboardServiceStub:
 
     Errors, in the order in which they are decided:
       UNAUTHENTICATED    no token, or one that is forged, expired or incomplete.
-      INVALID_ARGUMENT   the course id is not one; `google.rpc.BadRequest` in the details names the field.
+      INVALID_ARGUMENT   the course id is not one; `google.rpc.BadRequest` in the details names the field. And, decided after
+                         whether the course is the caller's: it has more than 10,000 lectures.
       PERMISSION_DENIED  the course belongs to somebody else.
       NOT_FOUND          there is no such course.
       UNAVAILABLE        Redis or MongoDB is away; `google.rpc.RetryInfo` in the details. Safe to retry.
@@ -55,7 +56,8 @@ class DashboardServiceAsyncStub(DashboardServiceStub):
 
     Errors, in the order in which they are decided:
       UNAUTHENTICATED    no token, or one that is forged, expired or incomplete.
-      INVALID_ARGUMENT   the course id is not one; `google.rpc.BadRequest` in the details names the field.
+      INVALID_ARGUMENT   the course id is not one; `google.rpc.BadRequest` in the details names the field. And, decided after
+                         whether the course is the caller's: it has more than 10,000 lectures.
       PERMISSION_DENIED  the course belongs to somebody else.
       NOT_FOUND          there is no such course.
       UNAVAILABLE        Redis or MongoDB is away; `google.rpc.RetryInfo` in the details. Safe to retry.
@@ -73,7 +75,8 @@ class DashboardServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors, in the order in which they are decided:
           UNAUTHENTICATED    no token, or one that is forged, expired or incomplete.
-          INVALID_ARGUMENT   the course id is not one; `google.rpc.BadRequest` in the details names the field.
+          INVALID_ARGUMENT   the course id is not one; `google.rpc.BadRequest` in the details names the field. And, decided after
+                             whether the course is the caller's: it has more than 10,000 lectures.
           PERMISSION_DENIED  the course belongs to somebody else.
           NOT_FOUND          there is no such course.
           UNAVAILABLE        Redis or MongoDB is away; `google.rpc.RetryInfo` in the details. Safe to retry.

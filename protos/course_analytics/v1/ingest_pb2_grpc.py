@@ -68,7 +68,8 @@ class IngestServiceServicer:
 
     def TrackTelemetry(self, request, context):
         """Counts one ping of a video player, sent every five seconds or so while it plays: the watched seconds and a view of the lecture
-        (see `playback_id`), and the user among the course's unique users.
+        (see `playback_id`), and the user among the course's unique users. INVALID_ARGUMENT also for a course of more than 10,000
+        lectures.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

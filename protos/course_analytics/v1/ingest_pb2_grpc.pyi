@@ -50,7 +50,8 @@ class IngestServiceStub:
     """Counts one opening of a course's landing page: one view of the course, and the user among its unique users."""
     TrackTelemetry: _grpc.UnaryUnaryMultiCallable[_ingest_pb2.TrackTelemetryRequest, _ingest_pb2.TrackTelemetryResponse]
     """Counts one ping of a video player, sent every five seconds or so while it plays: the watched seconds and a view of the lecture
-    (see `playback_id`), and the user among the course's unique users.
+    (see `playback_id`), and the user among the course's unique users. INVALID_ARGUMENT also for a course of more than 10,000
+    lectures.
     """
     TrackBatch: _grpc.UnaryUnaryMultiCallable[_ingest_pb2.TrackBatchRequest, _ingest_pb2.TrackBatchResponse]
     """Counts up to 1,000 events, course views and telemetry mixed. Every valid event is counted; every bad one is answered with its
@@ -72,7 +73,8 @@ class IngestServiceAsyncStub(IngestServiceStub):
     """Counts one opening of a course's landing page: one view of the course, and the user among its unique users."""
     TrackTelemetry: _aio.UnaryUnaryMultiCallable[_ingest_pb2.TrackTelemetryRequest, _ingest_pb2.TrackTelemetryResponse]  # type: ignore[assignment]
     """Counts one ping of a video player, sent every five seconds or so while it plays: the watched seconds and a view of the lecture
-    (see `playback_id`), and the user among the course's unique users.
+    (see `playback_id`), and the user among the course's unique users. INVALID_ARGUMENT also for a course of more than 10,000
+    lectures.
     """
     TrackBatch: _aio.UnaryUnaryMultiCallable[_ingest_pb2.TrackBatchRequest, _ingest_pb2.TrackBatchResponse]  # type: ignore[assignment]
     """Counts up to 1,000 events, course views and telemetry mixed. Every valid event is counted; every bad one is answered with its
@@ -103,7 +105,8 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ingest_pb2.TrackTelemetryResponse, _abc.Awaitable[_ingest_pb2.TrackTelemetryResponse]]:
         """Counts one ping of a video player, sent every five seconds or so while it plays: the watched seconds and a view of the lecture
-        (see `playback_id`), and the user among the course's unique users.
+        (see `playback_id`), and the user among the course's unique users. INVALID_ARGUMENT also for a course of more than 10,000
+        lectures.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,114 @@
+"""What is stored about a person, with ANALYTICS_USER_HASH_KEY set: nothing that can be found without the key."""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import httpx
+import pytest
+import redis
+from bson import encode
+from pymongo import MongoClient
+
+from tests.gateway.rest import TELEMETRY, VIEW, ping
+from tests.ingest_server.client import COURSE, FIRST, bearer, token
+from tests.ingest_server.stored import key, partition
+from tests.security.stage import USER_HASH_KEY, Service
+from tests.servers import program
+
+ANN, BOB = "ann.of.the.tests@example.com", "650000000000000000000b0b"
+PEOPLE = (ANN, BOB)
+EVENT, PLAYBACK = "event-of-ann", "playback-of-ann"
+
+
+def hashed(user: str) -> bytes:
+    """How a user appears with the key."""
+    return hmac.digest(USER_HASH_KEY.encode(), user.encode(), hashlib.sha256)
+
+
+def seen(user: bytes, *ids: str) -> str:
+    """The digest under which an event or playback id of a user is remembered."""
+    text = b"\0".join([*(each.encode() for each in ids), user])
+    return base64.urlsafe_b64encode(hashlib.blake2b(text, digest_size=16).digest()).decode().rstrip("=")
+
+
+IDS = {"v": (COURSE, EVENT), "t": (COURSE, EVENT), "p": (COURSE, FIRST, PLAYBACK)}
+
+
+def forms(user: str) -> Iterator[bytes]:
+    """A user's id as somebody without the key could look for it: plain, hashed, and in every digest."""
+    plain = user.encode()
+    yield from (plain, plain.hex().encode(), base64.b64encode(plain).rstrip(b"="))
+    for algorithm in ("md5", "sha1", "sha256", "sha512", "blake2b"):
+        digest = hashlib.new(algorithm, plain)
+        yield from (digest.digest(), digest.hexdigest().encode())
+    yield from (seen(plain, *ids).encode() for ids in IDS.values())
+
+
+@pytest.fixture(scope="module")
+def kept(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, bytes]:
+    """All that is kept anywhere of two people: what they watched, flushed, and watched again."""
+    with redis.Redis.from_url(service.redis_url) as client:
+        client.flushdb()
+        watch(service)
+        folder = tmp_path_factory.mktemp("flusher")
+        stores = {"redis_url": service.redis_url, "mongo_url": service.mongo_url, "user_hash_key": USER_HASH_KEY}
+        flusher = program("flusher", folder, stores, "--once")
+        flusher.launch()
+        assert 0 == flusher.wait(60), flusher.tail()
+        watch(service)
+        in_redis = b"".join(everything_in(client))
+    with MongoClient[Mapping[str, object]](service.mongo_url) as mongo:
+        in_mongo = b"".join(encode(each) for each in mongo.get_default_database()["courseanalytics"].find())
+    files = [path.read_bytes() for path in Path(service.redis_folder).rglob("*.aof")]
+    logs = (service.logs() + service.gateway.output() + flusher.output()).encode()
+    return {"Redis": in_redis, "its append-only file": b"".join(files), "MongoDB": in_mongo, "the logs": logs}
+
+
+def watch(service: Service) -> None:
+    with httpx.Client(base_url=service.gateway.url, trust_env=False) as client:
+        for user in PEOPLE:
+            client.headers = httpx.Headers(dict(bearer(token(sub=user))))
+            client.post(VIEW, json={"eventId": EVENT}).raise_for_status()
+            body = ping(eventId=EVENT, playbackId=PLAYBACK)
+            client.post(TELEMETRY, json=body).raise_for_status()
+            client.post(VIEW, json={"courseId": user}).raise_for_status()
+            client.post(TELEMETRY, json=ping(lectureId="no"))  # what is refused may be logged
+
+
+def everything_in(client: "redis.Redis") -> Iterator[bytes]:
+    """Every key with its value, and the commands that Redis remembers for being slow."""
+    for name in client.scan_iter():
+        yield name
+        yield client.dump(name) or b""
+    for command in client.slowlog_get(-1):
+        yield command["command"]
+
+
+@pytest.mark.parametrize("user", PEOPLE)
+@pytest.mark.parametrize("place", ["Redis", "its append-only file", "MongoDB", "the logs"])
+def test_without_the_key_nobody_is_found_in(kept: Mapping[str, bytes], place: str, user: str) -> None:
+    assert kept[place], "there is something to search"
+    assert [] == [form for form in forms(user) if form in kept[place]]
+
+
+def test_the_search_finds_who_is_there(kept: Mapping[str, bytes]) -> None:
+    """With the key, each digest is found: the search would have found the others too."""
+    digests = {f"{kind}{seen(hashed(user), *ids)}" for kind, ids in IDS.items() for user in PEOPLE}
+    expected = {f"seen:{{{partition()}}}:{digest}" for digest in digests}
+
+    assert set() == {name for name in expected if name.encode() not in kept["Redis"]}
+    assert hashed(ANN) in kept["its append-only file"]
+
+
+def test_a_sketch_holds_the_keyed_hashes_and_nothing_else(kept: Mapping[str, bytes], service: Service) -> None:
+    assert kept
+    with redis.Redis.from_url(service.redis_url) as client:
+        client.pfadd("expected", *(hashed(user) for user in PEOPLE))
+        client.pfadd("plain", *PEOPLE)
+        registers, plain = client.get("expected"), client.get("plain")
+        client.pfcount("expected")  # which notes the estimate in it, as it was in the other
+        assert registers[16:] == client.get(key("course_users"))[16:]  # behind the header, which caches the estimate
+        assert registers[16:] != plain[16:]
