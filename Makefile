@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTHON ?= python3
+MANIFESTS := $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml))
 
 .PHONY: help setup run test bench chaos endurance model lint audit format proto lock clean
 
@@ -24,7 +25,7 @@ test: setup ## Run the whole test suite against real servers
 model: setup ## Search a model of the protocol exhaustively, and show what goes wrong without each of its measures
 	@$(BIN)/python -m tests.model
 
-lint: setup ## Format and lint checks, types, architecture, protos
+lint: setup ## Format and lint checks, types, architecture, protos, deployment files
 	@$(BIN)/ruff format --check
 	@$(BIN)/ruff check
 	@$(BIN)/mypy
@@ -34,6 +35,10 @@ lint: setup ## Format and lint checks, types, architecture, protos
 	@$(BIN)/buf breaking gateway/course_analytics.binpb --against protos/released.binpb --path course_analytics
 	@$(BIN)/buf format --diff --exit-code protos
 	@$(BIN)/python -m devstack.generate --check
+	@$(BIN)/hadolint Dockerfile
+	@$(BIN)/yamllint --strict compose.yaml deploy gateway
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml
+	@$(BIN)/kubernetes-validate --strict --quiet $(MANIFESTS)
 
 audit: setup ## Look for known vulnerabilities in the locked dependencies (needs PyPI's database)
 	@$(BIN)/uv tool run pip-audit@2.10.1 --requirement requirements.lock --require-hashes --disable-pip --strict \

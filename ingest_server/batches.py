@@ -13,7 +13,7 @@ from ingest_server.committer import Committer
 from ingest_server.events import Event, Telemetry
 from ingest_server.identity import UserKey
 from shared.auth import Caller
-from shared.errors import InvalidRequest, NotFound, PermissionDenied
+from shared.errors import Implausible, InvalidRequest, NotFound, PermissionDenied, ServiceError
 
 WRITE_SCOPE = "analytics:write"
 
@@ -31,9 +31,9 @@ class SortedEvents:
     valid: list[tuple[int, Event]] = field(default_factory=list)
     rejected: list[ingest_pb2.RejectedEvent] = field(default_factory=list)
 
-    def reject(self, index: int, error: Exception) -> None:
+    def reject(self, index: int, error: ServiceError) -> None:
         """Notes that one is not counted."""
-        metrics.REJECTED.inc()
+        metrics.EVENTS_REJECTED.labels(error.cause).inc()
         self.rejected.append(ingest_pb2.RejectedEvent(index=index, reason=str(error)))
 
 
@@ -67,6 +67,7 @@ async def count(batch: SortedEvents, catalog: Catalog, committer: Committer, *, 
             named.add(event.lecture_id)
     courses = await catalog.load(lectures)
     known: list[Event] = []
+    places: list[int] = []
     for index, event in batch.valid:
         lecture_id = event.lecture_id if isinstance(event, Telemetry) else None
         course = courses.get(event.course_id)
@@ -78,8 +79,27 @@ async def count(batch: SortedEvents, catalog: Catalog, committer: Committer, *, 
                 batch.reject(index, error)
                 continue
         known.append(event)
+        places.append(index)
     if held:
         await committer.room(len(known))
-    await asyncio.gather(*committer.add_all(known))
+    if committer.watch_credit is None:
+        await asyncio.gather(*committer.add_all(known))
+        accepted = len(known)
+    else:
+        outcomes = await asyncio.gather(*committer.add_each(known), return_exceptions=True)
+        accepted = _judge(batch, places, outcomes)
     batch.rejected.sort(key=lambda rejected: rejected.index)
-    return len(known)
+    return accepted
+
+
+def _judge(batch: SortedEvents, places: Sequence[int], outcomes: Sequence[BaseException | None]) -> int:
+    """Notes which events were refused. Returns how many are counted; raises what has failed the call as a whole."""
+    accepted = 0
+    for index, outcome in zip(places, outcomes, strict=True):
+        if isinstance(outcome, Implausible):
+            batch.reject(index, outcome)
+        elif outcome is not None:
+            raise outcome
+        else:
+            accepted += 1
+    return accepted

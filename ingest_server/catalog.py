@@ -28,6 +28,7 @@ REFETCH_SECONDS = 10
 FETCH_SECONDS = 0.2
 OPEN_CIRCUIT_SECONDS = 5
 CACHED_ENTRIES = 500_000  # courses and lectures together, ~100 bytes each
+CACHED_MISSES = 100_000  # in a cache of their own: whoever asks for what does not exist drives out nothing that does
 
 log = structlog.get_logger()
 
@@ -54,13 +55,16 @@ class Course:
 
 
 class Catalog:
-    """Answers whether a lecture exists; each course is fetched by one request at a time, whoever waits for it."""
+    """Answers whether a lecture exists. One request at a time is under way; what is asked meanwhile shares the next."""
 
     def __init__(self, database: AsyncDatabase[Document], now: Callable[[], float] = time.monotonic) -> None:
         self._courses = database[COURSES]
         self._now = now
         self._cache: ExpiringCache[str, Course] = ExpiringCache(CACHED_ENTRIES, now)
+        self._misses: ExpiringCache[str, Course] = ExpiringCache(CACHED_MISSES, now)
         self._fetching: dict[str, asyncio.Task[bool]] = {}
+        self._next: list[str] = []
+        self._reading = asyncio.Lock()
         self._closed_again = 0.0
 
     def has(self, course_id: str, lecture_id: str | None = None) -> bool:
@@ -73,10 +77,10 @@ class Catalog:
 
         Raises InvalidRequest for a lecture of a course that is too large.
         """
-        course = self._cache.get(course_id)
+        course = self._known(course_id)
         if course is None or self._may_be_out_of_date(course, lecture_id):
             reached = await self._fetch([course_id])
-            course = self._cache.get(course_id)
+            course = self._known(course_id)
             if course is None or not reached:
                 metrics.EVENTS_UNCHECKED.inc()
                 return
@@ -87,6 +91,9 @@ class Catalog:
                 raise InvalidRequest([TOO_MANY_LECTURES])
             raise NotFound(f"course {course_id} has no lecture {lecture_id}")
 
+    def _known(self, course_id: str) -> Course | None:
+        return self._cache.get(course_id) or self._misses.get(course_id)
+
     def _may_be_out_of_date(self, course: Course, lecture_id: str | None) -> bool:
         if not course.exists or course.too_large or course.has(lecture_id):
             return False
@@ -94,7 +101,7 @@ class Catalog:
 
     async def load(self, lectures: Mapping[str, set[str]]) -> dict[str, Course]:
         """What is known of the courses of these lectures; what `require` would fetch one by one is fetched at once."""
-        courses = {course_id: self._cache.get(course_id) for course_id in lectures}
+        courses = {course_id: self._known(course_id) for course_id in lectures}
         missing = [
             course_id
             for course_id, course in courses.items()
@@ -102,16 +109,14 @@ class Catalog:
         ]
         if missing:
             await self._fetch(missing)
-            courses |= {course_id: self._cache.get(course_id) for course_id in missing}
+            courses |= {course_id: self._known(course_id) for course_id in missing}
         return {course_id: course for course_id, course in courses.items() if course is not None}
 
     async def _fetch(self, course_ids: Sequence[str]) -> bool:
         """Reads the courses into the cache; False when the catalog is out of reach."""
         unasked = [course_id for course_id in course_ids if course_id not in self._fetching]
         if unasked and self._now() >= self._closed_again:
-            task = asyncio.create_task(self._read(unasked))
-            self._fetching |= dict.fromkeys(unasked, task)
-            task.add_done_callback(lambda _: self._forget(unasked))
+            self._ask(unasked)
         tasks = [self._fetching.get(course_id) for course_id in course_ids]
         waiting = {task for task in tasks if task is not None}
         if waiting:
@@ -119,13 +124,28 @@ class Catalog:
             await asyncio.wait(waiting)
         return all(task is not None and task.result() for task in tasks)
 
-    def _forget(self, course_ids: Sequence[str]) -> None:
-        for course_id in course_ids:
-            del self._fetching[course_id]
+    def _ask(self, course_ids: Sequence[str]) -> None:
+        if self._next:
+            task = self._fetching[self._next[0]]
+        else:
+            task = asyncio.create_task(self._read_next(self._now() + FETCH_SECONDS))
+        self._next += course_ids
+        self._fetching |= dict.fromkeys(course_ids, task)
 
-    async def _read(self, course_ids: Sequence[str]) -> bool:
+    async def _read_next(self, give_up: float) -> bool:
+        async with self._reading:
+            course_ids, self._next = self._next, []
+            try:
+                # Whoever waited for the one before waits no longer than others, and not at all when that one failed.
+                left = give_up - self._now()
+                return left > 0 and self._now() >= self._closed_again and await self._read(course_ids, left)
+            finally:
+                for course_id in course_ids:
+                    del self._fetching[course_id]
+
+    async def _read(self, course_ids: Sequence[str], seconds: float) -> bool:
         try:
-            with pymongo.timeout(FETCH_SECONDS), metrics.FETCH_SECONDS.time():
+            with pymongo.timeout(seconds), metrics.FETCH_SECONDS.time():
                 cursor = await self._courses.aggregate(_lectures_of(course_ids))
                 found = await cursor.to_list()
         except PyMongoError as error:
@@ -138,7 +158,9 @@ class Catalog:
         listed = {str(document["_id"]): document["lectures"] for document in found}
         for course_id in course_ids:
             course = _course_of(listed.get(course_id), fetched=self._now())
-            self._cache.put(course_id, course, until=course.expires(), weight=1 + len(course.lectures))
+            # One that was there takes its own place, as one that is gone.
+            cache = self._cache if course.exists or self._cache.get(course_id) else self._misses
+            cache.put(course_id, course, until=course.expires(), weight=1 + len(course.lectures))
             (metrics.COURSES_FOUND if course.exists else metrics.COURSES_MISSING).inc()
         metrics.CATALOG_ENTRIES.set(self._cache.weight)
         return True

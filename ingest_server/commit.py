@@ -1,7 +1,8 @@
 """The open commit: what has arrived since the last one was sent, summed for Redis, with those who wait for it. Pure.
 
 A thousand pings of one lecture are two increments. What carries an event or playback id is not summed: only Redis knows
-whether the id has been seen, so it is sent as it is, and the script decides.
+whether the id has been seen, so it is sent as it is, and the script decides. Where watch time is bounded, so is every
+ping: only Redis knows how much its user has watched.
 """
 
 import asyncio
@@ -22,13 +23,26 @@ Argument = str | bytes | int
 
 
 @dataclass(slots=True)
+class Bound:
+    """Whose watch time a ping adds to, and which of those that wait is told when that is too much."""
+
+    watch_key: str
+    user: bytes
+    position: int
+
+
+@dataclass(slots=True)
 class Guarded:
-    """Counts that depend on ids that Redis may have seen: none if the event was, no view if the playback was."""
+    """Counts that depend on what Redis knows: none if the event was seen, no view if the playback was.
+
+    And none, nor the user, when a bounded ping is refused.
+    """
 
     event_key: str | None
     playback_key: str | None
     view_field: str
     watch_time: tuple[str, int] | None
+    bound: Bound | None = None
 
 
 @dataclass(slots=True)
@@ -54,10 +68,11 @@ class PartitionCommit:
 
 @dataclass(slots=True)
 class Commit:
-    """Everything that is sent together."""
+    """Everything that is sent together. With a `watch_credit`, in seconds, watch time is bounded."""
 
     partitions: dict[int, PartitionCommit] = field(default_factory=dict)
     events: int = 0
+    watch_credit: float | None = None
 
     def add(self, event: Event, done: asyncio.Future[None]) -> None:
         """Adds one event; `done` is completed with the outcome of its partition."""
@@ -70,6 +85,9 @@ class Commit:
             course = partition.courses[event.course_id] = CourseCommit()
         partition.waiting.append(done)
         self.events += 1
+        if self.watch_credit is not None and isinstance(event, Telemetry):
+            _add_bounded(course, event, number, len(partition.waiting) - 1)
+            return
         course.users.add(event.user)
         if isinstance(event, Telemetry):
             _add_telemetry(course, event, number)
@@ -92,12 +110,24 @@ def _add_telemetry(course: CourseCommit, ping: Telemetry, partition: int) -> Non
         if ping.playback_id is None:
             course.add(view_field, 1)
             return
+    event_key, playback_key = _seen_keys(ping, partition)
+    watch_time = (watch_time_field, ping.seconds) if event_key else None
+    course.guarded.append(Guarded(event_key, playback_key, view_field, watch_time))
+
+
+def _add_bounded(course: CourseCommit, ping: Telemetry, partition: int, position: int) -> None:
+    view_field, watch_time_field = _lecture_fields(ping.lecture_id)
+    bound = Bound(keys.watch(partition, _digest(ping.user, ping.course_id)), ping.user, position)
+    watch_time = (watch_time_field, ping.seconds)
+    course.guarded.append(Guarded(*_seen_keys(ping, partition), view_field, watch_time, bound))
+
+
+def _seen_keys(ping: Telemetry, partition: int) -> tuple[str | None, str | None]:
     event_key = ping.event_id and _seen(partition, "t", ping.user, ping.course_id, ping.event_id)
     playback_key = ping.playback_id and _seen(
         partition, "p", ping.user, ping.course_id, ping.lecture_id, ping.playback_id
     )
-    watch_time = (watch_time_field, ping.seconds) if event_key else None
-    course.guarded.append(Guarded(event_key, playback_key, view_field, watch_time))
+    return event_key, playback_key
 
 
 @lru_cache(maxsize=100_000)  # a quarter of what a ping costs here
@@ -106,18 +136,31 @@ def _lecture_fields(lecture_id: str) -> tuple[str, str]:
 
 
 def _seen(partition: int, kind: str, user: bytes, *ids: str) -> str:
+    return keys.seen(partition, kind, _digest(user, *ids))
+
+
+def _digest(user: bytes, *ids: str) -> str:
     # Ids have no NUL in them, and the user comes last: no two different tuples make one text.
     text = "\0".join(ids).encode() + b"\0" + user
     digest = hashlib.blake2b(text, digest_size=16).digest()
-    return keys.seen(partition, kind, base64.urlsafe_b64encode(digest).decode().rstrip("="))
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
 def script_call(
-    number: int, partition: PartitionCommit, *, process: str, commit: int, batch: str
+    number: int,
+    partition: PartitionCommit,
+    *,
+    process: str,
+    commit: int,
+    batch: str,
+    watch_credit: float | None = None,
 ) -> tuple[list[str], list[Argument]]:
     """The keys and arguments of `record.lua` for one partition; `batch` is the id of batches that the commit starts."""
     names = [keys.last_commit(number, process), keys.dirty_courses(number)]
     arguments: list[Argument] = [commit, batch, EVENT_SECONDS, PLAYBACK_SECONDS]
+    if watch_credit is not None:
+        names.append(keys.refused(number, process))
+        arguments.append(round(watch_credit * 1000))
     for course_id, course in partition.courses.items():
         names += (keys.course_counters(number, course_id), keys.course_users(number, course_id))
         arguments += (course_id, len(course.sums), len(course.users), len(course.guarded))
@@ -135,6 +178,8 @@ def _names(guarded: Guarded) -> Iterator[str]:
         yield guarded.event_key
     if guarded.playback_key:
         yield guarded.playback_key
+    if guarded.bound:
+        yield guarded.bound.watch_key
 
 
 def _arguments(guarded: Guarded) -> Iterator[Argument]:
@@ -142,3 +187,6 @@ def _arguments(guarded: Guarded) -> Iterator[Argument]:
     yield int(bool(guarded.playback_key))
     yield guarded.view_field
     yield from guarded.watch_time or ("", 0)
+    if guarded.bound:
+        yield guarded.bound.user
+        yield guarded.bound.position

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from ingest_server import metrics
 from ingest_server.commit import Commit
 from ingest_server.events import Event
-from ingest_server.recorder import Outcomes
-from shared.errors import Overloaded, Unavailable
+from ingest_server.recorder import Outcome, Outcomes
+from shared.errors import Implausible, Overloaded, Unavailable
 from shared.keys import partition_of
 
 # As many events as may wait for their commit. Beyond it a request is refused at once: later it would only time out.
@@ -25,13 +25,16 @@ class Committer:
     """Puts events into the next commit and sends it: takes events from `open` to `close`, sends them while `run` runs.
 
     `linger` is in seconds: the most that a commit waits for company. Without it a busy server's commits carry one
-    request or two; an idle server's do not wait at all.
+    request or two; an idle server's do not wait at all. With a `watch_credit`, in seconds, watch time is bounded.
     """
 
-    def __init__(self, record: Callable[[Commit], Awaitable[Outcomes]], linger: float) -> None:
+    def __init__(
+        self, record: Callable[[Commit], Awaitable[Outcomes]], linger: float, watch_credit: float | None = None
+    ) -> None:
         self._record = record
         self._linger = linger
-        self._next = Commit()
+        self.watch_credit = watch_credit
+        self._next = Commit(watch_credit=watch_credit)
         self._in_flight = 0
         self._something = asyncio.Event()
         self._committed = asyncio.Event()
@@ -64,6 +67,18 @@ class Committer:
             self._next.add(event, done)
         self._something.set()
         return list(futures.values())
+
+    def add_each(self, events: Sequence[Event]) -> list[asyncio.Future[None]]:
+        """Takes several events of one call; a future for each, because some may be refused. Otherwise like `add`."""
+        if not events:
+            return []
+        self._check_room()
+        loop = asyncio.get_running_loop()
+        futures = [loop.create_future() for _ in events]
+        for event, done in zip(events, futures, strict=True):
+            self._next.add(event, done)
+        self._something.set()
+        return futures
 
     async def room(self, events: int) -> None:
         """Returns once so many more events leave room for others: streams wait where single calls are refused."""
@@ -103,7 +118,7 @@ class Committer:
             await asyncio.sleep(linger)
 
     async def _commit(self) -> int:
-        commit, self._next = self._next, Commit()
+        commit, self._next = self._next, Commit(watch_credit=self.watch_credit)
         if not self._closing:
             self._something.clear()
         self._in_flight = commit.events
@@ -119,20 +134,33 @@ class Committer:
         self._in_flight = 0
         self._committed.set()
         self._committed.clear()
-        failed = 0
+        failed = refused = 0
         for number, partition in commit.partitions.items():
-            failed += 0 if outcomes[number] is None else len(partition.waiting)
-            _complete(partition.waiting, outcomes[number])
-        metrics.COUNTED.inc(commit.events - failed)
+            outcome = outcomes[number]
+            if isinstance(outcome, Exception):
+                failed += len(partition.waiting)
+            elif outcome is not None:
+                refused += len(outcome)
+            _complete(partition.waiting, outcome)
+        metrics.COUNTED.inc(commit.events - failed - refused)
         metrics.FAILED.inc(failed)
         return commit.events
 
 
-def _complete(waiting: list[asyncio.Future[None]], error: Exception | None) -> None:
+def _complete(waiting: list[asyncio.Future[None]], outcome: Outcome) -> None:
+    error = outcome if isinstance(outcome, Exception) else None
+    if isinstance(outcome, Sequence):
+        _refuse(waiting, outcome)
     for done in waiting:
-        if done.done():  # its caller has gone
+        if done.done():  # its caller has gone, or was refused
             continue
         if error is None:
             done.set_result(None)
         else:
             done.set_exception(error)
+
+
+def _refuse(waiting: list[asyncio.Future[None]], positions: Sequence[int]) -> None:
+    for position in positions:
+        if not waiting[position].done():
+            waiting[position].set_exception(Implausible())

@@ -7,13 +7,18 @@ from shared.metrics import SECONDS
 EVENTS = Counter(
     "analytics_events_total",
     "Events that Redis has counted, repeated ones included (counted); of commits that it has not, or did not answer "
-    "(failed); refused one by one in batches and streams (rejected). A single event that is refused is in "
-    "analytics_calls_refused_total.",
+    "(failed).",
     ["outcome"],
 )
 COUNTED = EVENTS.labels("counted")
 FAILED = EVENTS.labels("failed")
-REJECTED = EVENTS.labels("rejected")
+
+EVENTS_REJECTED = Counter(
+    "analytics_events_rejected_total",
+    "Events refused one by one in batches and streams, by short cause. A single event that is refused is in "
+    "analytics_calls_refused_total.",
+    ["cause"],
+)
 
 COMMIT_EVENTS = Histogram(
     "analytics_commit_events",

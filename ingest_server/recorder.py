@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from typing import Self
 
@@ -32,7 +32,9 @@ PASSING = ELSEWHERE | {"READONLY", "LOADING", "MASTERDOWN", "NOREPLICAS", "MISCO
 
 log = structlog.get_logger()
 
-Outcomes = Mapping[int, Exception | None]
+# Of a partition: None when all is counted, the positions of the events that are refused, or the error that all get.
+Outcome = Exception | Sequence[int] | None
+Outcomes = Mapping[int, Outcome]
 Calls = Mapping[int, tuple[list[str], list[str | bytes | int]]]
 Answers = dict[int, Reply | RedisUnreachable]
 
@@ -75,16 +77,24 @@ class Recorder:
         return connection
 
     async def record(self, commit: Commit) -> Outcomes:
-        """Counts the commit. Returns for each partition None, or the error that its requests get; raises nothing.
+        """Counts the commit. Returns the outcome of each partition; raises nothing.
 
         A partition whose reply is lost, or whose node is another by now, is sent once more under the same commit
-        number, which the script refuses if it had been counted: that number is kept beside the counts, and moves with
-        them. After that it is given up: it may have been counted or not, and the callers are told UNAVAILABLE.
+        number, which the script does not count again: that number is kept beside the counts, and moves with them, and
+        so do the positions of the pings that it refused. After that it is given up: it may have been counted or not,
+        and the callers are told UNAVAILABLE.
         """
         self._commits += 1
         batch = batch_id(self._process, self._commits, time.time())
         calls = {
-            number: script_call(number, partition, process=self._process, commit=self._commits, batch=batch)
+            number: script_call(
+                number,
+                partition,
+                process=self._process,
+                commit=self._commits,
+                batch=batch,
+                watch_credit=commit.watch_credit,
+            )
             for number, partition in commit.partitions.items()
         }
         give_up = time.monotonic() + COMMIT_SECONDS
@@ -159,11 +169,11 @@ def _may_pass(answer: Reply | RedisUnreachable) -> bool:
     return isinstance(answer, RedisUnreachable) or is_elsewhere(answer)
 
 
-def _outcome(answer: Reply | RedisUnreachable) -> Exception | None:
+def _outcome(answer: Reply | RedisUnreachable) -> Outcome:
     if isinstance(answer, RedisUnreachable):
         return _away()
     if not isinstance(answer, ResponseError):
-        return None
+        return [int(position) for position in answer.split()] if isinstance(answer, bytes) and answer else None
     code = error_code(answer)
     if code == "OOM":
         return Overloaded("Redis is out of memory", cause="out_of_memory")

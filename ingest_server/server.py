@@ -27,7 +27,7 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
         recorder = await stack.enter_async_context(
             Recorder(settings.redis_url, settings.flush_barrier, process, cluster=settings.redis_cluster)
         )
-        committer = Committer(recorder.record, settings.commit_linger_ms / 1000)
+        committer = Committer(recorder.record, settings.commit_linger_ms / 1000, settings.watch_credit_seconds)
         hash_key = settings.user_hash_key.get_secret_value() if settings.user_hash_key else None
 
         verifier = TokenVerifier.of(settings)

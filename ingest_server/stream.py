@@ -6,6 +6,9 @@ from typing import Any, Generic, TypeVar
 
 from shared.errors import Unauthenticated, Unavailable
 
+# A connection comes to its end some time, and a stream before it, with all answers: its sender opens another one.
+MAX_SECONDS = 60 * 60
+
 # So many batches of a stream are being counted or wait to be answered. Beyond it nothing is read, and gRPC holds the
 # sender.
 WINDOW = 16
@@ -35,8 +38,8 @@ class Stream(Generic[Request, Response]):
     async def serve(self, *, seconds_left: float, stop: asyncio.Event) -> None:
         """Answers until the sender ends. Raises the ServiceError that ends the stream earlier.
 
-        Such as Unauthenticated after `seconds_left`, and Unavailable at `stop`: then nothing more is read, and what was
-        read is answered first.
+        Such as Unauthenticated after `seconds_left`, and Unavailable after an hour or at `stop`: then nothing more is
+        read, and what was read is answered first.
         """
         reading = asyncio.create_task(self._read_all(seconds_left, stop))
         try:
@@ -53,11 +56,14 @@ class Stream(Generic[Request, Response]):
         stopping = asyncio.create_task(stop.wait())
         end: Exception | None = None
         try:
-            async with asyncio.timeout(seconds_left):
+            async with asyncio.timeout(min(seconds_left, MAX_SECONDS)):
                 while (request := await self._next(stop, stopping)) is not None:
                     self._answers.put_nowait(asyncio.create_task(self._start(request)))
         except TimeoutError:
-            end = Unauthenticated("the bearer token has expired")
+            if seconds_left <= MAX_SECONDS:
+                end = Unauthenticated("the bearer token has expired")
+            else:
+                end = Unavailable("a stream lasts an hour; open another one")
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told to the sender, after the answers that are due
             end = error
         finally:

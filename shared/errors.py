@@ -11,13 +11,16 @@ import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
-from google.rpc.error_details_pb2 import BadRequest, RetryInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
 from shared.refusals import refused
 
 RETRY_AFTER = RetryInfo(retry_delay=Duration(seconds=1))
+
+# In whose vocabulary the reason of an ErrorInfo is a word.
+ERROR_DOMAIN = "course_analytics.v1"
 
 Servicer = TypeVar("Servicer")
 Request = TypeVar("Request")
@@ -95,6 +98,20 @@ class NotFound(ServiceError):
 
     code = grpc.StatusCode.NOT_FOUND
     cause = "unknown_id"
+
+
+class Implausible(ServiceError):
+    """More watch time of a user than the clock and the credit allow: nothing of the ping is counted."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    cause = "implausible"
+
+    def __init__(self) -> None:
+        super().__init__("watchTimeDelta: the user has not had the time to watch so much of this course")
+
+    def details(self) -> list[Message]:
+        """The reason in a word, for programs."""
+        return [ErrorInfo(reason="IMPLAUSIBLE", domain=ERROR_DOMAIN)]
 
 
 class Overloaded(ServiceError):

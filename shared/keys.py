@@ -73,6 +73,16 @@ def seen(partition: int, kind: str, digest: str) -> str:
     return f"seen:{{{partition}}}:{kind}{digest}"
 
 
+def watch(partition: int, digest: str) -> str:
+    """The time, in ms of Redis' clock, up to which a user has watched a course. Ingest alone; until that time."""
+    return f"watch:{{{partition}}}:{digest}"
+
+
+def refused(partition: int, process: str) -> str:
+    """Which pings of its last commit one ingest process was refused: their positions. Ingest alone; 1 h."""
+    return f"refused:{{{partition}}}:{process}"
+
+
 def last_commit(partition: int, process: str) -> str:
     """Number of the last commit of one ingest process. Ingest alone; 1 h."""
     return f"commit:{{{partition}}}:{process}"

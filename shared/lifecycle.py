@@ -20,8 +20,27 @@ STOP_SECONDS = 20
 # What is in hand takes 2 s at most; only those who watch the health stay longer.
 CALLS_SECONDS = 5
 PROBE_SECONDS = 0.5
+
+# What one caller can have of a server, whether it means well or not: see "Limits" in the README.
 MAX_MESSAGE_BYTES = 1024 * 1024
+# More than the gateway lets through. By default gRPC refuses by chance, between 8 and 16 KiB.
 MAX_METADATA_BYTES = 20 * 1024
+MAX_CONNECTIONS = 4_000
+MAX_STREAMS = 256  # of a connection, at the same time; a call that has only begun costs 20 KB
+# What a call may have sent before it is read. By default gRPC lets it grow to 4 MiB, when the line is fast: 40 senders
+# who did not read their answers had taken 4.5 GB.
+STREAM_WINDOW_BYTES = 256 * 1024
+# Calls that wait to be looked at, in a burst. By default they are 1,000, and what comes then ends as CANCELLED, whoever
+# sends it; overload is for the servers to say.
+MAX_PENDING_CALLS = 50_000
+# A load balancer hears of new servers, and so do long-lived callers when they connect again. Calls under way go on: a
+# stream of batches for an hour at most (ingest_server/stream.py).
+CONNECTION_AGE_MS = 10 * 60 * 1000
+CONNECTION_GRACE_MS = 61 * 60 * 1000
+# A peer that is asked, and does not answer, is gone: its calls end. (By `ping_timeout_ms`: `keepalive_timeout_ms` alone
+# leaves it there.)
+KEEPALIVE_MS = 60_000
+PING_TIMEOUT_MS = 20_000
 
 # SERVING as long as somebody answers at all: for a probe that restarts what hangs. Readiness has the other names.
 LIVENESS = "liveness"
@@ -70,9 +89,19 @@ async def grpc_server(
             # By default any second process would bind the same port silently and get half of the calls.
             ("grpc.so_reuseport", int(shared_port)),
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-            # By default gRPC refuses by chance, the more often the larger, between 8 and 16 KiB.
             ("grpc.max_metadata_size", MAX_METADATA_BYTES),
             ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
+            ("grpc.max_concurrent_streams", MAX_STREAMS),
+            ("grpc.max_allowed_incoming_connections", MAX_CONNECTIONS),
+            ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),
+            ("grpc.server.max_pending_requests_hard_limit", MAX_PENDING_CALLS),
+            ("grpc.http2.bdp_probe", 0),
+            ("grpc.http2.lookahead_bytes", STREAM_WINDOW_BYTES),
+            ("grpc.max_connection_age_ms", CONNECTION_AGE_MS),
+            ("grpc.max_connection_age_grace_ms", CONNECTION_GRACE_MS),
+            ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+            ("grpc.http2.ping_timeout_ms", PING_TIMEOUT_MS),
+            ("grpc.keepalive_permit_without_calls", 1),
         ],
     )
     try:

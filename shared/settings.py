@@ -161,6 +161,7 @@ class Settings(BaseSettings):
     flush_lock_ttl_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 240
     flush_barrier: Annotated[Barrier, BeforeValidator(Barrier.parse), NoDecode] = Barrier("aof")
     commit_linger_ms: Annotated[float, Field(ge=0, le=100)] = 4
+    watch_credit_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
     ingest_metrics_address: Address | None = None
     query_metrics_address: Address | None = None
     flusher_metrics_address: Address | None = None
@@ -250,7 +251,8 @@ def _names_of_files(secrets_dir: str | None) -> list[str]:
     try:
         return [path.name.upper() for path in Path(secrets_dir).iterdir()] if secrets_dir else []
     except OSError as error:
-        raise CannotRun(f"{SECRETS_DIR}: cannot read {secrets_dir}: {error.strerror}") from None
+        path = os.fsencode(secrets_dir or "").decode(errors="backslashreplace")
+        raise CannotRun(f"{SECRETS_DIR}: cannot read {path}: {error.strerror}") from None
 
 
 def unknown_names(names: Iterable[str]) -> list[str]:

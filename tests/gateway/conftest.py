@@ -3,6 +3,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -61,15 +62,25 @@ def service(
         yield Service(stack.enter_context(running(gateway)), ingest, query, redis_server_url, mongo_url)
 
 
+def gateway_of(
+    folder: Path, *, ingest: str | None = None, query: str | None = None, change: Callable[[str], str] | None = None
+) -> EnvoyServer:
+    """A gateway, not yet started. A server not given is away; `change` may change the text of the configuration."""
+    away = f"127.0.0.1:{free_port()}"
+    gateway = local_gateway(folder, port=free_port(), ingest=ingest or away, query=query or away)
+    if change:
+        file = folder / "envoy.yaml"
+        file.write_text(change(file.read_text()))
+    return gateway
+
+
 @pytest.fixture
 def start_gateway(tmp_path: Path) -> Iterator[Callable[..., EnvoyServer]]:
-    """Starts a gateway of the test's own: `start_gateway(ingest="127.0.0.1:5001")`. A server not given is away."""
+    """Starts a gateway of the test's own: `start_gateway(ingest="127.0.0.1:5001")`, as `gateway_of` makes it."""
     with ExitStack() as stack:
 
-        def start(ingest: str | None = None, query: str | None = None) -> EnvoyServer:
-            away = f"127.0.0.1:{free_port()}"
-            gateway = local_gateway(tmp_path / "envoy", port=free_port(), ingest=ingest or away, query=query or away)
-            return stack.enter_context(running(gateway))
+        def start(**given: Any) -> EnvoyServer:
+            return stack.enter_context(running(gateway_of(tmp_path / "envoy", **given)))
 
         yield start
 

@@ -8,7 +8,7 @@ import grpc
 import jwt
 import pytest
 from course_analytics.v1 import ingest_pb2, ingest_pb2_grpc
-from google.rpc.error_details_pb2 import BadRequest, RetryInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from grpc_status import rpc_status
 
 from devstack.seed import DEMO_COURSE
@@ -74,6 +74,7 @@ class Refusal:
     message: str
     bad_fields: list[str]
     retry_seconds: float | None
+    reason: str
     took: float
 
 
@@ -83,15 +84,17 @@ async def refusal(call: Awaitable[object]) -> Refusal:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await call
     took = time.monotonic() - started
-    bad_request, retry = BadRequest(), RetryInfo()
+    bad_request, retry, info = BadRequest(), RetryInfo(), ErrorInfo()
     status = rpc_status.from_call(refused.value)  # type: ignore[arg-type] # it has what a synchronous call has
     for detail in status.details if status else ():
         detail.Unpack(bad_request)
         detail.Unpack(retry)
+        detail.Unpack(info)
     return Refusal(
         code=refused.value.code(),
         message=refused.value.details() or "",
         bad_fields=[violation.field for violation in bad_request.field_violations],
         retry_seconds=retry.retry_delay.seconds or None,
+        reason=info.reason,
         took=took,
     )

@@ -220,11 +220,43 @@ async def test_a_caller_who_goes_away_leaves_the_answer_to_the_others(courses: C
 async def test_what_is_remembered_is_bounded(
     requests: Requests, monkeypatch: pytest.MonkeyPatch, database: AsyncDatabase[Document]
 ) -> None:
-    monkeypatch.setattr(catalog, "CACHED_ENTRIES", 3)
-    small = Catalog(database)  # room for the course, its lecture and one course that is missing
-    for course in (COURSE, NONE, NONE, COURSE, SECTION, COURSE):
+    await database.courses.insert_one({"_id": ObjectId(NONE)})
+    monkeypatch.setattr(catalog, "CACHED_ENTRIES", 2)
+    small = Catalog(database)  # room for the course and its lecture
+    for course in (COURSE, COURSE, NONE, NONE, COURSE):
         await has(small, course)
-    assert 4 == requests.count
+    assert 3 == requests.count
+
+
+async def test_what_does_not_exist_is_bounded_and_drives_out_nothing_that_does(
+    requests: Requests, monkeypatch: pytest.MonkeyPatch, database: AsyncDatabase[Document]
+) -> None:
+    monkeypatch.setattr(catalog, "CACHED_MISSES", 10)
+    monkeypatch.setattr(catalog, "CACHED_ENTRIES", 2)
+    small = Catalog(database)
+    await has(small, COURSE)
+    first, *others = [f"{number:024x}" for number in range(11)]
+    for course in (first, *others, COURSE, *others):
+        await has(small, course)
+    assert 1 + 11 == requests.count
+    assert not await has(small, first)
+    assert 1 + 11 + 1 == requests.count
+
+
+async def test_any_number_of_courses_that_do_not_exist_are_two_requests(courses: Catalog, requests: Requests) -> None:
+    ids = [f"{number:024x}" for number in range(500)]
+    assert [False] * 500 == await asyncio.gather(*(has(courses, course) for course in ids))
+    assert requests.count <= 2
+
+
+async def test_a_course_that_is_gone_is_so_when_its_lectures_are_looked_for(
+    courses: Catalog, clock: Clock, database: AsyncDatabase[Document]
+) -> None:
+    await has(courses, COURSE)
+    await database.courses.delete_one({})
+    clock.wait(10)
+    assert not await has(courses, COURSE, SECOND)
+    assert not await has(courses, COURSE, FIRST)
 
 
 class TestWithoutMongoDB:

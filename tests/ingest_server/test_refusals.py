@@ -5,10 +5,12 @@ import json
 import math
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from grpc import StatusCode
 from grpc_reflection.v1alpha import reflection_pb2
+from pymongo import MongoClient
 
 from devstack.programs import Program, is_serving
 from tests.ingest_server.client import COURSE, FIRST, NONE, Metadata, Player, bearer, refusal, token
@@ -121,3 +123,16 @@ async def test_reflection_needs_no_token(player: Player) -> None:
     (answer,) = [answer async for answer in list_services(iter([ask]))]
     names = [service.name for service in answer.list_services_response.service]
     assert "course_analytics.v1.IngestService" in names
+
+
+async def test_a_course_that_does_not_exist_costs_mongodb_one_request(player: Player, platform_url: str) -> None:
+    unknown = f"{time.time_ns():024x}"
+    with MongoClient[Mapping[str, Any]](platform_url) as client:
+
+        def requests() -> int:
+            return int(client.admin.command("serverStatus")["metrics"]["commands"]["aggregate"]["total"])
+
+        before = requests()
+        for _ in range(20):
+            assert StatusCode.NOT_FOUND == (await refusal(player.view(unknown))).code
+        assert 1 == requests() - before

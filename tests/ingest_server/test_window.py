@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest_server import stream as stream_module
 from ingest_server.stream import WINDOW, Stream
 from shared.errors import InvalidRequest, Unauthenticated, Unavailable, Violation
 from tests.servers import PATIENCE
@@ -225,6 +226,14 @@ class TestTheEnd:
         with pytest.raises(Unauthenticated, match="expired"):
             await end_of(serving)
         assert list(range(1, WINDOW + 1)) == ends.sent
+
+    async def test_of_the_hour_that_a_stream_may_last(self, ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(stream_module, "MAX_SECONDS", SOON)
+        serving = ends.serve(seconds_left=LONG)
+        asyncio.get_running_loop().call_later(2 * SOON, ends.finish, 1, 2)
+        with pytest.raises(Unavailable, match="an hour"):
+            await end_of(serving)
+        assert [1, 2] == ends.sent
 
     async def test_by_a_request_that_is_refused(self, ends: Ends) -> None:
         serving = ends.serve()

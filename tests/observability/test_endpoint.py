@@ -49,7 +49,7 @@ async def test_ingest_counts_what_it_accepted_and_refused_by_reason(
         await report(player, [ping(), ping(seconds=0)])
 
     assert 4 == watcher.value("analytics_events_total", outcome="counted")
-    assert 1 == watcher.value("analytics_events_total", outcome="rejected")
+    assert 1 == watcher.value("analytics_events_rejected_total", cause="fields")
     assert 4 == watcher.value("analytics_commit_events_sum")
     assert watcher.value("analytics_commit_seconds_count") == watcher.value("analytics_commit_events_count") > 0
     assert 1 == refused_calls(watcher, "TrackTelemetry", "NOT_FOUND", "unknown_id")

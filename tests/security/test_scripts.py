@@ -11,7 +11,7 @@ from flusher import clear
 from flusher.take import Nothing
 from ingest_server.commit import Commit
 from ingest_server.events import CourseView, Event, Telemetry
-from ingest_server.recorder import Recorder
+from ingest_server.recorder import Outcome, Recorder
 from shared import keys
 from shared.redis_connection import RedisConnection
 from shared.settings import Barrier
@@ -55,7 +55,7 @@ class Expected:
             self.counters[seconds(event.lecture_id)] += event.seconds
 
 
-async def record(recorder: Recorder, events: list[Event]) -> list[Exception | None]:
+async def record(recorder: Recorder, events: list[Event]) -> list[Outcome]:
     commit = Commit()
     for event in events:
         commit.add(event, asyncio.get_running_loop().create_future())

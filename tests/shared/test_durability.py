@@ -1,9 +1,14 @@
 """Which Redis may be trusted with counts, from what it says of itself."""
 
+from collections.abc import Iterator
+
 import pytest
 
-from shared.durability import HIDDEN, objections
+from devstack.servers import RedisServer
+from shared.durability import HIDDEN, UnsuitableRedis, check_durability, objections
+from shared.redis_connection import RedisConnection
 from shared.settings import Barrier
+from tests.servers import running
 
 AOF = Barrier("aof")
 VALKEY = {"redis_version": "7.2.4", "valkey_version": "9.1.2", "aof_enabled": "1", "maxmemory_policy": "noeviction"}
@@ -63,3 +68,50 @@ def test_a_server_that_evicts_is_refused_under_every_barrier(barrier: Barrier, p
 
 def test_every_objection_is_named_at_once() -> None:
     assert 2 == len(objections({**REDIS, "maxmemory_policy": "allkeys-lru"}, "no", AOF))
+
+
+@pytest.fixture(scope="module", params=["valkey", "redis"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One of each kind, as the tests use it."""
+    with running(RedisServer(tmp_path_factory.mktemp("redis"), flavour=request.param)) as server:
+        yield server
+
+
+async def complaint(server: RedisServer, *setting: str) -> str:
+    """What is wrong with the server under another setting, "" for nothing; afterwards that is as it was."""
+    connection = await RedisConnection.open(server.url, timeout=5)
+    try:
+        (before,) = await connection.call(("CONFIG", "GET", setting[0]), timeout=5)
+        await connection.call(("CONFIG", "SET", *setting), timeout=5)
+        try:
+            await check_durability(connection, AOF, timeout=5)
+        except UnsuitableRedis as unsuitable:
+            return str(unsuitable)
+        finally:
+            await connection.call(("CONFIG", "SET", *before), timeout=5)
+        return ""
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "remedy"),
+    [
+        ("maxmemory-policy", "volatile-lru", "set maxmemory-policy noeviction"),
+        ("appendonly", "no", "set appendonly yes"),
+        ("appendfsync", "no", "set appendfsync always"),
+    ],
+)
+async def test_a_real_server_of_either_kind_is_refused_with_the_remedy(
+    server: RedisServer, setting: str, value: str, remedy: str
+) -> None:
+    assert remedy in await complaint(server, setting, value)
+
+
+async def test_a_real_server_of_either_kind_is_fit_as_the_guide_says(server: RedisServer) -> None:
+    assert "" == await complaint(server, "appendfsync", "always")
+
+
+async def test_everysec_is_refused_by_valkey_and_taken_from_redis(server: RedisServer) -> None:
+    expected = {"valkey": "set appendfsync always", "redis": ""}
+    assert expected[server.name] == (await complaint(server, "appendfsync", "everysec")).rpartition(": ")[2]

@@ -165,6 +165,8 @@ def test_every_error_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         ("flush_interval_seconds", "inf"),
         ("flush_lock_ttl_seconds", "nan"),
         ("commit_linger_ms", "101"),
+        ("watch_credit_seconds", "0"),
+        ("watch_credit_seconds", "inf"),
         ("ingest_metrics_address", "9101"),
         ("query_metrics_address", "127.0.0.1:0"),
         ("flusher_metrics_address", ":9103"),

@@ -12,9 +12,12 @@ Errors, in the order in which they are decided:
   INVALID_ARGUMENT    one or more fields are wrong; `google.rpc.BadRequest` in the details names every one of them.
   PERMISSION_DENIED   an event names a user, and the token may not report for others.
   NOT_FOUND           the course is not in the catalog, or it has no such lecture.
-  RESOURCE_EXHAUSTED  too many requests are waiting, or Redis is out of memory. Retry later.
+  RESOURCE_EXHAUSTED  too many requests are waiting or come from this caller, the message or metadata are too long, or Redis is out
+                      of memory. Retry later.
+  FAILED_PRECONDITION the user would have watched more of the course than there was time for; `google.rpc.ErrorInfo` in the
+                      details has the reason `IMPLAUSIBLE`. Only where watch time is bounded, see `watch_time_delta`.
   UNAVAILABLE         Redis is away; answered within 2 s whatever the client's deadline, with `google.rpc.RetryInfo`.
-Nothing of a request refused with the first four is counted. UNAVAILABLE, DEADLINE_EXCEEDED and RESOURCE_EXHAUSTED are safe
+Nothing of a request refused with the first four, or with FAILED_PRECONDITION, is counted. UNAVAILABLE, DEADLINE_EXCEEDED and RESOURCE_EXHAUSTED are safe
 to retry with the same `event_id`; without one a retry may count twice, because the first attempt may have been counted.
 """
 
@@ -109,6 +112,12 @@ class TrackTelemetryRequest(_message.Message):
     watch_time_delta: _builtins.float
     """Seconds watched since the player's last ping: greater than 0, at most 300. Rounded half up to whole seconds,
     floor(x + 0.5), before it is added. Required.
+
+    Where watch time is bounded (ANALYTICS_WATCH_CREDIT_SECONDS), a user and course have a time up to which the course has been
+    watched. A ping moves it on by its rounded seconds, from the present at the earliest, and is refused with FAILED_PRECONDITION,
+    whole, when that would be further ahead of Redis' clock than the credit: in any stretch of time a user can have its length and the
+    credit. Nothing of a refused ping is counted or remembered, so it may be sent again, later, with the same event id. A repeat of
+    what was counted is "tracked" as ever, and course views are not bounded.
     """
     event_id: _builtins.str
     """Optional, 1 to 64 characters of [A-Za-z0-9_-]. Makes a retry safe: within 900 s of its first sight, a repeat of the id by the same

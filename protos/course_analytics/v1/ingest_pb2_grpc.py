@@ -88,7 +88,7 @@ class IngestServiceServicer:
     def TrackStream(self, request_iterator, context):
         """Batches in, answers in their order. A server that works slowly reads slowly: gRPC's flow control then holds the sender. The stream
         ends with TrackBatch's own status at a batch that TrackBatch would refuse as a whole, with UNAUTHENTICATED when its token
-        expires, and with UNAVAILABLE when the server stops; what was read until then is answered before. What has no answer after
+        expires, and with UNAVAILABLE after an hour and when the server stops; what was read until then is answered before. What has no answer after
         INVALID_ARGUMENT, PERMISSION_DENIED or UNAUTHENTICATED has not been counted; after any other status it may have been.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -12,9 +12,12 @@ Errors, in the order in which they are decided:
   INVALID_ARGUMENT    one or more fields are wrong; `google.rpc.BadRequest` in the details names every one of them.
   PERMISSION_DENIED   an event names a user, and the token may not report for others.
   NOT_FOUND           the course is not in the catalog, or it has no such lecture.
-  RESOURCE_EXHAUSTED  too many requests are waiting, or Redis is out of memory. Retry later.
+  RESOURCE_EXHAUSTED  too many requests are waiting or come from this caller, the message or metadata are too long, or Redis is out
+                      of memory. Retry later.
+  FAILED_PRECONDITION the user would have watched more of the course than there was time for; `google.rpc.ErrorInfo` in the
+                      details has the reason `IMPLAUSIBLE`. Only where watch time is bounded, see `watch_time_delta`.
   UNAVAILABLE         Redis is away; answered within 2 s whatever the client's deadline, with `google.rpc.RetryInfo`.
-Nothing of a request refused with the first four is counted. UNAVAILABLE, DEADLINE_EXCEEDED and RESOURCE_EXHAUSTED are safe
+Nothing of a request refused with the first four, or with FAILED_PRECONDITION, is counted. UNAVAILABLE, DEADLINE_EXCEEDED and RESOURCE_EXHAUSTED are safe
 to retry with the same `event_id`; without one a retry may count twice, because the first attempt may have been counted.
 """
 
@@ -62,7 +65,7 @@ class IngestServiceStub:
     TrackStream: _grpc.StreamStreamMultiCallable[_ingest_pb2.TrackStreamRequest, _ingest_pb2.TrackStreamResponse]
     """Batches in, answers in their order. A server that works slowly reads slowly: gRPC's flow control then holds the sender. The stream
     ends with TrackBatch's own status at a batch that TrackBatch would refuse as a whole, with UNAUTHENTICATED when its token
-    expires, and with UNAVAILABLE when the server stops; what was read until then is answered before. What has no answer after
+    expires, and with UNAVAILABLE after an hour and when the server stops; what was read until then is answered before. What has no answer after
     INVALID_ARGUMENT, PERMISSION_DENIED or UNAUTHENTICATED has not been counted; after any other status it may have been.
     """
 
@@ -85,7 +88,7 @@ class IngestServiceAsyncStub(IngestServiceStub):
     TrackStream: _aio.StreamStreamMultiCallable[_ingest_pb2.TrackStreamRequest, _ingest_pb2.TrackStreamResponse]  # type: ignore[assignment]
     """Batches in, answers in their order. A server that works slowly reads slowly: gRPC's flow control then holds the sender. The stream
     ends with TrackBatch's own status at a batch that TrackBatch would refuse as a whole, with UNAUTHENTICATED when its token
-    expires, and with UNAVAILABLE when the server stops; what was read until then is answered before. What has no answer after
+    expires, and with UNAVAILABLE after an hour and when the server stops; what was read until then is answered before. What has no answer after
     INVALID_ARGUMENT, PERMISSION_DENIED or UNAUTHENTICATED has not been counted; after any other status it may have been.
     """
 
@@ -129,7 +132,7 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_ingest_pb2.TrackStreamResponse], _abc.AsyncIterator[_ingest_pb2.TrackStreamResponse]]:
         """Batches in, answers in their order. A server that works slowly reads slowly: gRPC's flow control then holds the sender. The stream
         ends with TrackBatch's own status at a batch that TrackBatch would refuse as a whole, with UNAUTHENTICATED when its token
-        expires, and with UNAVAILABLE when the server stops; what was read until then is answered before. What has no answer after
+        expires, and with UNAVAILABLE after an hour and when the server stops; what was read until then is answered before. What has no answer after
         INVALID_ARGUMENT, PERMISSION_DENIED or UNAUTHENTICATED has not been counted; after any other status it may have been.
         """
 

@@ -1,0 +1,219 @@
+"""The deployment files keep rules of our own, which no schema knows, and fit the programs that they start."""
+
+import os
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from devstack.servers import REDIS_OPTIONS, packaged
+from shared.settings import PREFIX, Settings
+from tests.deploy.guarded import DEPLOY
+
+ROOT = DEPLOY.parent
+KUBERNETES = DEPLOY / "kubernetes"
+MANIFESTS = sorted(KUBERNETES.glob("*.yaml"))
+DOCUMENTS = [document for path in MANIFESTS for document in yaml.safe_load_all(path.read_text())]
+KUSTOMIZATION = yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text())
+COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
+DOCKERFILE = ROOT / "Dockerfile"
+GUIDE = ROOT / "docs" / "operations.md"
+FILES = [DOCKERFILE, ROOT / "compose.yaml", ROOT / "gateway" / "kustomization.yaml", *MANIFESTS]
+
+Manifest = dict[str, Any]
+
+
+def resources(kind: str) -> Iterator[Manifest]:
+    """What the manifests make of this kind."""
+    return (document for document in DOCUMENTS if document["kind"] == kind)
+
+
+def name(resource: Manifest) -> str:
+    return str(resource["metadata"]["name"])
+
+
+DEPLOYMENTS = {name(each): each for each in resources("Deployment")}
+PODS = {name(each): each["spec"]["template"]["spec"] for kind in ("Deployment", "Job") for each in resources(kind)}
+CONTAINERS = {pod: spec["containers"][0] for pod, spec in PODS.items()}
+PROGRAMS = {"ingest", "query", "flusher"}
+MOVED = "/tmp/envoy.yaml"  # noqa: S108 - the container's own
+
+
+def settings_in(text: str) -> set[str]:
+    return set(re.findall(rf"\b{PREFIX}[A-Z_]+\b", text))
+
+
+@pytest.mark.parametrize("path", [*FILES, GUIDE], ids=lambda path: path.name)
+def test_every_setting_that_a_file_names_is_one(path: Path) -> None:
+    known = {PREFIX + field.upper() for field in Settings.model_fields}
+    assert set() == settings_in(path.read_text()) - known
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_every_file_says_how_far_it_was_tried(path: Path) -> None:
+    assert re.search(r"^# .*it has not been (run|built)", path.read_text(), re.MULTILINE)
+
+
+class TestKubernetes:
+    def test_the_kustomization_has_every_manifest_but_the_placeholders(self) -> None:
+        own = {path.name for path in MANIFESTS} - {"kustomization.yaml", "secrets.example.yaml"}
+        assert {*own, "../../gateway"} == set(KUSTOMIZATION["resources"])
+        assert (KUBERNETES / "../../gateway/kustomization.yaml").exists()
+
+    @pytest.mark.parametrize("pod", PODS)
+    def test_a_container_can_do_no_more_than_its_work(self, pod: str) -> None:
+        spec = PODS[pod]
+        assert (True, "RuntimeDefault", False) == (
+            spec["securityContext"]["runAsNonRoot"],
+            spec["securityContext"]["seccompProfile"]["type"],
+            spec["automountServiceAccountToken"],
+        )
+        assert 1 == len(spec["containers"])
+        assert {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        } == CONTAINERS[pod]["securityContext"]
+
+    @pytest.mark.parametrize("pod", PODS)
+    def test_a_container_has_requests_and_limits(self, pod: str) -> None:
+        given = CONTAINERS[pod]["resources"]
+        assert [{"cpu", "memory"}] * 2 == [set(given[kind]) for kind in ("requests", "limits")]
+
+    @pytest.mark.parametrize("deployment", DEPLOYMENTS)
+    def test_a_server_is_probed_and_outlives_one_node(self, deployment: str) -> None:
+        spec = DEPLOYMENTS[deployment]["spec"]
+        assert {"startupProbe", "livenessProbe", "readinessProbe"} <= CONTAINERS[deployment].keys()
+        assert spec["replicas"] >= 2
+        keys = {each["topologyKey"] for each in PODS[deployment]["topologySpreadConstraints"]}
+        assert {"kubernetes.io/hostname", "topology.kubernetes.io/zone"} == keys
+        assert deployment in {name(budget) for budget in resources("PodDisruptionBudget")}
+
+    @pytest.mark.parametrize("deployment", DEPLOYMENTS)
+    def test_a_pod_is_given_longer_than_its_stop_takes(self, deployment: str) -> None:
+        stop = {"gateway": 5}.get(deployment, 20)
+        sleep = {"gateway": 10, "flusher": 0}.get(deployment, 5)
+        assert PODS[deployment]["terminationGracePeriodSeconds"] >= stop + sleep
+
+    @pytest.mark.parametrize("kind", ["Deployment", "PodDisruptionBudget"])
+    def test_a_selector_selects_its_own_pods_and_no_others(self, kind: str) -> None:
+        labels = {pod: each["spec"]["template"]["metadata"]["labels"] for pod, each in DEPLOYMENTS.items()}
+        for each in resources(kind):
+            selector = each["spec"]["selector"]["matchLabels"].items()
+            assert [name(each)] == [pod for pod, own in labels.items() if selector <= own.items()]
+
+    def test_a_program_has_no_secrets_but_its_own(self) -> None:
+        given = {name(secret): set(secret["stringData"]) for secret in resources("Secret")}
+        stores = {"ANALYTICS_REDIS_URL", "ANALYTICS_MONGO_URL"}
+        with_tokens = stores | {"ANALYTICS_JWT_SECRET"}
+        assert {"ingest": with_tokens, "query": with_tokens, "flusher": stores} == given
+        mounted = {pod: PODS[pod]["volumes"][0]["secret"]["secretName"] for pod in (*PROGRAMS, "init")}
+        assert {"ingest": "ingest", "query": "query", "flusher": "flusher", "init": "flusher"} == mounted
+
+    def test_no_secret_of_the_example_is_one(self) -> None:
+        values = [value for secret in resources("Secret") for value in secret["stringData"].values()]
+        assert [] == [value for value in values if "PLACEHOLDER" not in value]
+
+    def test_a_program_listens_where_its_ports_and_the_policies_say(self) -> None:
+        for program in PROGRAMS:
+            container = CONTAINERS[program]
+            listens = {int(each["value"].rpartition(":")[2]) for each in container["env"]}
+            assert listens == {each["containerPort"] for each in container["ports"]}
+            assert listens <= allowed(program)
+
+
+def allowed(program: str) -> set[int]:
+    """The ports on which anybody may reach a program."""
+    ports: set[int] = set()
+    for policy in resources("NetworkPolicy"):
+        selector = policy["spec"]["podSelector"]
+        one = selector.get("matchLabels", {}).get("app.kubernetes.io/name")
+        several = [value for each in selector.get("matchExpressions", ()) for value in each["values"]]
+        if program in (one, *several):
+            ports |= {port["port"] for rule in policy["spec"].get("ingress", ()) for port in rule["ports"]}
+    return ports
+
+
+@pytest.fixture(scope="module", params=["compose", "kubernetes"])
+def moved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The configuration that the gateway's container makes of the repository's."""
+    in_compose = COMPOSE["services"]["gateway"]["entrypoint"]
+    shell, flags, script = in_compose if request.param == "compose" else CONTAINERS["gateway"]["command"]
+    path = tmp_path_factory.mktemp("gateway") / "envoy.yaml"
+    for written, here in (("$$", "$"), ("/etc/gateway", str(ROOT / "gateway")), (MOVED, str(path))):
+        script = script.replace(written, here)
+    command = [shell, flags, script.partition("exec envoy")[0]]
+    subprocess.run(command, check=True, env={**os.environ, "GATEWAY_ORIGIN": "https://courses.example.org"})
+    return path
+
+
+class TestGateway:
+    def test_it_is_one_that_envoy_takes(self, moved: Path) -> None:
+        envoy = [str(packaged("envoy/_bin/envoy")), "--mode", "validate", "--log-level", "error", "-c", str(moved)]
+        assert 0 == subprocess.run(envoy, cwd=ROOT, check=False, capture_output=True).returncode
+
+    def test_it_reaches_the_servers_by_their_names_and_is_reached_itself(self, moved: Path) -> None:
+        configuration = yaml.safe_load(moved.read_text())["static_resources"]
+        (listener,) = configuration["listeners"]
+        assert {"address": "0.0.0.0", "port_value": 8080} == listener["address"]["socket_address"]  # noqa: S104 - meant
+        servers = {
+            cluster["name"]: cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]
+            for cluster in configuration["clusters"]
+        }
+        headless = {name(each): each["spec"]["ports"][0]["port"] for each in resources("Service")}
+        for server in ("ingest", "query"):
+            assert {"address": server, "port_value": headless[server]} == servers[server]["socket_address"]
+            assert COMPOSE["services"][server]
+
+    def test_browsers_may_call_from_the_given_origin_alone(self, moved: Path) -> None:
+        assert ["https://courses.example.org"] == re.findall(r'exact: "(.*?)"', moved.read_text())
+
+
+class TestCompose:
+    def test_its_redis_keeps_what_it_answers_for(self) -> None:
+        words = COMPOSE["services"]["redis"]["command"].split()
+        given = dict(zip((word.removeprefix("--") for word in words[1::2]), words[2::2], strict=True))
+        assert given.items() >= REDIS_OPTIONS.items()
+
+    @pytest.mark.parametrize("program", sorted(PROGRAMS))
+    def test_a_program_can_do_no_more_than_its_work(self, program: str) -> None:
+        service = COMPOSE["services"][program]
+        assert (True, ["ALL"], ["no-new-privileges:true"]) == (
+            service["read_only"],
+            service["cap_drop"],
+            service["security_opt"],
+        )
+        assert [f"analytics-{program}"] == service["command"]
+
+    def test_who_looks_for_secrets_is_given_some(self) -> None:
+        services = COMPOSE["services"].items()
+        looking = {name for name, each in services if "ANALYTICS_SECRETS_DIR" in each.get("environment", {})}
+        assert {name for name, each in services if "secrets" in each} == looking
+
+    def test_only_the_gateway_is_reached_from_outside_and_the_stores_have_no_way_out(self) -> None:
+        assert ["gateway"] == [name for name, service in COMPOSE["services"].items() if "ports" in service]
+        assert COMPOSE["networks"]["stores"]["internal"]
+
+
+def test_the_image_is_built_from_all_packages_and_nothing_else() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    folders = {
+        package.partition("/")[0] for package in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    }
+    sources = {*folders, "pyproject.toml", "README.md", "LICENSE", "requirements.lock"}
+    copied = re.findall(r"^COPY (?!--)(.+) \S+$", DOCKERFILE.read_text(), re.MULTILINE)
+    let_in = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+    assert sources == {word for words in copied for word in words.split()} == set(let_in)
+
+
+def test_the_guide_says_what_to_do_about_every_alert() -> None:
+    rules = [yaml.safe_load(path.read_text()) for path in (DEPLOY / "prometheus").glob("*.yaml")]
+    alerts = {rule["alert"] for each in rules for group in each["groups"] for rule in group["rules"] if "alert" in rule}
+    assert set() == alerts - set(
+        re.findall(r"^### (\w+)$", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE)
+    )

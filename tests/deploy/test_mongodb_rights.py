@@ -1,0 +1,95 @@
+"""deploy/mongodb/roles.json: with it each program can do all of its work, and needs every right that it grants."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+from pymongo import MongoClient
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import PyMongoError
+
+from devstack.seed import DEMO_COURSE
+from flusher import apply, schema, status
+from flusher.take import Batch
+from ingest_server.catalog import Catalog
+from query_server.cold import ColdStore
+from shared import mongo
+from shared.errors import NotFound
+from shared.mongo import COURSE_ANALYTICS, Document
+from shared.program import CannotRun
+from tests.deploy.guarded import ROLES, GuardedMongo, rights, without
+from tests.flusher.stage import ONE_PING, course
+
+NEW = course(1)
+
+
+@asynccontextmanager
+async def connected(guarded: GuardedMongo, role: str) -> AsyncIterator[AsyncDatabase[Document]]:
+    """The database, for a user who has just this role."""
+    async with mongo.connect(guarded.url_of(role), program="tests") as client:
+        yield mongo.database(client)
+
+
+@pytest.fixture
+def administrator(guarded_mongo: GuardedMongo) -> Iterator[MongoClient[Document]]:
+    """Somebody who may change roles; afterwards the roles are those of the file, and nothing has been flushed."""
+    with MongoClient[Document](guarded_mongo.url_of("admin")) as client:
+        yield client
+        database = client.get_default_database()
+        for role in ROLES:
+            database.command("updateRole", role["createRole"], privileges=role["privileges"])
+        for name in (COURSE_ANALYTICS, schema.FLUSH_EPOCH):
+            database[name].delete_many({})
+
+
+async def ingest(database: AsyncDatabase[Document]) -> None:
+    """What the ingest server reads. It accepts events unchecked, and logs why, while it is not allowed to."""
+    with pytest.raises(NotFound):
+        await Catalog(database).require(DEMO_COURSE.id, NEW)
+
+
+async def query(database: AsyncDatabase[Document]) -> None:
+    """What the query server reads."""
+    assert await ColdStore(database).read(DEMO_COURSE.id)
+
+
+async def flush(database: AsyncDatabase[Document]) -> None:
+    """What the flusher reads and writes: of a course that has a document, and of one that has none."""
+    await schema.ensure(database)
+    epoch = await schema.next_epoch(database[schema.FLUSH_EPOCH])
+    analytics = database[COURSE_ANALYTICS]
+    for number in range(2):
+        batch = Batch(0, NEW, f"batch-{number}", ONE_PING, unique_users=1, fresh=True)
+        assert [apply.Outcome(apply.Verdict.APPLIED)] == await apply.apply(analytics, [batch], epoch, timeout=4)
+    assert {NEW} == set(await apply.committed(analytics, [batch]))
+    await status.read([], database)
+
+
+WORK: dict[str, Callable[[AsyncDatabase[Document]], Awaitable[None]]] = {
+    "analyticsIngest": ingest,
+    "analyticsQuery": query,
+    "analyticsFlusher": flush,
+}
+
+
+# What MongoDB refuses to answer, and what the programs make of that: an event that ingest accepts unchecked.
+FAILURES = (PyMongoError, CannotRun, AssertionError, pytest.fail.Exception)
+
+
+@pytest.mark.usefixtures("administrator")
+@pytest.mark.parametrize("role", WORK)
+async def test_a_program_has_all_rights_that_it_needs(guarded_mongo: GuardedMongo, role: str) -> None:
+    async with connected(guarded_mongo, role) as database:
+        await WORK[role](database)
+
+
+@pytest.mark.parametrize(("role", "collection", "action"), rights())
+async def test_without_any_one_of_them_it_fails(
+    guarded_mongo: GuardedMongo, administrator: MongoClient[Document], role: str, collection: str, action: str
+) -> None:
+    (definition,) = [one for one in ROLES if one["createRole"] == role]
+    privileges = without(definition, collection, action)
+    administrator.get_default_database().command("updateRole", role, privileges=privileges)
+    async with connected(guarded_mongo, role) as database:
+        with pytest.raises(FAILURES):
+            await WORK[role](database)

@@ -1,0 +1,96 @@
+"""The bound of watch time, as arithmetic and as the script does it: what it lets pass, and what it never refuses."""
+
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+import redis
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingest_server.recorder import SCRIPT
+
+PARTITION, COURSE = 7, "650000000000000000000001"
+START = 1_760_000_000_000  # ms
+
+
+class Ping(NamedTuple):
+    """What a user reports, `after` so many milliseconds since the last time."""
+
+    after: int
+    seconds: int
+
+
+def verdicts(pings: Iterable[Ping], credit: int) -> list[bool]:
+    """What the bound says of each ping: the rule (GCRA: generic cell rate algorithm) in plain arithmetic, in ms."""
+    now, watched, answers = START, 0, []
+    for ping in pings:
+        now += ping.after
+        moved_on = max(now, watched) + ping.seconds * 1000
+        answers.append(moved_on - now <= credit)
+        if answers[-1]:
+            watched = moved_on
+    return answers
+
+
+reports = st.lists(st.builds(Ping, st.integers(0, 60_000), st.integers(0, 60)), max_size=30)
+allowances = st.integers(1, 120_000)
+
+
+@given(reports, allowances)
+def test_in_no_stretch_of_time_more_is_counted_than_it_is_long_and_the_credit(
+    pings: Sequence[Ping], credit: int
+) -> None:
+    times = list(accumulate(ping.after for ping in pings))
+    counted = [1000 * ping.seconds * allowed for ping, allowed in zip(pings, verdicts(pings, credit), strict=True)]
+    for first in range(len(pings)):
+        for last in range(first, len(pings)):
+            assert sum(counted[first : last + 1]) <= times[last] - times[first] + credit
+
+
+@given(st.lists(st.integers(0, 60), max_size=30), st.integers(0, 60_000))
+def test_who_reports_what_the_clock_shows_is_never_refused(stretches: Sequence[int], pause: int) -> None:
+    """From the first ping on, whose seconds went before it, and with any pause; the credit is the longest stretch."""
+    pings = [Ping(1000 * seconds + pause, seconds) for seconds in stretches]
+    assert all(verdicts(pings, 1000 * max(stretches, default=0)))
+
+
+@given(st.integers(1, 60), st.integers(1, 30))
+def test_what_was_watched_while_the_network_was_away_may_come_at_once_up_to_the_credit(every: int, held: int) -> None:
+    watched = [Ping(every * 1000, every)] * 3
+    late = [Ping(every * 1000 * held, every), *[Ping(0, every)] * (held - 1)]
+    assert all(verdicts([*watched, *late, *watched], 1000 * every * held))
+    assert not all(verdicts([*watched, *late, Ping(0, every)], 1000 * every * held))
+
+
+@given(reports, reports, allowances)
+def test_a_refused_ping_changes_nothing(before: Sequence[Ping], after: Sequence[Ping], credit: int) -> None:
+    too_much = Ping(0, credit // 1000 + 1)
+    with_it = verdicts([*before, too_much, *after], credit)
+    assert not with_it.pop(len(before))
+    assert verdicts([*before, *after], credit) == with_it
+
+
+@settings(max_examples=40)
+@given(reports, allowances)
+def test_the_script_says_the_same(redis_server_url: str, pings: Sequence[Ping], credit: int) -> None:
+    """Its clock is read from a list of ours; a watch key then ends by another clock, and so must be kept."""
+    script = SCRIPT.replace("redis.call('TIME')", "redis.call('LRANGE', 'now', 0, 1)")
+    script = script.replace(", 'PX', string.format('%.0f', watched - now)", "")
+    names = [f"commit:{{{PARTITION}}}:p", f"dirty:{{{PARTITION}}}", f"refused:{{{PARTITION}}}:p"]
+    names += [f"course_counters:{{{PARTITION}}}", f"course_users:{{{PARTITION}}}", f"watch:{{{PARTITION}}}"]
+    now = START
+    with redis.Redis.from_url(redis_server_url, decode_responses=True) as client:
+        client.flushdb()
+        commits = client.pipeline(transaction=False)
+        for number, ping in enumerate(pings, 1):
+            now += ping.after
+            commits.delete("now")
+            commits.rpush("now", now // 1000, now % 1000 * 1000)
+            bounded = (0, 0, "views", "seconds", ping.seconds, "ann", 0)
+            commits.eval(script, len(names), *names, number, "batch", 900, 86400, credit, COURSE, 0, 0, 1, *bounded)
+        answers = commits.execute()[2::3]
+        allowed = verdicts(pings, credit)
+        assert allowed == [answer == "" for answer in answers]
+        counted = sum(ping.seconds for ping, one in zip(pings, allowed, strict=True) if one)
+        assert (allowed.count(True), counted) == tuple(int(n or 0) for n in client.hmget(names[3], "views", "seconds"))

@@ -1,0 +1,73 @@
+"""How long the servers keep a connection, and what then becomes of its calls."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import grpc
+import pytest
+
+from bench.h2 import GOAWAY, PREFACE, SETTINGS, frame
+from devstack.child import HOST, free_port
+from devstack.programs import PROBE_OPTIONS
+from shared import lifecycle
+from tests.servers import PATIENCE
+
+
+@asynccontextmanager
+async def served() -> AsyncIterator[int]:
+    """The port of a server that has nothing but its health."""
+    port = free_port()
+    server, _ = await lifecycle.grpc_server(f"{HOST}:{port}", [], shared_port=False)
+    await server.start()
+    yield port
+    await server.stop(None)
+
+
+async def farewell(port: int) -> bytes:
+    """What the server says at last to a connection that says its hello, and nothing more."""
+    reader, writer = await asyncio.open_connection(HOST, port)
+    writer.write(PREFACE + frame(SETTINGS, 0, 0))
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            head = await reader.readexactly(9)
+            payload = await reader.readexactly(int.from_bytes(head[:3]))
+            if head[3] == GOAWAY:
+                writer.close()
+                return payload
+
+
+async def test_a_connection_is_told_to_go_when_it_is_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifecycle, "CONNECTION_AGE_MS", 200)
+    async with served() as port:
+        assert b"max_age" in await farewell(port)
+
+
+async def test_calls_under_way_outlive_the_age_of_their_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifecycle, "CONNECTION_AGE_MS", 100)
+    async with served() as port, grpc.aio.insecure_channel(f"{HOST}:{port}", options=PROBE_OPTIONS) as channel:
+        watch_method: grpc.aio.UnaryStreamMultiCallable[bytes, bytes]
+        watch_method = channel.unary_stream("/grpc.health.v1.Health/Watch")
+        check: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/grpc.health.v1.Health/Check")
+        watch = watch_method(b"")
+        assert await watch.read()
+        assert await farewell(port), "later than the channel's own"
+        assert await check(b"")
+        assert not watch.done()
+        watch.cancel()
+
+
+async def test_more_connections_than_a_server_takes_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifecycle, "MAX_CONNECTIONS", 1)
+    async with served() as port, grpc.aio.insecure_channel(f"{HOST}:{port}", options=PROBE_OPTIONS) as channel:
+        await asyncio.wait_for(channel.channel_ready(), PATIENCE)
+        reader, writer = await asyncio.open_connection(HOST, port)
+        assert b"" == await asyncio.wait_for(reader.read(), PATIENCE)
+        writer.close()
+
+
+async def test_a_peer_that_does_not_answer_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifecycle, "KEEPALIVE_MS", 1000)  # the least that gRPC takes
+    monkeypatch.setattr(lifecycle, "PING_TIMEOUT_MS", 100)
+    async with served() as port:
+        assert b"ping_timeout" in await farewell(port)
