@@ -131,7 +131,7 @@ async def _followed(settings: Settings, database: AsyncDatabase[Document]) -> As
             await on_all(node.call(("PING",), timeout=CONNECT_SECONDS) for node in nodes)
 
     following = asyncio.create_task(
-        lifecycle.Readiness().follow(redis=redis, mongodb=lambda: database.client.admin.command("ping"))
+        lifecycle.Readiness().follow(redis=redis, mongodb=lambda: mongo.ping(database.client))
     )
     try:
         yield

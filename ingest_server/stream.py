@@ -63,7 +63,7 @@ class Stream(Generic[Request, Response]):
             if seconds_left <= MAX_SECONDS:
                 end = Unauthenticated("the bearer token has expired")
             else:
-                end = Unavailable("a stream lasts an hour; open another one")
+                end = Unavailable("a stream lasts an hour; open another one", cause="stream_over")
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told to the sender, after the answers that are due
             end = error
         finally:

@@ -142,12 +142,12 @@ class Jwks:
     async def check(self) -> None:
         """Raises Unavailable until keys have been read for the first time; never after that."""
         if not self._keys:
-            raise Unavailable(f"there are no keys to verify tokens with: {self._problem}")
+            raise Unavailable(f"there are no keys to verify tokens with: {self._problem}", cause="keys")
 
     def require_current(self) -> None:
         """Raises Unavailable when nobody can say whether a key that is not here is good: the source is away."""
         if self._problem is not None:
-            raise Unavailable("the keys to verify tokens with are out of reach")
+            raise Unavailable("the keys to verify tokens with are out of reach", cause="keys")
 
     async def follow(self) -> None:
         """Keeps the keys up to date; never returns."""
