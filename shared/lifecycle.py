@@ -95,9 +95,9 @@ async def grpc_server(
             ("grpc.max_allowed_incoming_connections", MAX_CONNECTIONS),
             ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),
             ("grpc.server.max_pending_requests_hard_limit", MAX_PENDING_CALLS),
-            # Behind a gateway callers share a connection, and the compression state of its headers. When gRPC could not parse
-            # a header's value, it refuses that header also in later calls that name it by this state: one caller's
-            # `grpc-timeout: x` would fail everybody's. Without a table nothing of one call is left for the next.
+            # Behind a gateway callers share a connection, and the compression state of its headers. When gRPC could not
+            # parse a header's value, it refuses that header also in later calls that name it by this state: one
+            # caller's `grpc-timeout: x` would fail everybody's. Without a table nothing is left for the next call.
             ("grpc.http2.hpack_table_size.decoder", 0),
             ("grpc.http2.bdp_probe", 0),
             ("grpc.http2.lookahead_bytes", STREAM_WINDOW_BYTES),

@@ -29,9 +29,13 @@ def mongo_url(mongo_server_url: str, mongo_database: Database[Document]) -> str:
     return urlsplit(mongo_server_url)._replace(path=f"/{mongo_database.name}").geturl()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 async def mongo_client(mongo_server_url: str) -> AsyncIterator[AsyncMongoClient[Document]]:
-    """One client, as the flusher has it."""
+    """A client, as the flusher has it.
+
+    Each test has its own: one that outlives a test whose event loop stood still takes its server to be lost, and breaks
+    off what the next test has begun.
+    """
     async with mongo.connect(mongo_server_url, program="tests") as client:
         yield client
 
