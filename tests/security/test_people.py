@@ -28,13 +28,19 @@ def hashed(user: str) -> bytes:
     return hmac.digest(USER_HASH_KEY.encode(), user.encode(), hashlib.sha256)
 
 
-def seen(user: bytes, *ids: str) -> str:
-    """The digest under which an event or playback id of a user is remembered."""
+def digest(user: bytes, *ids: str) -> str:
+    """The digest under which an event, a playback or the watched time of a user is remembered."""
     text = b"\0".join([*(each.encode() for each in ids), user])
     return base64.urlsafe_b64encode(hashlib.blake2b(text, digest_size=16).digest()).decode().rstrip("=")
 
 
-IDS = {"v": (COURSE, EVENT), "t": (COURSE, EVENT), "p": (COURSE, FIRST, PLAYBACK)}
+# By what their keys begin with; the partition goes between the braces.
+IDS = {
+    "seen:{}:v": (COURSE, EVENT),
+    "seen:{}:t": (COURSE, EVENT),
+    "seen:{}:p": (COURSE, FIRST, PLAYBACK),
+    "watch:{}:": (COURSE,),
+}
 
 
 def forms(user: str) -> Iterator[bytes]:
@@ -42,9 +48,9 @@ def forms(user: str) -> Iterator[bytes]:
     plain = user.encode()
     yield from (plain, plain.hex().encode(), base64.b64encode(plain).rstrip(b"="))
     for algorithm in ("md5", "sha1", "sha256", "sha512", "blake2b"):
-        digest = hashlib.new(algorithm, plain)
-        yield from (digest.digest(), digest.hexdigest().encode())
-    yield from (seen(plain, *ids).encode() for ids in IDS.values())
+        plainly = hashlib.new(algorithm, plain)
+        yield from (plainly.digest(), plainly.hexdigest().encode())
+    yield from (digest(plain, *ids).encode() for ids in IDS.values())
 
 
 @pytest.fixture(scope="module")
@@ -96,8 +102,8 @@ def test_without_the_key_nobody_is_found_in(kept: Mapping[str, bytes], place: st
 
 def test_the_search_finds_who_is_there(kept: Mapping[str, bytes]) -> None:
     """With the key, each digest is found: the search would have found the others too."""
-    digests = {f"{kind}{seen(hashed(user), *ids)}" for kind, ids in IDS.items() for user in PEOPLE}
-    expected = {f"seen:{{{partition()}}}:{digest}" for digest in digests}
+    kinds = {begin.replace("{}", f"{{{partition()}}}"): ids for begin, ids in IDS.items()}
+    expected = {begin + digest(hashed(user), *ids) for begin, ids in kinds.items() for user in PEOPLE}
 
     assert set() == {name for name in expected if name.encode() not in kept["Redis"]}
     assert hashed(ANN) in kept["its append-only file"]
