@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -82,6 +83,7 @@ def watch(service: Service) -> None:
             client.post(TELEMETRY, json=body).raise_for_status()
             client.post(VIEW, json={"courseId": user}).raise_for_status()
             client.post(TELEMETRY, json=ping(lectureId="no"))  # what is refused may be logged
+            client.post(TELEMETRY, json=ping(), headers=dict(bearer(token(sub=user)[:-4])))
 
 
 def everything_in(client: "redis.Redis") -> Iterator[bytes]:
@@ -98,6 +100,11 @@ def everything_in(client: "redis.Redis") -> Iterator[bytes]:
 def test_without_the_key_nobody_is_found_in(kept: Mapping[str, bytes], place: str, user: str) -> None:
     assert kept[place], "there is something to search"
     assert [] == [form for form in forms(user) if form in kept[place]]
+
+
+def test_no_token_is_in_the_logs_of_refused_calls(kept: Mapping[str, bytes]) -> None:
+    assert {b"INVALID_ARGUMENT", b"UNAUTHENTICATED"} <= set(re.findall(rb'"code": "(\w+)"', kept["the logs"]))
+    assert b"eyJ" not in kept["the logs"], 'with which every token begins: it is `{"` in base64'
 
 
 def test_the_search_finds_who_is_there(kept: Mapping[str, bytes]) -> None:
