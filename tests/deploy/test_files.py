@@ -170,6 +170,12 @@ class TestGateway:
             assert {"address": server, "port_value": headless[server]} == servers[server]["socket_address"]
             assert COMPOSE["services"][server]
 
+    def test_it_says_that_it_is_full_before_it_would_be_killed(self, moved: Path) -> None:
+        monitors = yaml.safe_load(moved.read_text())["overload_manager"]["resource_monitors"]
+        (heap,) = (each["typed_config"]["max_heap_size_bytes"] for each in monitors if "fixed_heap" in each["name"])
+        (mebibytes,) = re.findall(r"^(\d+)Mi$", CONTAINERS["gateway"]["resources"]["limits"]["memory"])
+        assert heap * 1.2 < int(mebibytes) * 1024 * 1024
+
     def test_browsers_may_call_from_the_given_origin_alone(self, moved: Path) -> None:
         assert ["https://courses.example.org"] == re.findall(r'exact: "(.*?)"', moved.read_text())
 

@@ -20,38 +20,15 @@ from tests.ingest_server.client import Player, bearer, refusal, token
 from tests.servers import PATIENCE
 
 CONNECTIONS, STREAMS = 20, 1000
-SLOW_READERS = 8
-MEBIBYTES = 220  # measured: 110, without a limit of streams 430; the slow readers 54
+SLOW_READERS = 14
+MEBIBYTES = 220  # measured: 110, without a limit of streams 430
+HELD_MEBIBYTES = 115  # measured: 90, with the window that gRPC has by default 140 to 160
 
 
 def memory(server: Program) -> int:
     """The resident memory of a server, in MiB."""
     pages = int(Path(f"/proc/{server.pid}/statm").read_text().split()[1])
     return pages * 4096 // 2**20
-
-
-@pytest.fixture
-def connections(server: Program) -> Iterator[Sequence[socket.socket]]:
-    """Connections that speak HTTP/2 as far as they must."""
-    host, _, port = server.address.rpartition(":")
-    with ExitStack() as stack:
-        opened = [stack.enter_context(socket.create_connection((host, int(port)))) for _ in range(CONNECTIONS)]
-        for connection in opened:
-            connection.sendall(PREFACE + frame(SETTINGS, 0, 0))
-        yield opened
-
-
-async def test_calls_that_only_begin_cost_little_and_others_are_served(
-    server: Program, player: Player, connections: Sequence[socket.socket]
-) -> None:
-    before = memory(server)
-    headers = Call.grpc("/course_analytics.v1.IngestService/TrackTelemetry", token(), b"").headers
-    begun = b"".join(frame(HEADERS, END_HEADERS, 2 * number + 1, headers) for number in range(STREAMS))
-    for connection in connections:
-        await asyncio.to_thread(connection.sendall, begun)
-    for _ in range(10):
-        assert "tracked" == await player.ping()
-    assert memory(server) - before < MEBIBYTES
 
 
 class SlowReader:
@@ -88,9 +65,33 @@ async def test_senders_who_do_not_read_are_held_and_others_are_served(server: Pr
     readers = [SlowReader(server.address) for _ in range(SLOW_READERS)]
     await asyncio.to_thread(wait_until, lambda: are_held(readers), PATIENCE, "they were not held")
     assert "tracked" == await player.ping()
-    assert memory(server) - before < MEBIBYTES
+    assert memory(server) - before < HELD_MEBIBYTES
     for reader in readers:
         reader.end()
+
+
+@pytest.fixture
+def connections(server: Program) -> Iterator[Sequence[socket.socket]]:
+    """Connections that speak HTTP/2 as far as they must."""
+    host, _, port = server.address.rpartition(":")
+    with ExitStack() as stack:
+        opened = [stack.enter_context(socket.create_connection((host, int(port)))) for _ in range(CONNECTIONS)]
+        for connection in opened:
+            connection.sendall(PREFACE + frame(SETTINGS, 0, 0))
+        yield opened
+
+
+async def test_calls_that_only_begin_cost_little_and_others_are_served(
+    server: Program, player: Player, connections: Sequence[socket.socket]
+) -> None:
+    before = memory(server)
+    headers = Call.grpc("/course_analytics.v1.IngestService/TrackTelemetry", token(), b"").headers
+    begun = b"".join(frame(HEADERS, END_HEADERS, 2 * number + 1, headers) for number in range(STREAMS))
+    for connection in connections:
+        await asyncio.to_thread(connection.sendall, begun)
+    for _ in range(10):
+        assert "tracked" == await player.ping()
+    assert memory(server) - before < MEBIBYTES
 
 
 async def test_too_much_metadata_is_refused(player: Player) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 from pymongo import MongoClient
 
 from devstack.child import HOST, free_port
@@ -26,10 +27,14 @@ class Watcher:
 
     def value(self, name: str, **labels: str) -> float:
         """The value of one series; 0 for one that is not there."""
+        return next((one.value for one in self.samples(name) if one.labels == labels), 0.0)
+
+    def samples(self, name: str) -> list[Sample]:
+        """All series of this name."""
         status, text = self.get("/metrics")
         assert 200 == status
-        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-        return next((one.value for one in samples if (one.name, one.labels) == (name, labels)), 0.0)
+        families = text_string_to_metric_families(text)
+        return [sample for family in families for sample in family.samples if sample.name == name]
 
 
 @pytest.fixture

@@ -29,7 +29,13 @@ def service(tmp_path_factory: pytest.TempPathFactory, mongo_server_url: str) -> 
             write_course(client.get_default_database(), DEMO_COURSE)
         server = stack.enter_context(running(RedisServer(folder / "redis", flavour=FLAVOUR)))
         stores = {"redis_url": server.url, "mongo_url": mongo_url}
-        settings = {**stores, "jwt_secret": JWT_SECRET, "user_hash_key": USER_HASH_KEY}
+        # The credit is more than any test uses up: what bounding watch time stores of a person is looked at too.
+        settings = {
+            **stores,
+            "jwt_secret": JWT_SECRET,
+            "user_hash_key": USER_HASH_KEY,
+            "watch_credit_seconds": 86_400,
+        }
         ingest, query = (program(module, folder, settings) for module in ("ingest_server", "query_server"))
         for each in (ingest, query):
             each.launch()

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -28,13 +29,19 @@ def hashed(user: str) -> bytes:
     return hmac.digest(USER_HASH_KEY.encode(), user.encode(), hashlib.sha256)
 
 
-def seen(user: bytes, *ids: str) -> str:
-    """The digest under which an event or playback id of a user is remembered."""
+def digest(user: bytes, *ids: str) -> str:
+    """The digest under which an event, a playback or the watched time of a user is remembered."""
     text = b"\0".join([*(each.encode() for each in ids), user])
     return base64.urlsafe_b64encode(hashlib.blake2b(text, digest_size=16).digest()).decode().rstrip("=")
 
 
-IDS = {"v": (COURSE, EVENT), "t": (COURSE, EVENT), "p": (COURSE, FIRST, PLAYBACK)}
+# By what their keys begin with; the partition goes between the braces.
+IDS = {
+    "seen:{}:v": (COURSE, EVENT),
+    "seen:{}:t": (COURSE, EVENT),
+    "seen:{}:p": (COURSE, FIRST, PLAYBACK),
+    "watch:{}:": (COURSE,),
+}
 
 
 def forms(user: str) -> Iterator[bytes]:
@@ -42,9 +49,9 @@ def forms(user: str) -> Iterator[bytes]:
     plain = user.encode()
     yield from (plain, plain.hex().encode(), base64.b64encode(plain).rstrip(b"="))
     for algorithm in ("md5", "sha1", "sha256", "sha512", "blake2b"):
-        digest = hashlib.new(algorithm, plain)
-        yield from (digest.digest(), digest.hexdigest().encode())
-    yield from (seen(plain, *ids).encode() for ids in IDS.values())
+        plainly = hashlib.new(algorithm, plain)
+        yield from (plainly.digest(), plainly.hexdigest().encode())
+    yield from (digest(plain, *ids).encode() for ids in IDS.values())
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +83,7 @@ def watch(service: Service) -> None:
             client.post(TELEMETRY, json=body).raise_for_status()
             client.post(VIEW, json={"courseId": user}).raise_for_status()
             client.post(TELEMETRY, json=ping(lectureId="no"))  # what is refused may be logged
+            client.post(TELEMETRY, json=ping(), headers=dict(bearer(token(sub=user)[:-4])))
 
 
 def everything_in(client: "redis.Redis") -> Iterator[bytes]:
@@ -94,10 +102,15 @@ def test_without_the_key_nobody_is_found_in(kept: Mapping[str, bytes], place: st
     assert [] == [form for form in forms(user) if form in kept[place]]
 
 
+def test_no_token_is_in_the_logs_of_refused_calls(kept: Mapping[str, bytes]) -> None:
+    assert {b"INVALID_ARGUMENT", b"UNAUTHENTICATED"} <= set(re.findall(rb'"code": "(\w+)"', kept["the logs"]))
+    assert b"eyJ" not in kept["the logs"], 'with which every token begins: it is `{"` in base64'
+
+
 def test_the_search_finds_who_is_there(kept: Mapping[str, bytes]) -> None:
     """With the key, each digest is found: the search would have found the others too."""
-    digests = {f"{kind}{seen(hashed(user), *ids)}" for kind, ids in IDS.items() for user in PEOPLE}
-    expected = {f"seen:{{{partition()}}}:{digest}" for digest in digests}
+    kinds = {begin.replace("{}", f"{{{partition()}}}"): ids for begin, ids in IDS.items()}
+    expected = {begin + digest(hashed(user), *ids) for begin, ids in kinds.items() for user in PEOPLE}
 
     assert set() == {name for name in expected if name.encode() not in kept["Redis"]}
     assert hashed(ANN) in kept["its append-only file"]
