@@ -133,7 +133,7 @@ async def oldest_count(connection: RedisConnection, dirty: Mapping[int, Sequence
         timeout=LIST_SECONDS,
     )
     now = time.time()
-    return max((age(reply.decode(), now) for reply in replies if isinstance(reply, bytes)), default=0.0)
+    return max((age(reply.decode(errors="replace"), now) for reply in replies if isinstance(reply, bytes)), default=0.0)
 
 
 def _note(report: Report) -> None:
