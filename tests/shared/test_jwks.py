@@ -22,6 +22,7 @@ from shared.errors import Unauthenticated, Unavailable
 from shared.jwks import MAX_BYTES, PAUSE_SECONDS, Jwks, check_location, parse
 from shared.program import CannotRun
 from tests.issuer import Json, Pair, Site, key_set, publishing
+from tests.servers import PATIENCE
 from tests.shared.test_auth import Clock, encoded, texts
 
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
@@ -397,6 +398,34 @@ async def test_a_reading_that_takes_too_long_is_not_waited_for(monkeypatch: pyte
             await jwks.check()
     finally:
         over.set()
+
+
+def test_a_reading_that_does_not_end_holds_up_no_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.jwks.READ_SECONDS", 0.1)
+    over = threading.Event()
+    started = []
+
+    def hang(location: str) -> bytes:
+        started.append(location)
+        over.wait()
+        return ALL
+
+    async def program() -> None:
+        clock = Clock()
+        jwks = Jwks("https://issuer.example/keys", read=hang, clock=clock)
+        for _ in range(3):
+            await jwks.renew()
+            clock.now += PAUSE_SECONDS
+
+    running = threading.Thread(target=asyncio.run, args=(program(),))
+    running.start()
+    try:
+        running.join(PATIENCE)
+        assert not running.is_alive()
+        assert 1 == len(started), "and there is never more than one"
+    finally:
+        over.set()
+        running.join()
 
 
 @pytest.mark.parametrize(
