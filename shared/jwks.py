@@ -78,7 +78,7 @@ def _public_key(member: object) -> PublicKey | None:
         return None
     try:
         key = jwt.PyJWK(member, algorithm).key
-    except (jwt.PyJWTError, ValueError, TypeError):
+    except Exception:  # noqa: BLE001 - whatever the libraries say of it, the keys beside it are good, and we go on
         return None
     if kind == "RSA" and key.key_size < MIN_RSA_BITS:
         return None

@@ -13,6 +13,7 @@ from pathlib import Path
 import jwt
 import pytest
 import structlog
+from cryptography.exceptions import UnsupportedAlgorithm
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -188,6 +189,17 @@ UNUSABLE: list[object] = [
 def test_a_key_that_is_not_for_this_is_skipped_and_the_others_count(member: object) -> None:
     (only,) = parse(key_set(member, ROTATED.published()))
     assert ("next", "EdDSA") == (only.id, only.algorithm)
+
+
+def test_a_key_that_this_machine_does_not_support_is_skipped_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(*_: object) -> None:
+        raise UnsupportedAlgorithm("as Ed25519 where FIPS 140 holds")
+
+    monkeypatch.setattr(
+        "cryptography.hazmat.primitives.asymmetric.ed25519.Ed25519PublicKey.from_public_bytes", unsupported
+    )
+    (only,) = parse(key_set(ROTATED.published(), RSA.published()))
+    assert RSA.id == only.id
 
 
 @pytest.mark.parametrize(
