@@ -113,7 +113,8 @@ async def dirty_courses(
             continue
         if isinstance(members, ResponseError):
             raise members
-        dirty[partition] = [course_id.decode() for course_id in members]
+        # What is no text is nobody's course: there is nothing to flush under such a name, and it holds up no other.
+        dirty[partition] = [course_id.decode(errors="replace") for course_id in members]
     return dirty
 
 
