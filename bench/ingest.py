@@ -26,13 +26,13 @@ Say = Callable[[str], None]
 
 async def single(stage: Stage, rounds: int, seconds: float, say: Say) -> list[Row]:
     """Single pings, in turns with the ceiling: rate, processor time, and latency at half load."""
-    calls = _ping_calls(stage)
+    calls = ping_calls(stage)
     server, ceiling = stage.program("ingest_server"), stage.ceiling()
     measured: dict[str, list[float]] = {name: [] for name in ("ours", "top", "cpu", "top cpu", "p50", "p99", "top p99")}
     for number in range(rounds):
-        top, top_cpu = await _closed(ceiling.address, ceiling.pid, calls, seconds)
+        top, top_cpu = await closed(ceiling.address, ceiling.pid, calls, seconds)
         before = _counted(stage)
-        ours, cpu = await _closed(server.address, server.pid, calls, seconds)
+        ours, cpu = await closed(server.address, server.pid, calls, seconds)
         half_top = await h2.open_loop(ceiling.address, calls, rate=top.rate / 2, seconds=seconds)
         half = await h2.open_loop(server.address, calls, rate=ours.rate / 2, seconds=seconds)
         _check(stage, before, sent=len(ours.seconds) + len(half.seconds), failed=[ours, half, top, half_top])
@@ -62,12 +62,12 @@ async def single(stage: Stage, rounds: int, seconds: float, say: Say) -> list[Ro
 
 async def batches(stage: Stage, rounds: int, seconds: float, say: Say) -> list[Row]:
     """Batches of 100 pings each."""
-    calls = _batch_calls(stage)
+    calls = batch_calls(stage)
     server = stage.program("ingest_server")
     rates, costs, redis_costs = [], [], []
     for number in range(rounds):
         before, redis_before = _counted(stage), cpu_seconds(stage.redis_server.pid)
-        result, cpu = await _closed(server.address, server.pid, calls, seconds, in_flight=32)
+        result, cpu = await closed(server.address, server.pid, calls, seconds, in_flight=32)
         _check(stage, before, sent=BATCH * len(result.seconds), failed=[result])
         rates.append(BATCH * result.rate)
         costs.append(1e6 * cpu / len(result.seconds) / BATCH)
@@ -82,12 +82,12 @@ async def batches(stage: Stage, rounds: int, seconds: float, say: Say) -> list[R
 
 async def workers(stage: Stage, rounds: int, seconds: float, say: Say) -> list[Row]:
     """Two workers on one port against one."""
-    calls = _ping_calls(stage)
+    calls = ping_calls(stage)
     one, two = stage.program("ingest_server"), stage.program("ingest_server", ingest_workers=2)
     alone, both = [], []
     for number in range(rounds):
-        alone.append((await _closed(one.address, one.pid, calls, seconds))[0].rate)
-        both.append((await _closed(two.address, two.pid, calls, seconds))[0].rate)
+        alone.append((await closed(one.address, one.pid, calls, seconds))[0].rate)
+        both.append((await closed(two.address, two.pid, calls, seconds))[0].rate)
         say(f"workers, round {number + 1}: {alone[-1]:,.0f}/s with one, {both[-1]:,.0f}/s with two")
     return [Row("ingest", "pings with 2 workers ÷ with 1", "×", _ratios(both, alone))]
 
@@ -101,7 +101,7 @@ async def partitions(stage: Stage, rounds: int, seconds: float, say: Say) -> lis
         calls, courses = loads[number]
         before, scripts_before = _counted(stage, courses), _scripts(stage)
         redis_before = cpu_seconds(stage.redis_server.pid)
-        result, cpu = await _closed(server.address, server.pid, calls, seconds)
+        result, cpu = await closed(server.address, server.pid, calls, seconds)
         redis_cpu = cpu_seconds(stage.redis_server.pid) - redis_before
         scripts = _scripts(stage) - scripts_before
         sent = len(result.seconds)
@@ -124,9 +124,10 @@ def _unit_of(what: str) -> str:
     return "µs/ping" if "time" in what else "pings/s"
 
 
-async def _closed(
+async def closed(
     address: str, pid: int, calls: Sequence[h2.Call], seconds: float, in_flight: int = IN_FLIGHT
 ) -> tuple[h2.Result, float]:
+    """Keeps so many calls in flight; what came of them, and the processor seconds that the process `pid` took."""
     before = cpu_seconds(pid)
     result = await h2.closed_loop(address, calls, in_flight=in_flight, seconds=seconds, connections=8)
     return result, cpu_seconds(pid) - before
@@ -143,12 +144,14 @@ def pings(stage: Stage) -> list[ingest_pb2.TrackTelemetryRequest]:
     ]
 
 
-def _ping_calls(stage: Stage) -> list[h2.Call]:
+def ping_calls(stage: Stage) -> list[h2.Call]:
+    """A ping by each user."""
     pairs = zip(stage.tokens(), itertools.cycle(pings(stage)), strict=False)
     return [h2.Call.grpc(f"{PATH}TrackTelemetry", token, ping.SerializeToString()) for token, ping in pairs]
 
 
-def _batch_calls(stage: Stage) -> list[h2.Call]:
+def batch_calls(stage: Stage) -> list[h2.Call]:
+    """A batch by each of 64 users."""
     endless = itertools.cycle(pings(stage))
     calls = []
     for token in stage.tokens()[:64]:

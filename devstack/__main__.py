@@ -35,7 +35,7 @@ def check_ports(ports: Ports) -> None:
     """StartError when something else listens where the stack would."""
     for name, port in (("gateway", ports.gateway), ("ingest", ports.ingest), ("query", ports.query)):
         if not port_is_free(port):
-            option = f"python -m devstack --{name}-port"
+            option = f"{sys.executable} -m devstack --{name}-port"
             raise StartError(f"port {port} is taken: end what listens there, or choose another with `{option}`")
 
 

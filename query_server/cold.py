@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from bson import ObjectId
-from cachetools import TTLCache
 from pymongo import ReadPreference
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
 from query_server.outline import Outline, outline_of
+from shared.expiring import ExpiringCache
 from shared.mongo import COURSE_ANALYTICS, COURSES, LECTURES, SECTIONS, Document
 
 OUTLINE_SECONDS = 60
@@ -35,9 +35,8 @@ class ColdStore:
     def __init__(self, database: AsyncDatabase[Document], now: Callable[[], float] = time.monotonic) -> None:
         self._courses = database[COURSES]
         self._primary_courses = self._courses.with_options(read_preference=ReadPreference.PRIMARY)
-        self._outlines: TTLCache[str, Outline] = TTLCache(
-            maxsize=CACHED_ENTRIES, ttl=OUTLINE_SECONDS, timer=now, getsizeof=lambda outline: 1 + len(outline)
-        )
+        self._now = now
+        self._outlines: ExpiringCache[str, Outline] = ExpiringCache(CACHED_ENTRIES, now)
 
     async def read(self, course_id: str) -> Course | None:
         """The course, None if there is none. Raises PyMongoError."""
@@ -58,13 +57,9 @@ class ColdStore:
         if course is None:
             return None
         if outline is None:
-            outline = self._remember(course_id, _outline_in(course))
+            outline = _outline_in(course)
+            self._outlines.put(course_id, outline, until=self._now() + OUTLINE_SECONDS, weight=1 + len(outline))
         return Course(course.get("creator"), analytics, outline)
-
-    def _remember(self, course_id: str, outline: Outline) -> Outline:
-        if 1 + len(outline) <= CACHED_ENTRIES:
-            self._outlines[course_id] = outline
-        return outline
 
 
 def _course(key: ObjectId) -> list[Document]:

@@ -22,7 +22,7 @@ STOP_SECONDS = 20
 CALLS_SECONDS = 5
 PROBE_SECONDS = 0.5
 
-# What one caller can have of a server, whether it means well or not: see "Limits" in the README.
+# What one caller can have of a server, whether it means well or not: see docs/limits.md.
 MAX_MESSAGE_BYTES = 1024 * 1024
 # More than the gateway lets through. By default gRPC refuses by chance, between 8 and 16 KiB.
 MAX_METADATA_BYTES = 20 * 1024
