@@ -38,7 +38,7 @@ async def serve(address: str) -> None:
     server, health = await lifecycle.grpc_server(address, [service], shared_port=False)
     ingest_pb2_grpc.add_IngestServiceServicer_to_server(Nothing(), server)  # type: ignore[abstract] # see there
     readiness = lifecycle.Readiness(health, service)
-    await readiness.set(None)
+    readiness.set(None)
     await lifecycle.serve_until(stop, server, readiness)
 
 

@@ -16,7 +16,10 @@ PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
 
 PLACES: dict[str, tuple[ModuleType, str]] = {
     "All programs": (shared.metrics, "Those of tokens and refused calls are the servers' alone."),
-    "Ingest server": (ingest_server.metrics, "Counted once a commit; nothing is done for a single ping."),
+    "Ingest server": (
+        ingest_server.metrics,
+        "Counted once a commit; nothing is done for a ping that the catalog knows.",
+    ),
     "Query server": (query_server.metrics, ""),
     "Flusher": (flusher.metrics, "`--once` and the other commands count too, but nobody can ask them."),
 }

@@ -113,7 +113,8 @@ async def dirty_courses(
             continue
         if isinstance(members, ResponseError):
             raise members
-        dirty[partition] = [course_id.decode() for course_id in members]
+        # What is no text is nobody's course: there is nothing to flush under such a name, and it holds up no other.
+        dirty[partition] = [course_id.decode(errors="replace") for course_id in members]
     return dirty
 
 
@@ -133,7 +134,7 @@ async def oldest_count(connection: RedisConnection, dirty: Mapping[int, Sequence
         timeout=LIST_SECONDS,
     )
     now = time.time()
-    return max((age(reply.decode(), now) for reply in replies if isinstance(reply, bytes)), default=0.0)
+    return max((age(reply.decode(errors="replace"), now) for reply in replies if isinstance(reply, bytes)), default=0.0)
 
 
 def _note(report: Report) -> None:

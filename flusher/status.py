@@ -74,7 +74,7 @@ async def _add_batches(
     for key, batch in zip(taken, replies, strict=False):
         status = statuses[key.partition]
         status.in_flight += 1
-        since = born((batch or b"").decode()) or time.time()
+        since = born((batch or b"").decode(errors="replace")) or time.time()
         status.in_flight_since = min(since, status.in_flight_since or since)
     for key, batches in zip(aside, replies[len(taken) :], strict=True):
         statuses[key.partition].quarantined += batches

@@ -166,13 +166,17 @@ class Catalog:
         return True
 
 
-def _course_of(sections: Sequence[Sequence[object] | None] | None, fetched: float) -> Course:
-    """What to remember of a course whose sections list these lectures; None when there is no course."""
+def _course_of(sections: Sequence[object] | None, fetched: float) -> Course:
+    """What to remember of a course whose sections list these lectures; None when there is no course.
+
+    What is no list holds no lectures. The platform's data are not ours, and other courses share the answer.
+    """
     if sections is None:
         return Course(frozenset(), exists=False, fetched=fetched)
-    if sum(len(ids or ()) for ids in sections) > MAX_LECTURES:
+    lectures = [str(lecture) for ids in sections if isinstance(ids, list) for lecture in ids]
+    if len(lectures) > MAX_LECTURES:
         return Course(frozenset(), exists=True, fetched=fetched, too_large=True)
-    return Course(frozenset(str(lecture) for ids in sections for lecture in ids or ()), exists=True, fetched=fetched)
+    return Course(frozenset(lectures), exists=True, fetched=fetched)
 
 
 def _lectures_of(course_ids: Sequence[str]) -> list[Document]:

@@ -1,4 +1,4 @@
-"""What the ingest server measures beyond `shared/metrics.py`. Nothing here is touched by a single ping."""
+"""What the ingest server measures beyond `shared/metrics.py`. A ping that the catalog knows touches nothing here."""
 
 from prometheus_client import Counter, Gauge, Histogram
 

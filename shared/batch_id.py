@@ -2,7 +2,7 @@
 
 import re
 
-_BORN = re.compile(r".*-([0-9a-f]+)")
+_BORN = re.compile(r".*-([0-9a-f]{1,12})")  # more digits are no time, and perhaps too large for a float
 
 
 def batch_id(process: str, commit: int, now: float) -> str:

@@ -9,8 +9,10 @@ import http.client
 import ipaddress
 import json
 import ssl
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,7 +78,7 @@ def _public_key(member: object) -> PublicKey | None:
         return None
     try:
         key = jwt.PyJWK(member, algorithm).key
-    except (jwt.PyJWTError, ValueError, TypeError):
+    except Exception:  # noqa: BLE001 - whatever the libraries say of it, the keys beside it are good, and we go on
         return None
     if kind == "RSA" and key.key_size < MIN_RSA_BITS:
         return None
@@ -123,6 +125,7 @@ class Jwks:
         self._keys: tuple[PublicKey, ...] = ()
         self._problem: str | None = "they have not been read yet"
         self._reading: asyncio.Task[None] | None = None
+        self._answer: Future[bytes] | None = None
         self._last_read = -float("inf")
         if not is_url(location):
             self._load_file()
@@ -167,12 +170,31 @@ class Jwks:
     async def _renew(self) -> None:
         try:
             async with asyncio.timeout(READ_SECONDS):
-                text = await asyncio.to_thread(self._read, self._location)
+                text = await self._read_apart()
             self._take(text)
         except (OSError, http.client.HTTPException, ValueError) as error:
             self._report(_why(error))
         finally:
             self._reading = None
+
+    async def _read_apart(self) -> bytes:
+        """Reads in a thread that ends with the program: of asyncio's own a stop would wait for the end.
+
+        A name server or an issuer may be slower than anybody waits here; then another thread would only hang as well.
+        """
+        if self._answer is not None and not self._answer.done():
+            raise TimeoutError
+        answer = self._answer = Future()
+        answer.set_running_or_notify_cancel()  # whoever waits may give up, and the thread goes on
+
+        def read() -> None:
+            try:
+                answer.set_result(self._read(self._location))
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is for who waits
+                answer.set_exception(error)
+
+        threading.Thread(target=read, name="keys", daemon=True).start()
+        return await asyncio.wrap_future(answer)
 
     def _take(self, text: bytes) -> None:
         keys = parse(text)
@@ -214,15 +236,15 @@ def _fetch(url: str) -> bytes:
     try:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         connection.request("GET", target, headers={"accept": "application/json"})
-        response = connection.getresponse()
-        if response.status != http.client.OK:
-            raise ValueError(f"the answer was HTTP {response.status}")
-        body = b""
-        while chunk := response.read1(MAX_BYTES):
-            body = _limited(body + chunk)
-            if time.monotonic() > deadline:
-                raise TimeoutError
-        return body
+        with connection.getresponse() as response:
+            if response.status != http.client.OK:
+                raise ValueError(f"the answer was HTTP {response.status}")
+            body = b""
+            while chunk := response.read1(MAX_BYTES):
+                body = _limited(body + chunk)
+                if time.monotonic() > deadline:
+                    raise TimeoutError
+            return body
     finally:
         connection.close()
 

@@ -14,6 +14,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from shared import metrics
+from shared.health import Health
 from shared.program import CannotRun
 
 STOP_SECONDS = 20
@@ -82,7 +83,7 @@ async def grpc_server(
     *,
     shared_port: bool,
     credentials: grpc.ServerCredentials | None = None,
-) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
+) -> tuple[grpc.aio.Server, Health]:
     """A server bound to `address` (host:port), with health (NOT_SERVING at first) and reflection. Raises CannotRun."""
     server = grpc.aio.server(
         options=[
@@ -115,10 +116,8 @@ async def grpc_server(
             server.add_secure_port(address, credentials)
     except RuntimeError:
         raise CannotRun(cannot_listen(address)) from None
-    servicer = health.aio.HealthServicer()
-    for name in ("", *services):
-        await servicer.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
-    await servicer.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
+    servicer = Health(["", *services])
+    servicer.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     reflection.enable_server_reflection([*services, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     return server, servicer
@@ -135,13 +134,13 @@ class Readiness:
     Probes are named after what they ask. The same loop says that the event loop turns.
     """
 
-    def __init__(self, servicer: health.aio.HealthServicer | None = None, service: str = "") -> None:
+    def __init__(self, servicer: Health | None = None, service: str = "") -> None:
         self._servicer = servicer
         self._names = ("", service)
         self._reported: object = self  # nothing yet
         self._closed = False
 
-    async def set(self, problem: Exception | None) -> None:
+    def set(self, problem: Exception | None) -> None:
         """Reports ready (no problem) or not; logs the change, and when it is not ready for another reason."""
         metrics.HEARTBEAT.set_to_current_time()
         if self._closed:
@@ -155,20 +154,20 @@ class Readiness:
         else:
             log.warning("not ready", reason=reason)
         self._reported = reason
-        await self._report(ready=ready)
+        self._report(ready=ready)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Not ready from now on, whatever the probes say."""
         self._closed = True
-        await self._report(ready=False)
+        self._report(ready=False)
 
-    async def _report(self, *, ready: bool) -> None:
+    def _report(self, *, ready: bool) -> None:
         metrics.READY.set(ready)
         if self._servicer is None:
             return
         status = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
         for name in self._names:
-            await self._servicer.set(name, status)
+            self._servicer.set(name, status)
 
     async def until_first_contact(self, **probes: Probe) -> None:
         """Returns once all have answered. Raises a probe's CannotRun: what was reached is unfit, waiting is no use."""
@@ -178,13 +177,13 @@ class Readiness:
                 raise problem
             if problem is None:
                 return
-            await self.set(problem)
+            self.set(problem)
             await asyncio.sleep(PROBE_SECONDS)
 
     async def follow(self, **probes: Probe) -> None:
         """Runs every probe twice a second, each within one second; never returns."""
         while True:
-            await self.set(await _first_problem(probes))
+            self.set(await _first_problem(probes))
             await asyncio.sleep(PROBE_SECONDS)
 
 
@@ -220,7 +219,7 @@ async def serve_until(
     gc.freeze()
     await server.start()
     await stop.wait()
-    await readiness.close()
+    readiness.close()
     if farewell is not None:
         await farewell()
     await server.stop(CALLS_SECONDS)

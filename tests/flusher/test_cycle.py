@@ -14,7 +14,7 @@ from flusher import plan
 from flusher.cycle import Flusher
 from shared import keys
 from shared.mongo import COURSE_ANALYTICS
-from tests.flusher.stage import Stage, course, courses_of, staged
+from tests.flusher.stage import ONE_PING, Stage, course, courses_of, staged
 from tests.flusher.store import fill
 
 COURSES = [course(number) for number in range(1, 21)]
@@ -120,6 +120,15 @@ async def test_a_malformed_hash_goes_aside_and_holds_up_nobody(stage: Stage) -> 
     assert (19, 1, {}) == (report.cleared, report.quarantined, report.left)
     (text,) = (await stage.hash(keys.quarantined_counters, malformed)).values()
     assert "unreadable: stars" == json.loads(text)["reason"]
+
+
+async def test_a_member_of_the_dirty_set_that_is_no_text_holds_up_nobody(stage: Stage) -> None:
+    await stage.ping(course(1))
+    await stage.call("SADD", keys.dirty_courses(keys.partition_of(course(1))), b"\xff")
+
+    await stage.flush()
+
+    assert {course(1): ONE_PING} == await stage.flushed(course(1))
 
 
 async def test_a_key_of_another_type_holds_up_nobody(stage: Stage) -> None:

@@ -21,7 +21,7 @@ from flusher.apply import apply
 from flusher.cycle import dirty_courses, oldest_count
 from shared import keys
 from shared.mongo import COURSE_ANALYTICS
-from tests.flusher.stage import Stage, course
+from tests.flusher.stage import ONE_PING, Stage, course
 from tests.flusher.test_apply import batch
 from tests.servers import PATIENCE
 
@@ -205,3 +205,13 @@ async def test_the_log_level_is_the_lowest_that_is_logged(
     assert 0 == await asyncio.to_thread(once.wait, PATIENCE)
     events = [line["event"] for line in map(json.loads, once.output().splitlines())]
     assert (cycles, of_batches) == (events.count("cycle"), sum(event.startswith("batch ") for event in events))
+
+
+@pytest.mark.parametrize("name", [b"\xff", b"process-1-" + b"f" * 400], ids=["no text", "after all time"])
+async def test_an_id_that_tells_no_time_keeps_no_other_course_from_its_flush(stage: Stage, name: bytes) -> None:
+    await stage.ping(*COURSES[:2])
+    await stage.call("HSET", keys.course_counters(keys.partition_of(COURSES[0]), COURSES[0]), keys.BATCH, name)
+
+    await stage.flush()
+
+    assert {COURSES[1]: ONE_PING} == await stage.flushed(COURSES[1])

@@ -22,6 +22,7 @@ from tests.servers import JWT_SECRET, PATIENCE, running
 INVALID_ARGUMENT, RESOURCE_EXHAUSTED, FAILED_PRECONDITION = 3, 8, 9
 PASSED, LIMITED = 503, 429
 HOUR = "3600s"
+SERVING = b"\x08\x01"
 
 
 def with_tokens(user: int, address: int) -> Callable[[str], str]:
@@ -155,3 +156,24 @@ def test_the_servers_own_message_limit_is_the_documented_code(service: Service) 
     with grpc.insecure_channel(service.gateway.address) as channel, pytest.raises(grpc.RpcError) as refused:
         ingest_pb2_grpc.IngestServiceStub(channel).TrackTelemetry(request, timeout=PATIENCE)
     assert grpc.StatusCode.RESOURCE_EXHAUSTED == refused.value.code()
+
+
+def test_who_watches_without_a_token_keeps_nobody_from_being_counted(
+    start_gateway: Callable[..., EnvoyServer], service: Service
+) -> None:
+    gateway = start_gateway(
+        ingest=service.ingest.address,
+        change=lambda text: text.replace("max_requests: 50000", "max_requests: 2").replace(
+            "max_requests: 100\n", "max_requests: 2\n"
+        ),
+    )
+    with grpc.insecure_channel(gateway.address) as channel, caller(gateway, "ann") as ann:
+        watch: grpc.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream("/grpc.health.v1.Health/Watch")
+        open_ones = [watch(b"", timeout=PATIENCE) for _ in range(2)]
+        assert [SERVING, SERVING] == [next(each) for each in open_ones]
+        with pytest.raises(grpc.RpcError, match="overflow"):
+            next(watch(b"", timeout=PATIENCE))
+
+        assert 200 == ann.post(VIEW).status_code
+        for each in open_ones:
+            each.cancel()

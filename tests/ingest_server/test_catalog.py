@@ -122,6 +122,14 @@ async def test_a_section_whose_lectures_are_null_has_none(courses: Catalog, data
     assert not await has(courses, COURSE, FIRST)
 
 
+async def test_a_section_whose_lectures_are_no_list_has_none_and_spoils_no_other_course(
+    courses: Catalog, database: AsyncDatabase[Document]
+) -> None:
+    await database.courses.insert_one({"_id": ObjectId(NONE)})
+    await database.sections.update_one({"_id": ObjectId(SECTION)}, {"$set": {"lectures": 5}})
+    assert [False, True] == list(await asyncio.gather(has(courses, COURSE, FIRST), has(courses, NONE)))
+
+
 async def test_a_refusal_names_what_is_missing(courses: Catalog) -> None:
     with pytest.raises(NotFound, match=f"there is no course {NONE}"):
         await courses.require(NONE)

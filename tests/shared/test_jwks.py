@@ -13,6 +13,7 @@ from pathlib import Path
 import jwt
 import pytest
 import structlog
+from cryptography.exceptions import UnsupportedAlgorithm
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +23,7 @@ from shared.errors import Unauthenticated, Unavailable
 from shared.jwks import MAX_BYTES, PAUSE_SECONDS, Jwks, check_location, parse
 from shared.program import CannotRun
 from tests.issuer import Json, Pair, Site, key_set, publishing
+from tests.servers import PATIENCE
 from tests.shared.test_auth import Clock, encoded, texts
 
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
@@ -187,6 +189,17 @@ UNUSABLE: list[object] = [
 def test_a_key_that_is_not_for_this_is_skipped_and_the_others_count(member: object) -> None:
     (only,) = parse(key_set(member, ROTATED.published()))
     assert ("next", "EdDSA") == (only.id, only.algorithm)
+
+
+def test_a_key_that_this_machine_does_not_support_is_skipped_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(*_: object) -> None:
+        raise UnsupportedAlgorithm("as Ed25519 where FIPS 140 holds")
+
+    monkeypatch.setattr(
+        "cryptography.hazmat.primitives.asymmetric.ed25519.Ed25519PublicKey.from_public_bytes", unsupported
+    )
+    (only,) = parse(key_set(ROTATED.published(), RSA.published()))
+    assert RSA.id == only.id
 
 
 @pytest.mark.parametrize(
@@ -397,6 +410,34 @@ async def test_a_reading_that_takes_too_long_is_not_waited_for(monkeypatch: pyte
             await jwks.check()
     finally:
         over.set()
+
+
+def test_a_reading_that_does_not_end_holds_up_no_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.jwks.READ_SECONDS", 0.1)
+    over = threading.Event()
+    started = []
+
+    def hang(location: str) -> bytes:
+        started.append(location)
+        over.wait()
+        return ALL
+
+    async def program() -> None:
+        clock = Clock()
+        jwks = Jwks("https://issuer.example/keys", read=hang, clock=clock)
+        for _ in range(3):
+            await jwks.renew()
+            clock.now += PAUSE_SECONDS
+
+    running = threading.Thread(target=asyncio.run, args=(program(),))
+    running.start()
+    try:
+        running.join(PATIENCE)
+        assert not running.is_alive()
+        assert 1 == len(started), "and there is never more than one"
+    finally:
+        over.set()
+        running.join()
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,15 @@
-"""How long the servers keep a connection, and what then becomes of its calls."""
+"""How long the servers keep a connection, and what then becomes of its calls; and who hears of their health."""
 
 import asyncio
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2
 
-from bench.h2 import GOAWAY, PREFACE, SETTINGS, frame
+from bench.h2 import DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, INITIAL_WINDOW_SIZE, PREFACE, SETTINGS, Call, frame
 from devstack.child import HOST, free_port
 from devstack.programs import PROBE_OPTIONS
 from shared import lifecycle
@@ -71,3 +73,43 @@ async def test_a_peer_that_does_not_answer_is_left(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(lifecycle, "PING_TIMEOUT_MS", 100)
     async with served() as port:
         assert b"ping_timeout" in await farewell(port)
+
+
+async def test_who_watches_the_health_and_does_not_read_keeps_it_from_nobody() -> None:
+    port = free_port()
+    server, servicer = await lifecycle.grpc_server(f"{HOST}:{port}", ["course"], shared_port=False)
+    await server.start()
+    readiness = lifecycle.Readiness(servicer, "course")
+    no_window = frame(SETTINGS, 0, 0, struct.pack(">HI", INITIAL_WINDOW_SIZE, 0))
+    watch = Call.grpc("/grpc.health.v1.Health/Watch", "none", b"")
+    reader, writer = await asyncio.open_connection(HOST, port)
+    writer.write(PREFACE + no_window)
+    writer.write(frame(HEADERS, END_HEADERS, 1, watch.headers) + frame(DATA, END_STREAM, 1, watch.data))
+    async with asyncio.timeout(PATIENCE), grpc.aio.insecure_channel(f"{HOST}:{port}", options=PROBE_OPTIONS) as channel:
+        await reader.readuntil(b"application/grpc")  # its answer has begun
+        check: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/grpc.health.v1.Health/Check")
+        readiness.set(None)
+        serving = health_pb2.HealthCheckResponse.FromString(await check(b""))
+        readiness.close()
+        closed = health_pb2.HealthCheckResponse.FromString(await check(b""))
+    writer.close()
+    await server.stop(None)
+
+    response = health_pb2.HealthCheckResponse
+    assert [response.SERVING, response.NOT_SERVING] == [serving.status, closed.status]
+
+
+async def test_a_name_that_a_server_does_not_have_is_unknown() -> None:
+    request = health_pb2.HealthCheckRequest(service="none").SerializeToString()
+    async with served() as port, grpc.aio.insecure_channel(f"{HOST}:{port}", options=PROBE_OPTIONS) as channel:
+        check: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/grpc.health.v1.Health/Check")
+        watch: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream("/grpc.health.v1.Health/Watch")
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await check(request)
+        watching = watch(request)
+        answer = await anext(aiter(watching))
+        watching.cancel()
+
+    assert grpc.StatusCode.NOT_FOUND == refused.value.code()
+    response = health_pb2.HealthCheckResponse
+    assert response.SERVICE_UNKNOWN == response.FromString(answer).status

@@ -101,7 +101,7 @@ async def server(trust: Trust, tmp_path: Path) -> AsyncIterator[Server]:
     installed.install(trust.server)
     credentials = tls.server_credentials(settings(installed.files.certificate, installed.files.key))
     running, health = await lifecycle.grpc_server(installed.address, [], shared_port=False, credentials=credentials)
-    await health.set("", health_pb2.HealthCheckResponse.SERVING)
+    health.set("", health_pb2.HealthCheckResponse.SERVING)
     await running.start()
     yield installed
     await running.stop(None)
