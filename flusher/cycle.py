@@ -66,7 +66,8 @@ class Flusher:
         try:
             dirty, report.oldest = await self._begin(node, partitions)
         except (RedisUnreachable, ResponseError, PyMongoError) as error:
-            MONGODB_ERRORS.inc(isinstance(error, PyMongoError))
+            if isinstance(error, PyMongoError):
+                MONGODB_ERRORS.inc()
             return _away(error)
         report.left[ELSEWHERE] += len(partitions) - len(dirty)
         while dirty:

@@ -111,7 +111,8 @@ async def run(stores: Stores, wave: plan.Wave, stop: asyncio.Event) -> Report:
         report.store_away = True
         reason = str(error)
         metrics.STORE_AWAY.inc()
-        MONGODB_ERRORS.inc(isinstance(error, PyMongoError))
+        if isinstance(error, PyMongoError):
+            MONGODB_ERRORS.inc()
     except LeaseLost as error:
         reason = str(error)
         metrics.LOCK_LOST.inc()

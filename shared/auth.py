@@ -1,7 +1,7 @@
 """Who is calling: the JSON Web Token (RFC 7519) of a request, verified here whatever a gateway did before."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from shared import metrics
 from shared.errors import Unauthenticated
 from shared.expiring import ExpiringCache
 from shared.jwks import Jwks
+from shared.refusals import Metadata
 from shared.settings import ServerSettings
 
 CACHED_TOKENS = 50_000  # ~1 KB each
@@ -23,8 +24,6 @@ REASONS: dict[type[jwt.InvalidTokenError], str] = {
     jwt.InvalidAudienceError: "it is meant for another audience",
     jwt.InvalidIssuerError: "it comes from another issuer",
 }
-
-Metadata = Iterable[tuple[str, str | bytes]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ Metadata = Iterable[tuple[str, str | bytes]]
 log = structlog.get_logger()
 
 
-class Bound:
+class LineLimit:
     """At most so many lines of one kind in a second; `now` is a monotonic clock."""
 
     def __init__(self, lines: int, now: Callable[[], float] = time.monotonic) -> None:
@@ -43,7 +43,7 @@ class Bound:
         return left_out
 
 
-_bounds: dict[str, Bound] = {}
+_limits: dict[str, LineLimit] = {}
 
 
 def refused(method: str, code: str, error: Exception, *, cause: str, metadata: Metadata | None) -> None:
@@ -52,7 +52,7 @@ def refused(method: str, code: str, error: Exception, *, cause: str, metadata: M
     The line has the caller's `x-request-id`, and the text of the error, which names courses but no users.
     """
     metrics.CALLS_REFUSED.labels(method, code, cause).inc()
-    left_out = _bounds.setdefault(code, Bound(LINES_A_SECOND)).admit()
+    left_out = _limits.setdefault(code, LineLimit(LINES_A_SECOND)).admit()
     if left_out is None:
         return
     fields: dict[str, object] = {"method": method, "code": code, "request_id": request_id(metadata)}

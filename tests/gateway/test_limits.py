@@ -30,8 +30,8 @@ def with_tokens(user: int, address: int) -> Callable[[str], str]:
 
     def change(text: str) -> str:
         text = text.replace("fill_interval: 1s", f"fill_interval: {HOUR}")
-        return text.replace("max_tokens: 1000\n", f"max_tokens: {user}\n").replace(
-            "max_tokens: 10000\n", f"max_tokens: {address}\n"
+        return text.replace("max_tokens: 5000\n", f"max_tokens: {user}\n").replace(
+            "max_tokens: 20000\n", f"max_tokens: {address}\n"
         )
 
     return change
@@ -105,8 +105,8 @@ def limits() -> dict[str, dict[str, Any]]:
 def test_a_player_and_a_school_never_meet_the_limits() -> None:
     """A player calls once in five seconds, or has a page of retries; a school has thousands of them."""
     assert {
-        "user": {"max_tokens": 1000, "tokens_per_fill": 100, "fill_interval": "1s"},
-        "masked_remote_address": {"max_tokens": 10_000, "tokens_per_fill": 5_000, "fill_interval": "1s"},
+        "user": {"max_tokens": 5000, "tokens_per_fill": 500, "fill_interval": "1s"},
+        "masked_remote_address": {"max_tokens": 20_000, "tokens_per_fill": 5_000, "fill_interval": "1s"},
     } == limits()
 
 
@@ -163,7 +163,7 @@ def test_who_watches_without_a_token_keeps_nobody_from_being_counted(
 ) -> None:
     gateway = start_gateway(
         ingest=service.ingest.address,
-        change=lambda text: text.replace("max_requests: 50000", "max_requests: 2").replace(
+        change=lambda text: text.replace("max_requests: 100000", "max_requests: 2").replace(
             "max_requests: 100\n", "max_requests: 2\n"
         ),
     )

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from shared import refusals
 from shared.errors import Unavailable
-from shared.refusals import Bound, refused, request_id
+from shared.refusals import LineLimit, refused, request_id
 
 
 @given(st.integers(1, 5), st.lists(st.floats(0, 3), max_size=60))
@@ -15,12 +15,12 @@ def test_no_second_has_more_lines_than_allowed_and_every_refusal_is_told_or_coun
     lines: int, pauses: list[float]
 ) -> None:
     now = 0.0
-    bound = Bound(lines, now=lambda: now)
+    limit = LineLimit(lines, now=lambda: now)
     written: list[float] = []
     told = 0
     for pause in pauses:
         now += pause
-        left_out = bound.admit()
+        left_out = limit.admit()
         if left_out is not None:
             written.append(now)
             told += 1 + left_out
@@ -29,11 +29,11 @@ def test_no_second_has_more_lines_than_allowed_and_every_refusal_is_told_or_coun
         assert sum(at <= other < at + 1 for other in written) <= 2 * lines, "two windows may touch"
     assert told <= len(pauses)
     now += 1
-    assert len(pauses) == told + (bound.admit() or 0)
+    assert len(pauses) == told + (limit.admit() or 0)
 
 
 def test_a_flood_of_one_code_does_not_hide_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refusals, "_bounds", {})
+    monkeypatch.setattr(refusals, "_limits", {})
     with structlog.testing.capture_logs() as lines:
         for code in ["UNAVAILABLE"] * 1_000 + ["NOT_FOUND"]:
             refused("Method", code, Unavailable("away"), cause="store", metadata=None)
@@ -58,7 +58,7 @@ def test_the_request_id_is_that_of_the_metadata(
 
 
 def test_a_line_says_what_the_store_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refusals, "_bounds", {})
+    monkeypatch.setattr(refusals, "_limits", {})
     error = Unavailable("Redis is out of reach")
     error.__cause__ = TimeoutError()
     with structlog.testing.capture_logs() as lines:
