@@ -17,19 +17,19 @@ from shared.keys import partition_of
 # As many events as may wait for their commit. Beyond it a request is refused at once: later it would only time out.
 MAX_WAITING = 50_000
 
-# With this many events in the last commit the next one waits for the whole linger; with fewer, for less.
-BUSY_EVENTS = 8
-
 
 class Committer:
     """Puts events into the next commit and sends it: takes events from `open` to `close`, sends them while `run` runs.
 
-    `linger` is in seconds: the most that a commit waits for company. Without it a busy server's commits carry one
-    request or two; an idle server's do not wait at all. With a `watch_credit`, in seconds, watch time is bounded.
+    `linger` tells how many seconds a commit waits for company; after one that carried a single event the next does not
+    wait. With a `watch_credit`, in seconds, watch time is bounded.
     """
 
     def __init__(
-        self, record: Callable[[Commit], Awaitable[Outcomes]], linger: float, watch_credit: float | None = None
+        self,
+        record: Callable[[Commit], Awaitable[Outcomes]],
+        linger: Callable[[], float],
+        watch_credit: float | None = None,
     ) -> None:
         self._record = record
         self._linger = linger
@@ -113,7 +113,7 @@ class Committer:
             raise Overloaded("too many events are waiting for Redis", cause="queue")
 
     async def _wait_for_company(self, last: int) -> None:
-        linger = self._linger * min(1, last / BUSY_EVENTS) if last > 1 else 0
+        linger = self._linger() if last > 1 else 0
         if linger and not self._closing:
             await asyncio.sleep(linger)
 

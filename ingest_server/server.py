@@ -9,6 +9,7 @@ from course_analytics.v1 import ingest_pb2
 from ingest_server.catalog import Catalog
 from ingest_server.committer import Committer
 from ingest_server.identity import user_key
+from ingest_server.linger import Linger
 from ingest_server.recorder import Recorder
 from ingest_server.servicer import IngestServicer
 from shared import lifecycle, methods, mongo, tls
@@ -27,7 +28,8 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
         recorder = await stack.enter_async_context(
             Recorder(settings.redis_url, settings.flush_barrier, process, cluster=settings.redis_cluster)
         )
-        committer = Committer(recorder.record, settings.commit_linger_ms / 1000, settings.watch_credit_seconds)
+        linger = Linger(settings.commit_linger_ms / 1000)
+        committer = Committer(recorder.record, linger.seconds, settings.watch_credit_seconds)
         hash_key = settings.user_hash_key.get_secret_value() if settings.user_hash_key else None
 
         verifier = TokenVerifier.of(settings)

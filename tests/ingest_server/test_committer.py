@@ -57,6 +57,11 @@ def recording() -> Recording:
     return Recording()
 
 
+def at_once() -> float:
+    """A linger."""
+    return 0
+
+
 @asynccontextmanager
 async def running(committer: Committer) -> AsyncIterator[Committer]:
     task = asyncio.create_task(committer.run())
@@ -68,7 +73,7 @@ async def running(committer: Committer) -> AsyncIterator[Committer]:
 
 @pytest.fixture
 async def committer(recording: Recording) -> AsyncIterator[Committer]:
-    async with running(Committer(recording.record, linger=0)) as committer:
+    async with running(Committer(recording.record, at_once)) as committer:
         yield committer
 
 
@@ -101,21 +106,21 @@ async def test_one_commit_is_in_flight_at_a_time(committer: Committer, recording
     assert 1 == recording.at_most_at_once
 
 
-async def test_an_idle_server_commits_at_once(recording: Recording) -> None:
+async def test_the_first_request_is_committed_at_once(recording: Recording) -> None:
     recording.answer()
-    async with running(Committer(recording.record, linger=LONG)) as committer:
+    async with running(Committer(recording.record, linger=lambda: LONG)) as committer:
         await committer.add(ONE_COURSE)
 
 
 async def test_a_lonely_request_after_another_does_not_wait(recording: Recording) -> None:
-    async with running(Committer(recording.record, linger=LONG)) as committer:
+    async with running(Committer(recording.record, linger=lambda: LONG)) as committer:
         for _ in range(3):
             recording.answer()
             await committer.add(ONE_COURSE)
 
 
 async def test_a_busy_server_waits_for_company(recording: Recording) -> None:
-    async with running(Committer(recording.record, linger=0.1)) as committer:
+    async with running(Committer(recording.record, linger=lambda: 0.1)) as committer:
         busy = [committer.add(ONE_COURSE) for _ in range(100)]
         recording.answer()
         await asyncio.gather(*busy)
@@ -202,12 +207,12 @@ async def test_a_batch_without_a_good_event_waits_for_nothing(committer: Committ
 
 
 async def test_a_batch_without_a_good_event_does_not_ask_for_redis(recording: Recording) -> None:
-    assert [] == Committer(recording.record, linger=0).add_all([])
+    assert [] == Committer(recording.record, at_once).add_all([])
 
 
 async def test_nothing_is_taken_before_it_is_open(recording: Recording) -> None:
     with pytest.raises(Unavailable):
-        await Committer(recording.record, linger=0).add(ONE_COURSE)
+        await Committer(recording.record, at_once).add(ONE_COURSE)
 
 
 async def test_what_was_taken_is_answered_after_the_close(committer: Committer, recording: Recording) -> None:
@@ -234,7 +239,7 @@ async def test_it_cannot_be_opened_again(committer: Committer) -> None:
 
 
 async def test_an_idle_one_ends_with_the_close(recording: Recording) -> None:
-    committer = Committer(recording.record, linger=0)
+    committer = Committer(recording.record, at_once)
     committer.close()
     async with asyncio.timeout(PATIENCE):
         await committer.run()
@@ -245,7 +250,7 @@ async def test_a_stream_waits_for_room_where_a_single_call_would_be_refused(
     recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(committer_module, "MAX_WAITING", 4)
-    async with running(Committer(recording.record, 0)) as committer:
+    async with running(Committer(recording.record, at_once)) as committer:
         first = committer.add_all([ONE_COURSE, ONE_COURSE])
         await recording.arrival()
         waiting = asyncio.create_task(committer.room(2))
