@@ -12,6 +12,7 @@ from typing import Any
 from bench import dashboard, flush, gateway, ingest, report
 from bench.report import Row
 from bench.stage import Stage, stage
+from shared import logs
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -37,6 +38,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=4, help="of each measurement")
     arguments = parser.parse_args()
     chosen: list[str] = arguments.sections or list(SECTIONS)
+    logs.configure("warning")  # the flusher runs in this process, and tells of every wave
     started = time.monotonic()
 
     def say(line: str) -> None:
