@@ -10,7 +10,8 @@ from shared.errors import Unavailable
 from shared.refusals import LineLimit, refused, request_id
 
 
-@given(st.integers(1, 5), st.lists(st.floats(0, 3), max_size=60))
+# In parts of a second whose sums have no rounding.
+@given(st.integers(1, 5), st.lists(st.integers(0, 3 * 1024).map(lambda parts: parts / 1024), max_size=60))
 def test_no_second_has_more_lines_than_allowed_and_every_refusal_is_told_or_counted(
     lines: int, pauses: list[float]
 ) -> None:
