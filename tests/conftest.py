@@ -32,8 +32,8 @@ from tests.servers import (
     running,
 )
 
-# How long an example takes says more about the machine than about the code. A merge is judged by the same examples every
-# time; everybody else's runs look for new ones.
+# How long an example takes says more about the machine than about the code. A merge is judged by the same examples
+# every time; everybody else's runs look for new ones.
 hypothesis.settings.register_profile("any machine", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("any machine")
 
