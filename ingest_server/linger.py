@@ -1,6 +1,6 @@
 """How long a commit waits for company.
 
-Company saves processor time: alone, a ping costs half as much again as with twenty others in its commit. It costs
+Company saves processor time: with two others in its commit, a ping costs a third more than with twenty. It costs
 waiting. So it is worth waiting for when the process is short of processor time, and only then.
 """
 
