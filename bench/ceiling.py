@@ -7,7 +7,7 @@ import grpc
 import uvloop
 from course_analytics.v1 import ingest_pb2, ingest_pb2_grpc
 
-from shared import lifecycle
+from shared.serving import lifecycle
 
 TRACKED = ingest_pb2.TrackTelemetryResponse(message="tracked")
 COUNTED = ingest_pb2.TrackBatchResponse(accepted=0)

@@ -16,8 +16,8 @@ from bench import h2
 from bench.report import Row
 from bench.stage import CREATOR, Stage, course, cpu_seconds, write_courses
 from devstack.tokens import mint
-from shared import keys
-from shared.counters import COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME
+from shared.data import keys
+from shared.data.counters import COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME
 
 SIZES = (10, 200, 1_000, 5_000)
 IN_FLIGHT = 16

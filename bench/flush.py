@@ -10,13 +10,14 @@ from pymongo import UpdateOne
 
 from bench.report import Row
 from bench.stage import Stage
-from flusher.apply import apply, bulks
 from flusher.cycle import Flusher
-from flusher.take import Batch
-from flusher.wave import Stores
-from shared import keys, mongo
-from shared.counters import LECTURE_VIEWS, LECTURE_WATCH_TIME, document_path
+from flusher.steps.apply import apply, bulks
+from flusher.steps.take import Batch
+from flusher.steps.wave import Stores
+from shared.data import keys
+from shared.data.counters import LECTURE_VIEWS, LECTURE_WATCH_TIME, document_path
 from shared.settings import Barrier
+from shared.stores import mongo
 
 COURSES = 1_000
 LECTURES = 10

@@ -10,7 +10,7 @@ from bench import h2
 from bench.report import Row
 from bench.stage import Stage, course, cpu_seconds, write_courses
 from devstack.seed import Course
-from shared.keys import partition_of
+from shared.data.keys import partition_of
 
 COURSES = 8
 LECTURES = 20

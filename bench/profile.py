@@ -20,9 +20,9 @@ SECONDS = 20
 
 # The parts, and the function that is on the stack in each: the first that matches. What is left is gRPC's.
 PARTS = {
-    "commit: Redis, sending and reading": "call_each (shared/redis_connection.py",
+    "commit: Redis, sending and reading": "call_each (shared/stores/redis_connection.py",
     "commit: building it, answering those who wait": "Committer.run (ingest_server/committer.py",
-    "call: token, validation, catalog, into the commit": "answer (shared/errors.py",
+    "call: token, validation, catalog, into the commit": "answer (shared/serving/errors.py",
     "grpc.aio: its polling thread": "Thread.run (threading.py",
 }
 REST = "grpc.aio and the event loop: everything else"

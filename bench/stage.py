@@ -18,7 +18,7 @@ from devstack.programs import Program, is_serving
 from devstack.seed import Course, Lecture, Section, write_course
 from devstack.servers import MongoServer, RedisServer
 from devstack.tokens import mint
-from shared import keys
+from shared.data import keys
 
 CREATOR = "650000000000000000000099"
 USERS = 500

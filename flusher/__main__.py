@@ -9,9 +9,10 @@ from pymongo.errors import PyMongoError
 from redis.exceptions import ResponseError
 
 from flusher import commands
-from shared import logs, program
-from shared.redis_connection import RedisUnreachable
+from shared import logs
+from shared.serving import program
 from shared.settings import Settings, load
+from shared.stores.redis_connection import RedisUnreachable
 
 Command = Callable[[Settings], Awaitable[int]]
 

@@ -9,14 +9,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import structlog
 from pymongo.asynchronous.database import AsyncDatabase
 
-from flusher import invariants, metrics, quarantine, schema, status
+from flusher import metrics, schema
 from flusher.cycle import Flusher, seconds_to_next
-from flusher.wave import CONNECT_SECONDS, Report, Stores
-from shared import endpoint, lifecycle, mongo
-from shared.mongo import Document
-from shared.redis_connection import RedisConnection
+from flusher.steps.wave import CONNECT_SECONDS, Report, Stores
+from flusher.tools import invariants, quarantine, status
+from shared.serving import endpoint, lifecycle
 from shared.settings import Settings
-from shared.topology import Topology, on_all
+from shared.stores import mongo
+from shared.stores.mongo import Document
+from shared.stores.redis_connection import RedisConnection
+from shared.stores.topology import Topology, on_all
 
 FOUND = 1
 INCOMPLETE = 3

@@ -12,15 +12,17 @@ import structlog
 from pymongo.errors import PyMongoError
 from redis.exceptions import ResponseError
 
-from flusher import metrics, plan, schema, strays, wave
-from flusher.take import ELSEWHERE
-from flusher.wave import CONNECT_SECONDS, Report, Stores
-from shared import keys
-from shared.batch_id import age
-from shared.durability import check_durability
+from flusher import metrics, schema
+from flusher.steps import plan, wave
+from flusher.steps.take import ELSEWHERE
+from flusher.steps.wave import CONNECT_SECONDS, Report, Stores
+from flusher.tools import strays
+from shared.data import keys
+from shared.data.batch_id import age
 from shared.metrics import MONGODB_ERRORS
-from shared.redis_connection import RedisConnection, RedisUnreachable
-from shared.topology import Topology, is_elsewhere, on_all
+from shared.stores.durability import check_durability
+from shared.stores.redis_connection import RedisConnection, RedisUnreachable
+from shared.stores.topology import Topology, is_elsewhere, on_all
 
 LIST_SECONDS = 5
 SWEEP_SECONDS = 3600

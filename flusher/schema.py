@@ -9,8 +9,8 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure
 
-from shared.mongo import COURSE_ANALYTICS, Document
-from shared.program import CannotRun
+from shared.serving.program import CannotRun
+from shared.stores.mongo import COURSE_ANALYTICS, Document
 
 FLUSH_EPOCH = "flushepoch"
 EPOCH_ID = "flush"

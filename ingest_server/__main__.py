@@ -3,7 +3,8 @@
 import sys
 
 from ingest_server.server import serve
-from shared import logs, program, workers
+from shared import logs
+from shared.serving import program, workers
 from shared.settings import ServerSettings, load
 
 

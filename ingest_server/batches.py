@@ -12,8 +12,8 @@ from ingest_server.catalog import Catalog
 from ingest_server.committer import Committer
 from ingest_server.events import Event, Telemetry
 from ingest_server.identity import UserKey
-from shared.auth import Caller
-from shared.errors import Implausible, InvalidRequest, NotFound, PermissionDenied, ServiceError
+from shared.identity.auth import Caller
+from shared.serving.errors import Implausible, InvalidRequest, NotFound, PermissionDenied, ServiceError
 
 WRITE_SCOPE = "analytics:write"
 

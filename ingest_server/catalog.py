@@ -16,11 +16,11 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from ingest_server import metrics
-from shared.errors import InvalidRequest, NotFound
 from shared.expiring import ExpiringCache
 from shared.metrics import MONGODB_ERRORS
-from shared.mongo import COURSES, SECTIONS, Document
-from shared.validation import MAX_LECTURES, TOO_MANY_LECTURES
+from shared.serving.errors import InvalidRequest, NotFound
+from shared.serving.validation import MAX_LECTURES, TOO_MANY_LECTURES
+from shared.stores.mongo import COURSES, SECTIONS, Document
 
 HIT_SECONDS = 300
 MISS_SECONDS = 30

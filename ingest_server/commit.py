@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from ingest_server.events import CourseView, Event, Telemetry
-from shared import keys
-from shared.counters import COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME
+from shared.data import keys
+from shared.data.counters import COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME
 
 EVENT_SECONDS = 900
 PLAYBACK_SECONDS = 24 * 60 * 60

@@ -11,8 +11,8 @@ from ingest_server import metrics
 from ingest_server.commit import Commit
 from ingest_server.events import Event
 from ingest_server.recorder import Outcome, Outcomes
-from shared.errors import Implausible, Overloaded, Unavailable
-from shared.keys import partition_of
+from shared.data.keys import partition_of
+from shared.serving.errors import Implausible, Overloaded, Unavailable
 
 # As many events as may wait for their commit. Beyond it a request is refused at once: later it would only time out.
 MAX_WAITING = 50_000

@@ -11,12 +11,12 @@ import structlog
 from redis.exceptions import ResponseError
 
 from ingest_server.commit import Commit, script_call
-from shared.batch_id import batch_id
-from shared.durability import check_durability
-from shared.errors import Overloaded, Unavailable
-from shared.redis_connection import Command, RedisConnection, RedisUnreachable, Reply, error_code
+from shared.data.batch_id import batch_id
+from shared.serving.errors import Overloaded, Unavailable
 from shared.settings import Barrier
-from shared.topology import ELSEWHERE, Topology, is_elsewhere, on_all
+from shared.stores.durability import check_durability
+from shared.stores.redis_connection import Command, RedisConnection, RedisUnreachable, Reply, error_code
+from shared.stores.topology import ELSEWHERE, Topology, is_elsewhere, on_all
 
 # A request waits for at most two commits, the one under way and its own: together with the catalog they stay below 2 s.
 COMMIT_SECONDS = 0.8

@@ -12,9 +12,10 @@ from ingest_server.identity import user_key
 from ingest_server.linger import Linger
 from ingest_server.recorder import Recorder
 from ingest_server.servicer import IngestServicer
-from shared import lifecycle, methods, mongo, tls
-from shared.auth import TokenVerifier
+from shared.identity.auth import TokenVerifier
+from shared.serving import lifecycle, methods, tls
 from shared.settings import ServerSettings
+from shared.stores import mongo
 
 SERVICE = ingest_pb2.DESCRIPTOR.services_by_name["IngestService"]
 

@@ -13,8 +13,8 @@ from ingest_server.catalog import Catalog
 from ingest_server.committer import Committer
 from ingest_server.identity import UserKey
 from ingest_server.stream import Stream
-from shared.auth import Caller, TokenVerifier
-from shared.errors import CallerGone, answers_errors
+from shared.identity.auth import Caller, TokenVerifier
+from shared.serving.errors import CallerGone, answers_errors
 
 VIEW_TRACKED = ingest_pb2.TrackCourseViewResponse(message="tracked")
 TELEMETRY_TRACKED = ingest_pb2.TrackTelemetryResponse(message="tracked")

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
-from shared.errors import Unauthenticated, Unavailable
+from shared.serving.errors import Unauthenticated, Unavailable
 
 # A connection comes to its end some time, and a stream before it, with all answers: its sender opens another one.
 MAX_SECONDS = 60 * 60

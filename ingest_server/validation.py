@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from course_analytics.v1 import ingest_pb2
 
 from ingest_server.events import CourseView, Event, Telemetry
-from shared.errors import InvalidRequest, Violation
-from shared.validation import check_object_id, is_object_id
+from shared.serving.errors import InvalidRequest, Violation
+from shared.serving.validation import check_object_id, is_object_id
 
 MAX_WATCH_SECONDS = 300
 MAX_EVENTS = 1_000

@@ -12,7 +12,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from query_server.outline import Outline, outline_of
 from shared.expiring import ExpiringCache
-from shared.mongo import COURSE_ANALYTICS, COURSES, LECTURES, SECTIONS, Document
+from shared.stores.mongo import COURSE_ANALYTICS, COURSES, LECTURES, SECTIONS, Document
 
 OUTLINE_SECONDS = 60
 CACHED_ENTRIES = 200_000  # courses and lectures together, ~200 bytes each

@@ -9,9 +9,9 @@ from typing import Self
 from redis.exceptions import ResponseError
 
 from query_server.merge import Batch, Hot
-from shared import keys
-from shared.redis_connection import Command, RedisConnection, RedisUnreachable, Reply, pairs
-from shared.topology import Topology, is_elsewhere, on_all
+from shared.data import keys
+from shared.stores.redis_connection import Command, RedisConnection, RedisUnreachable, Reply, pairs
+from shared.stores.topology import Topology, is_elsewhere, on_all
 
 CONNECTIONS = 50
 # Twice within the time that a dashboard has: over an idle connection, and over a new one if that has died unnoticed.

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared.counters import Counts, add_fields, count_of, counts_of_document
+from shared.data.counters import Counts, add_fields, count_of, counts_of_document
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from shared.mongo import Document
+from shared.stores.mongo import Document
 
 
 class Lecture(NamedTuple):

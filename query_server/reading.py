@@ -11,9 +11,9 @@ from query_server import metrics
 from query_server.cold import ColdStore, Course
 from query_server.hot import HotStore
 from query_server.merge import Hot, is_consistent
-from shared.errors import NotFound, PermissionDenied, Unavailable
 from shared.metrics import MONGODB_ERRORS
-from shared.redis_connection import RedisUnreachable
+from shared.serving.errors import NotFound, PermissionDenied, Unavailable
+from shared.stores.redis_connection import RedisUnreachable
 
 # Callers are promised an answer within 2 s. It is also far below the hour that Redis remembers the last flushed batch:
 # that is what makes `is_consistent` see every flush that comes between the two reads.

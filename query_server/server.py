@@ -8,9 +8,10 @@ from course_analytics.v1 import dashboard_pb2
 from query_server.cold import ColdStore
 from query_server.hot import HotStore
 from query_server.servicer import DashboardServicer
-from shared import lifecycle, methods, mongo, tls
-from shared.auth import TokenVerifier
+from shared.identity.auth import TokenVerifier
+from shared.serving import lifecycle, methods, tls
 from shared.settings import ServerSettings
+from shared.stores import mongo
 
 SERVICE = dashboard_pb2.DESCRIPTOR.services_by_name["DashboardService"]
 

@@ -13,9 +13,9 @@ from query_server.merge import totals_of
 from query_server.metrics import MERGE_SECONDS
 from query_server.outline import Outline
 from query_server.reading import read_course
-from shared.auth import TokenVerifier
-from shared.errors import InvalidRequest, answers_errors
-from shared.validation import MAX_LECTURES, TOO_MANY_LECTURES, check_object_id
+from shared.identity.auth import TokenVerifier
+from shared.serving.errors import InvalidRequest, answers_errors
+from shared.serving.validation import MAX_LECTURES, TOO_MANY_LECTURES, check_object_id
 
 MAX_INT32 = 2**31 - 1
 

@@ -27,8 +27,8 @@ from pymongo.uri_parser import parse_uri
 from redis.asyncio.connection import Connection, parse_url
 from redis.exceptions import RedisError
 
-from shared import jwks
-from shared.program import CannotRun
+from shared.identity import jwks
+from shared.serving.program import CannotRun
 
 PREFIX = "ANALYTICS_"
 SECRETS_DIR = f"{PREFIX}SECRETS_DIR"

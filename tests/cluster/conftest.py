@@ -10,8 +10,8 @@ import pytest
 from pymongo.asynchronous.database import AsyncDatabase
 
 from devstack.programs import Program
-from shared import mongo
-from shared.mongo import Document
+from shared.stores import mongo
+from shared.stores.mongo import Document
 from tests.cluster.nodes import Cluster
 from tests.servers import PATIENCE
 

@@ -9,7 +9,7 @@ import redis
 
 from devstack.child import HOST, wait_until
 from devstack.servers import RedisServer
-from shared.topology import SLOTS
+from shared.stores.topology import SLOTS
 from tests.servers import FLAVOUR, PATIENCE
 
 ALL_SLOTS = 16_384

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pymongo.asynchronous.database import AsyncDatabase
 
 from devstack.child import wait_until
-from shared.mongo import Document
+from shared.stores.mongo import Document
 from tests.cluster.conftest import StartOn, flush_the_rest
 from tests.cluster.nodes import Cluster
 from tests.cluster.traffic import courses_of_partitions, traffic, write_courses

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 from pymongo.asynchronous.database import AsyncDatabase
 
-from flusher.take import ELSEWHERE
-from shared import keys
-from shared.mongo import Document
+from flusher.steps.take import ELSEWHERE
+from shared.data import keys
+from shared.stores.mongo import Document
 from tests.cluster.conftest import StartOn, flush_the_rest
 from tests.cluster.nodes import Cluster
 from tests.cluster.traffic import courses_of_partitions, traffic, write_courses

@@ -9,15 +9,15 @@ from bson import ObjectId
 from pymongo.asynchronous.database import AsyncDatabase
 
 from flusher.cycle import Flusher
-from flusher.wave import Stores
+from flusher.steps.wave import Stores
 from ingest_server.commit import Commit
 from ingest_server.events import CourseView
 from ingest_server.recorder import Recorder
 from query_server.hot import HotStore
-from shared import keys
-from shared.durability import UnsuitableRedis
-from shared.mongo import COURSE_ANALYTICS, Document
+from shared.data import keys
 from shared.settings import Barrier
+from shared.stores.durability import UnsuitableRedis
+from shared.stores.mongo import COURSE_ANALYTICS, Document
 from tests.cluster.conftest import StartOn
 from tests.cluster.nodes import Cluster
 from tests.cluster.traffic import courses_of_partitions

@@ -15,8 +15,8 @@ from pymongo.errors import PyMongoError
 
 from devstack.child import port_is_free, wait_until
 from devstack.servers import REPLICA_SET, MongoServer
-from shared import mongo
-from shared.mongo import COURSE_ANALYTICS, Document
+from shared.stores import mongo
+from shared.stores.mongo import COURSE_ANALYTICS, Document
 from tests.flusher.stage import Stage, course, staged, until
 from tests.servers import PATIENCE
 

@@ -13,9 +13,9 @@ from course_analytics.v1 import dashboard_pb2, dashboard_pb2_grpc, ingest_pb2, i
 from pymongo.asynchronous.database import AsyncDatabase
 
 from devstack.programs import Program
-from shared import keys
-from shared.counters import counts_of_document, fields_of
-from shared.mongo import COURSE_ANALYTICS, Document
+from shared.data import keys
+from shared.data.counters import counts_of_document, fields_of
+from shared.stores.mongo import COURSE_ANALYTICS, Document
 from tests.chaos.ledger import PING_SECONDS, Account, Audit, events_shown
 from tests.chaos.load import bearer, channel, reader
 from tests.flusher.stage import INSTRUCTOR, LECTURE

@@ -7,8 +7,8 @@ from pymongo import MongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from devstack.seed import DEMO_COURSE, write_course
-from shared import mongo
-from shared.mongo import Document
+from shared.stores import mongo
+from shared.stores.mongo import Document
 from tests.deploy.guarded import GuardedMongo, GuardedRedis
 from tests.servers import FLAVOUR, running
 

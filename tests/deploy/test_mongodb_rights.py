@@ -9,14 +9,16 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from devstack.seed import DEMO_COURSE
-from flusher import apply, schema, status
-from flusher.take import Batch
+from flusher import schema
+from flusher.steps import apply
+from flusher.steps.take import Batch
+from flusher.tools import status
 from ingest_server.catalog import Catalog
 from query_server.cold import ColdStore
-from shared import mongo
-from shared.errors import NotFound
-from shared.mongo import COURSE_ANALYTICS, Document
-from shared.program import CannotRun
+from shared.serving.errors import NotFound
+from shared.serving.program import CannotRun
+from shared.stores import mongo
+from shared.stores.mongo import COURSE_ANALYTICS, Document
 from tests.deploy.guarded import ROLES, GuardedMongo, rights, without
 from tests.flusher.stage import ONE_PING, course
 

@@ -10,21 +10,22 @@ from bson import ObjectId
 from pymongo.asynchronous.database import AsyncDatabase
 from redis.exceptions import ResponseError
 
-from flusher import barrier, invariants, quarantine, status
 from flusher.cycle import Flusher
-from flusher.lease import Lease, LeaseLost
-from flusher.take import take
-from flusher.wave import Stores
+from flusher.steps import barrier
+from flusher.steps.lease import Lease, LeaseLost
+from flusher.steps.take import take
+from flusher.steps.wave import Stores
+from flusher.tools import invariants, quarantine, status
 from ingest_server.commit import Commit
 from ingest_server.events import CourseView, Telemetry
 from ingest_server.recorder import Recorder
 from query_server.hot import HotStore
-from shared import keys
-from shared.durability import HIDDEN, UnsuitableRedis
-from shared.mongo import COURSE_ANALYTICS, Document
-from shared.redis_connection import RedisConnection, RedisUnreachable
+from shared.data import keys
 from shared.settings import Barrier
-from shared.topology import Topology
+from shared.stores.durability import HIDDEN, UnsuitableRedis
+from shared.stores.mongo import COURSE_ANALYTICS, Document
+from shared.stores.redis_connection import RedisConnection, RedisUnreachable
+from shared.stores.topology import Topology
 from tests.deploy.guarded import GuardedRedis, granted, keys_of
 from tests.flusher.stage import AOF, LECTURE, course
 from tests.servers import running

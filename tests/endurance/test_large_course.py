@@ -19,7 +19,7 @@ from devstack.gateway import local_gateway
 from devstack.programs import Program
 from devstack.seed import Course
 from devstack.tokens import mint
-from shared.validation import MAX_LECTURES
+from shared.serving.validation import MAX_LECTURES
 from tests.servers import JWT_SECRET, PATIENCE, assert_ends_well, fresh_database, program, running
 
 BATCH = 1_000

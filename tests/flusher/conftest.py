@@ -8,8 +8,8 @@ import structlog
 from pymongo import AsyncMongoClient, MongoClient
 from pymongo.database import Database
 
-from shared import mongo
-from shared.mongo import Document
+from shared.stores import mongo
+from shared.stores.mongo import Document
 from tests.flusher.stage import Stage, staged
 from tests.servers import fresh_database
 

@@ -15,9 +15,9 @@ from typing import Any
 from pymongo.asynchronous.collection import AsyncCollection
 
 from flusher import __main__ as program
-from flusher import apply, barrier, clear, users, wave
-from flusher.lease import Lease
-from shared.redis_connection import Command, RedisConnection, Reply
+from flusher.steps import apply, barrier, clear, users, wave
+from flusher.steps.lease import Lease
+from shared.stores.redis_connection import Command, RedisConnection, Reply
 
 Step = Callable[..., Awaitable[Any]]
 

@@ -19,9 +19,9 @@ from pymongo.asynchronous.database import AsyncDatabase
 from devstack.programs import Program
 from flusher import schema
 from flusher.cycle import Flusher
-from flusher.lease import Lease
-from flusher.take import Batch, take
-from flusher.wave import Report, Stores
+from flusher.steps.lease import Lease
+from flusher.steps.take import Batch, take
+from flusher.steps.wave import Report, Stores
 from ingest_server.commit import Commit
 from ingest_server.events import CourseView, Telemetry
 from ingest_server.recorder import Recorder
@@ -29,11 +29,11 @@ from query_server.cold import ColdStore
 from query_server.hot import HotStore
 from query_server.merge import totals_of
 from query_server.reading import read_course
-from shared import keys
-from shared.counters import COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME, counts_of_document, fields_of
-from shared.mongo import COURSE_ANALYTICS, COURSES, Document
-from shared.redis_connection import RedisConnection, pairs
+from shared.data import keys
+from shared.data.counters import COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME, counts_of_document, fields_of
 from shared.settings import Barrier
+from shared.stores.mongo import COURSE_ANALYTICS, COURSES, Document
+from shared.stores.redis_connection import RedisConnection, pairs
 from tests.servers import PATIENCE
 
 INSTRUCTOR = "650000000000000000000099"

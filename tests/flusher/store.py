@@ -2,7 +2,7 @@
 
 from redis.exceptions import ResponseError
 
-from shared.redis_connection import RedisConnection
+from shared.stores.redis_connection import RedisConnection
 
 FILLING = 64 * 1024
 

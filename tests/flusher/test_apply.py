@@ -8,11 +8,12 @@ from bson import ObjectId
 from pymongo.asynchronous.collection import AsyncCollection
 
 from devstack.servers import MongoServer
-from flusher import apply as applying
-from flusher.apply import Outcome, Verdict, apply
-from flusher.take import Batch
-from shared import keys, mongo
-from shared.mongo import COURSE_ANALYTICS, Document
+from flusher.steps import apply as applying
+from flusher.steps.apply import Outcome, Verdict, apply
+from flusher.steps.take import Batch
+from shared.data import keys
+from shared.stores import mongo
+from shared.stores.mongo import COURSE_ANALYTICS, Document
 from tests.flusher.stage import LECTURE, ONE_PING, Stage, course, pings
 
 COURSE = course(1)

@@ -9,14 +9,14 @@ from functools import partial
 import pytest
 
 from devstack.programs import Program
-from flusher import barrier, plan
-from flusher.apply import RECENT_BATCHES, apply
 from flusher.cycle import Flusher
-from flusher.wave import CHANGED_HANDS
-from shared import mongo
-from shared.mongo import COURSE_ANALYTICS
-from shared.redis_connection import RedisConnection
+from flusher.steps import barrier, plan
+from flusher.steps.apply import RECENT_BATCHES, apply
+from flusher.steps.wave import CHANGED_HANDS
 from shared.settings import Barrier
+from shared.stores import mongo
+from shared.stores.mongo import COURSE_ANALYTICS
+from shared.stores.redis_connection import RedisConnection
 from tests.faults.proxy import Proxy
 from tests.flusher.stage import Stage, course, is_frozen, until
 from tests.servers import PATIENCE

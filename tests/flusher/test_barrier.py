@@ -3,9 +3,9 @@ from collections.abc import Callable
 import pytest
 
 from devstack.servers import RedisServer
-from flusher import barrier
-from shared.redis_connection import RedisConnection
+from flusher.steps import barrier
 from shared.settings import Barrier
+from shared.stores.redis_connection import RedisConnection
 from tests.flusher.stage import AOF, Stage, course
 
 StartRedis = Callable[..., RedisServer]

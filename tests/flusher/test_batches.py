@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.exceptions import ResponseError
 
-from flusher.apply import NEVER, Outcome, Sent, Verdict, bulks, outcome_of, update_of
-from flusher.take import Batch, Malformed, Nothing, readable, taken_of
-from shared.counters import COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME, counts_of_document, fields_of
-from shared.redis_connection import Reply
+from flusher.steps.apply import NEVER, Outcome, Sent, Verdict, bulks, outcome_of, update_of
+from flusher.steps.take import Batch, Malformed, Nothing, readable, taken_of
+from shared.data.counters import COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME, counts_of_document, fields_of
+from shared.stores.redis_connection import Reply
 from tests.flusher.stage import course
 
 NO_SUCH_KEY = ResponseError("no such key")

@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from flusher import clear
-from flusher.take import Batch, Malformed, Nothing
-from shared import keys
+from flusher.steps import clear
+from flusher.steps.take import Batch, Malformed, Nothing
+from shared.data import keys
 from tests.flusher.stage import ONE_PING, Stage, course
 
 COURSE = course(1)

@@ -10,10 +10,10 @@ import pytest
 from bson import ObjectId
 
 from devstack.servers import RedisServer
-from flusher import plan
 from flusher.cycle import Flusher
-from shared import keys
-from shared.mongo import COURSE_ANALYTICS
+from flusher.steps import plan
+from shared.data import keys
+from shared.stores.mongo import COURSE_ANALYTICS
 from tests.flusher.stage import ONE_PING, Stage, course, courses_of, staged
 from tests.flusher.store import fill
 
@@ -43,8 +43,8 @@ async def test_more_courses_than_a_wave_takes_are_flushed_by_several(stage: Stag
 
 
 async def test_very_large_courses_are_flushed_by_several_waves(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flusher.wave.WAVE_COUNTERS", 10)  # each course has four fields
-    monkeypatch.setattr("flusher.wave.TAKE_COUNTERS", 8)
+    monkeypatch.setattr("flusher.steps.wave.WAVE_COUNTERS", 10)  # each course has four fields
+    monkeypatch.setattr("flusher.steps.wave.TAKE_COUNTERS", 8)
     await stage.ping(*COURSES)
 
     report = await stage.flush()

@@ -9,9 +9,9 @@ import pytest
 from bson import ObjectId
 
 from devstack.programs import Program
-from flusher.apply import apply
-from shared import keys
-from shared.mongo import COURSE_ANALYTICS
+from flusher.steps.apply import apply
+from shared.data import keys
+from shared.stores.mongo import COURSE_ANALYTICS
 from tests.flusher.failing import STEPS
 from tests.flusher.nursery import Nursery
 from tests.flusher.nursery import nursery as nursery_with_log

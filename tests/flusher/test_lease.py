@@ -3,9 +3,9 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from devstack.servers import RedisServer
-from flusher.lease import Lease, LeaseLost
-from shared import keys
-from shared.redis_connection import RedisConnection
+from flusher.steps.lease import Lease, LeaseLost
+from shared.data import keys
+from shared.stores.redis_connection import RedisConnection
 from tests.flusher.stage import Stage
 from tests.flusher.store import fill
 

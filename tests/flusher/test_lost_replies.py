@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from pymongo.asynchronous.database import AsyncDatabase
 
-from flusher import apply
-from shared import keys, mongo
-from shared.mongo import Document
+from flusher.steps import apply
+from shared.data import keys
+from shared.stores import mongo
+from shared.stores.mongo import Document
 from tests.faults.loss import containing
 from tests.faults.proxy import Proxy
 from tests.flusher.stage import Stage, course

@@ -17,10 +17,10 @@ from prometheus_client import REGISTRY
 from devstack.child import HOST, free_port, wait_until
 from devstack.programs import Program
 from flusher import cycle
-from flusher.apply import apply
 from flusher.cycle import dirty_courses, oldest_count
-from shared import keys
-from shared.mongo import COURSE_ANALYTICS
+from flusher.steps.apply import apply
+from shared.data import keys
+from shared.stores.mongo import COURSE_ANALYTICS
 from tests.flusher.stage import ONE_PING, Stage, course
 from tests.flusher.test_apply import batch
 from tests.servers import PATIENCE

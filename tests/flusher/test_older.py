@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from devstack.servers import RedisServer
-from shared import keys
+from shared.data import keys
 from shared.settings import Barrier
 from tests.flusher.stage import ONE_PING, Stage, course, pings, staged, until
 

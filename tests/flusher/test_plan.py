@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flusher.cycle import seconds_to_next
-from flusher.plan import parts, waves
+from flusher.steps.plan import parts, waves
 
 dirty_courses = st.dictionaries(
     st.integers(0, 255), st.lists(st.text("0123456789abcdef", min_size=1, max_size=3), unique=True), max_size=20

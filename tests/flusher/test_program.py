@@ -12,8 +12,8 @@ from bson import ObjectId
 from devstack.child import HOST, free_port, wait_until
 from devstack.programs import Program
 from devstack.servers import RedisServer
-from shared import keys
-from shared.mongo import COURSE_ANALYTICS
+from shared.data import keys
+from shared.stores.mongo import COURSE_ANALYTICS
 from tests.faults.loss import End, containing
 from tests.faults.proxy import Proxy
 from tests.flusher.stage import ONE_PING, Stage, course, pings, staged, until

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devstack.programs import Program
-from flusher import invariants, status
-from flusher.strays import CountersKey
-from shared import keys
-from shared.batch_id import batch_id, born
-from shared.counters import COURSE_VIEWS
-from shared.mongo import COURSE_ANALYTICS
+from flusher.tools import invariants, status
+from flusher.tools.strays import CountersKey
+from shared.data import keys
+from shared.data.batch_id import batch_id, born
+from shared.data.counters import COURSE_VIEWS
+from shared.stores.mongo import COURSE_ANALYTICS
 from tests.flusher.stage import ONE_PING, Stage, course, pings
 
 COURSE = course(1)

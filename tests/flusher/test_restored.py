@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from bson import ObjectId
 
-from flusher.apply import RECENT_BATCHES, apply
 from flusher.schema import EPOCH_ID, FLUSH_EPOCH
-from shared import keys
-from shared.mongo import COURSE_ANALYTICS, Document
+from flusher.steps.apply import RECENT_BATCHES, apply
+from shared.data import keys
+from shared.stores.mongo import COURSE_ANALYTICS, Document
 from tests.flusher.stage import ONE_PING, Stage, course, pings
 
 COURSE = course(1)

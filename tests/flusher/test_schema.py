@@ -5,8 +5,8 @@ from pymongo.errors import DuplicateKeyError
 
 from flusher import schema
 from flusher.schema import FLUSH_EPOCH, ensure, next_epoch
-from shared.mongo import COURSE_ANALYTICS
-from shared.program import CannotRun
+from shared.serving.program import CannotRun
+from shared.stores.mongo import COURSE_ANALYTICS
 from tests.flusher.stage import Stage
 
 

@@ -3,10 +3,10 @@ from itertools import islice
 
 import pytest
 
-from flusher.lease import Lease, LeaseLost
-from flusher.take import Batch, Malformed, Nothing, take
-from shared import keys
-from shared.redis_connection import Command, RedisConnection, Reply
+from flusher.steps.lease import Lease, LeaseLost
+from flusher.steps.take import Batch, Malformed, Nothing, take
+from shared.data import keys
+from shared.stores.redis_connection import Command, RedisConnection, Reply
 from tests.flusher.stage import ONE_PING, Stage, course, courses_of, pings
 
 COURSE = course(1)

@@ -7,10 +7,10 @@ import pytest
 import structlog
 from bson import ObjectId
 
-from flusher.apply import apply
-from flusher.users import is_due, save
-from shared import keys
-from shared.mongo import COURSE_ANALYTICS, Document
+from flusher.steps.apply import apply
+from flusher.steps.users import is_due, save
+from shared.data import keys
+from shared.stores.mongo import COURSE_ANALYTICS, Document
 from tests.flusher.stage import Stage, course
 
 Logged = list[structlog.typing.EventDict]
@@ -118,7 +118,7 @@ async def test_a_sketch_is_not_saved_over_that_of_a_newer_flusher(
         await set_fields(stage, epoch=10**6)
         return outcomes
 
-    monkeypatch.setattr("flusher.wave.apply", overtaken)
+    monkeypatch.setattr("flusher.steps.wave.apply", overtaken)
     await stage.flush()
     assert saved_by_newer == (await stage.document(COURSE))["usersSketch"]
 

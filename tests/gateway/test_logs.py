@@ -11,7 +11,7 @@ import redis
 from devstack.child import wait_until
 from devstack.programs import Program
 from devstack.seed import DEMO_COURSE
-from shared import keys
+from shared.data import keys
 from tests.gateway.conftest import Service
 from tests.gateway.rest import ANALYTICS, DASHBOARD, TELEMETRY, TRACKED, VIEW, ping
 from tests.servers import PATIENCE

@@ -13,8 +13,8 @@ from pymongo import MongoClient
 from pymongo.database import Database
 
 from ingest_server import batches, validation
-from shared.auth import Caller
-from shared.errors import InvalidRequest, PermissionDenied
+from shared.identity.auth import Caller
+from shared.serving.errors import InvalidRequest, PermissionDenied
 from tests.faults.loss import End, containing
 from tests.faults.proxy import Proxy
 from tests.ingest_server.backend import BACKEND, Events, Report, ping, report, report_alone, view

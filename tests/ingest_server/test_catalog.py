@@ -12,8 +12,8 @@ from pymongo.monitoring import CommandListener, CommandStartedEvent
 
 from ingest_server import catalog
 from ingest_server.catalog import Catalog
-from shared.errors import InvalidRequest, NotFound
-from shared.mongo import Document
+from shared.serving.errors import InvalidRequest, NotFound
+from shared.stores.mongo import Document
 from tests.faults.proxy import Proxy
 
 COURSE, SECTION = "650000000000000000000001", "650000000000000000000010"

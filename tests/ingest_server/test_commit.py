@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ingest_server.commit import Commit, CourseCommit, PartitionCommit, script_call
 from ingest_server.events import CourseView, Event, Telemetry
-from shared import keys
+from shared.data import keys
 
 # Few of each, so that events meet. The second and third course share a partition.
 COURSES = ["650000000000000000000001", "650000000000000000000002", "650000000000000000000570"]

@@ -11,7 +11,7 @@ from ingest_server.commit import Commit
 from ingest_server.committer import Committer
 from ingest_server.events import CourseView
 from ingest_server.recorder import Outcomes
-from shared.errors import Overloaded, Unavailable
+from shared.serving.errors import Overloaded, Unavailable
 from tests.servers import PATIENCE
 
 ONE_COURSE = CourseView("650000000000000000000001", b"ann", None)

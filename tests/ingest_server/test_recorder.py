@@ -3,7 +3,7 @@
 from devstack.child import HOST, free_port
 from ingest_server.commit import Commit, PartitionCommit
 from ingest_server.recorder import Recorder
-from shared.errors import Unavailable
+from shared.serving.errors import Unavailable
 from shared.settings import Barrier
 
 

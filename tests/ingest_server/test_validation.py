@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ingest_server import validation
 from ingest_server.events import CourseView, Telemetry
-from shared.errors import InvalidRequest
+from shared.serving.errors import InvalidRequest
 
 USER = b"a user"
 COURSE = "0123456789abcdef01234567"

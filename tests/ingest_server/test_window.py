@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ingest_server import stream as stream_module
 from ingest_server.stream import WINDOW, Stream
-from shared.errors import InvalidRequest, Unauthenticated, Unavailable, Violation
+from shared.serving.errors import InvalidRequest, Unauthenticated, Unavailable, Violation
 from tests.servers import PATIENCE
 
 LONG = 3600.0

@@ -17,9 +17,9 @@ from devstack.child import HOST, free_port, wait_until
 from devstack.programs import Program, is_serving
 from devstack.seed import DEMO_COURSE
 from devstack.tokens import mint
-from shared.endpoint import ALIVE_SECONDS, not_alive, served, served_for_workers
 from shared.metrics import WORKERS_FOLDER
-from shared.program import CannotRun
+from shared.serving.endpoint import ALIVE_SECONDS, not_alive, served, served_for_workers
+from shared.serving.program import CannotRun
 from tests.faults.proxy import Proxy
 from tests.ingest_server.backend import ping, report
 from tests.ingest_server.client import NONE, bearer, refusal

@@ -13,8 +13,8 @@ from typing import Any
 
 from pymongo.errors import AutoReconnect, BulkWriteError
 
-from flusher.lease import Lease
-from shared.redis_connection import RedisConnection, RedisUnreachable
+from flusher.steps.lease import Lease
+from shared.stores.redis_connection import RedisConnection, RedisUnreachable
 from tests.flusher.failing import STEPS
 
 IN_MONGO = {"epoch", "bulk", "verify", "success"}

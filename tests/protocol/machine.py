@@ -14,12 +14,13 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from flusher import apply, plan, quarantine, wave
 from flusher.cycle import Flusher, dirty_courses
+from flusher.steps import apply, plan, wave
+from flusher.tools import quarantine
 from ingest_server.commit import Commit
 from ingest_server.events import CourseView, Event, Telemetry
-from shared.counters import COURSE_VIEWS
-from shared.mongo import COURSE_ANALYTICS, Document
+from shared.data.counters import COURSE_VIEWS
+from shared.stores.mongo import COURSE_ANALYTICS, Document
 from tests.flusher.stage import LECTURE, Stage, courses_of
 from tests.protocol.actors import Actor, Air, Fate
 from tests.protocol.model import Bounds, Rules

@@ -4,12 +4,12 @@ import asyncio
 from collections import Counter
 from typing import cast
 
-from flusher import apply
+from flusher.steps import apply
 from query_server.cold import ColdStore, Course
 from query_server.hot import HotStore
 from query_server.merge import Hot, totals_of
 from query_server.reading import read_course
-from shared.counters import fields_of
+from shared.data.counters import fields_of
 from tests.flusher.stage import INSTRUCTOR, Stage
 from tests.protocol.actors import Actor
 

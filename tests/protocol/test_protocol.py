@@ -9,9 +9,9 @@ import structlog
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from flusher import apply
+from flusher.steps import apply
 from query_server import reading
-from shared import mongo
+from shared.stores import mongo
 from tests.flusher.stage import staged
 from tests.protocol.actors import Air, turns
 from tests.protocol.machine import Protocol

@@ -16,9 +16,9 @@ from redis.asyncio import Redis
 from query_server.cold import ColdStore
 from query_server.hot import HotStore
 from query_server.servicer import DashboardServicer
-from shared import mongo
-from shared.auth import TokenVerifier
-from shared.mongo import Document
+from shared.identity.auth import TokenVerifier
+from shared.stores import mongo
+from shared.stores.mongo import Document
 from tests.query_server.platform import Course, Platform
 from tests.servers import JWT_SECRET
 

@@ -13,7 +13,7 @@ from bson import ObjectId
 from pymongo.asynchronous.database import AsyncDatabase
 from redis.asyncio import Redis
 
-from shared.mongo import Document
+from shared.stores.mongo import Document
 
 VIEWS = "course_views"
 

@@ -7,7 +7,7 @@ import pytest
 from bson import Int64, ObjectId
 from course_analytics.v1 import dashboard_pb2
 
-from shared import keys
+from shared.data import keys
 from tests.query_server.conftest import Dashboards, token
 from tests.query_server.platform import VIEWS, Platform, seconds, views
 

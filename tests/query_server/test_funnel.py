@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from query_server.funnel import Dashboard, dashboard_of
 from query_server.merge import Totals
 from query_server.outline import Lecture, Outline
-from shared.counters import add_fields, counts_of_document
+from shared.data.counters import add_fields, counts_of_document
 from tests.query_server.platform import VIEWS, seconds, views
 
 Numbers = Sequence[tuple[int, int]]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from query_server.merge import Batch, Hot, is_consistent, totals_of
-from shared.counters import document_path, fields_of
+from shared.data.counters import document_path, fields_of
 
 LECTURES = ("a" * 24, "b" * 24)
 FIELDS = ("course_views", *(f"{name}:{key}" for name in ("lecture_views", "lecture_watchtime") for key in LECTURES))

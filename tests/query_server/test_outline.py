@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from query_server.outline import Lecture, outline_of
-from shared.mongo import Document
+from shared.stores.mongo import Document
 
 ONE, TWO, THREE, FOUR = (ObjectId() for _ in range(4))
 FIRST, SECOND = ObjectId(), ObjectId()

@@ -17,7 +17,7 @@ from pymongo import MongoClient
 from devstack.child import Child, wait_until
 from devstack.programs import Program, is_serving
 from devstack.servers import MongoServer, RedisServer
-from shared.mongo import Document
+from shared.stores.mongo import Document
 from tests.query_server.conftest import token
 from tests.servers import PATIENCE
 

@@ -11,7 +11,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from query_server.cold import OUTLINE_SECONDS, ColdStore
 from query_server.cold import Course as ColdCourse
 from query_server.hot import HotStore
-from shared.mongo import Document
+from shared.stores.mongo import Document
 from tests.query_server.conftest import Dashboards, serving
 from tests.query_server.platform import VIEWS, Course, Platform
 

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flusher import clear
-from flusher.take import Nothing
+from flusher.steps import clear
+from flusher.steps.take import Nothing
 from ingest_server.commit import Commit
 from ingest_server.events import CourseView, Event, Telemetry
 from ingest_server.recorder import Outcome, Recorder
-from shared import keys
-from shared.redis_connection import RedisConnection
+from shared.data import keys
 from shared.settings import Barrier
+from shared.stores.redis_connection import RedisConnection
 from tests.ingest_server.client import COURSE, FIRST, SECOND
 from tests.ingest_server.stored import Stored, key, seconds, views
 from tests.security.stage import Service

@@ -10,7 +10,7 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.program import CannotRun
+from shared.serving.program import CannotRun
 from shared.settings import ServerSettings, Settings, load
 
 PASSWORD = "hunter2"

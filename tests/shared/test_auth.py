@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.auth import CACHED_SECONDS, Caller, TokenVerifier
-from shared.errors import Unauthenticated
+from shared.identity.auth import CACHED_SECONDS, Caller, TokenVerifier
+from shared.serving.errors import Unauthenticated
 from tests.issuer import Pair
 
 SECRET = "a secret of these tests, of at least 64 bytes, so that HS512 has enough of it"

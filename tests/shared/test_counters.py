@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from shared.counters import (
+from shared.data.counters import (
     COURSE_VIEWS,
     LECTURE_VIEWS,
     LECTURE_WATCH_TIME,

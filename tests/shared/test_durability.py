@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from devstack.servers import RedisServer
-from shared.durability import HIDDEN, UnsuitableRedis, check_durability, objections
-from shared.redis_connection import RedisConnection
 from shared.settings import Barrier
+from shared.stores.durability import HIDDEN, UnsuitableRedis, check_durability, objections
+from shared.stores.redis_connection import RedisConnection
 from tests.servers import running
 
 AOF = Barrier("aof")

@@ -18,10 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devstack.child import HOST
-from shared.auth import Caller, TokenVerifier
-from shared.errors import Unauthenticated, Unavailable
-from shared.jwks import MAX_BYTES, PAUSE_SECONDS, Jwks, check_location, parse
-from shared.program import CannotRun
+from shared.identity.auth import Caller, TokenVerifier
+from shared.identity.jwks import MAX_BYTES, PAUSE_SECONDS, Jwks, check_location, parse
+from shared.serving.errors import Unauthenticated, Unavailable
+from shared.serving.program import CannotRun
 from tests.issuer import Json, Pair, Site, key_set, publishing
 from tests.servers import PATIENCE
 from tests.shared.test_auth import Clock, encoded, texts
@@ -385,7 +385,7 @@ async def test_an_answer_without_keys_is_reported_and_changes_nothing(
 async def test_an_issuer_who_says_nothing_holds_nobody_up(
     monkeypatch: pytest.MonkeyPatch, logged: list[structlog.typing.EventDict]
 ) -> None:
-    monkeypatch.setattr("shared.jwks.READ_SECONDS", 0.1)
+    monkeypatch.setattr("shared.identity.jwks.READ_SECONDS", 0.1)
     with socket.create_server((HOST, 0)) as silent:
         jwks = Jwks(f"http://{HOST}:{silent.getsockname()[1]}/keys")
         renewing = asyncio.create_task(jwks.renew())
@@ -396,7 +396,7 @@ async def test_an_issuer_who_says_nothing_holds_nobody_up(
 
 
 async def test_a_reading_that_takes_too_long_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.jwks.READ_SECONDS", 0.1)
+    monkeypatch.setattr("shared.identity.jwks.READ_SECONDS", 0.1)
     over = threading.Event()
 
     def drip(_location: str) -> bytes:
@@ -413,7 +413,7 @@ async def test_a_reading_that_takes_too_long_is_not_waited_for(monkeypatch: pyte
 
 
 def test_a_reading_that_does_not_end_holds_up_no_stop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.jwks.READ_SECONDS", 0.1)
+    monkeypatch.setattr("shared.identity.jwks.READ_SECONDS", 0.1)
     over = threading.Event()
     started = []
 

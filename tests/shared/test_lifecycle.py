@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2
 from bench.h2 import DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, INITIAL_WINDOW_SIZE, PREFACE, SETTINGS, Call, frame
 from devstack.child import HOST, free_port
 from devstack.programs import PROBE_OPTIONS
-from shared import lifecycle
+from shared.serving import lifecycle
 from tests.servers import PATIENCE
 
 

@@ -6,7 +6,7 @@ import pytest
 from redis.exceptions import ResponseError
 
 from devstack.child import HOST, free_port
-from shared.redis_connection import RedisConnection, RedisUnreachable
+from shared.stores.redis_connection import RedisConnection, RedisUnreachable
 
 
 async def test_options_in_the_address_do_not_change_how_we_talk(redis_url: str) -> None:

@@ -5,9 +5,9 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import refusals
-from shared.errors import Unavailable
-from shared.refusals import LineLimit, refused, request_id
+from shared.serving import refusals
+from shared.serving.errors import Unavailable
+from shared.serving.refusals import LineLimit, refused, request_id
 
 
 # In parts of a second whose sums have no rounding.

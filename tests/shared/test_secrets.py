@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from shared import logs
-from shared.program import CannotRun
+from shared.serving.program import CannotRun
 from shared.settings import ServerSettings, Settings, load
 from tests.shared.test_settings import SECRET, _no_settings, given
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from shared.program import CannotRun
+from shared.serving.program import CannotRun
 from shared.settings import Barrier, ServerSettings, Settings, load, unknown_names
 from tests.issuer import Pair
 

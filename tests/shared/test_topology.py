@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from redis.exceptions import MovedError
 
 from devstack.child import HOST, free_port
-from shared import keys
-from shared.redis_connection import RedisUnreachable
-from shared.topology import SLOTS, Topology, nodes_of
+from shared.data import keys
+from shared.stores.redis_connection import RedisUnreachable
+from shared.stores.topology import SLOTS, Topology, nodes_of
 
 ASKED = "rediss://ann:secret@10.0.0.1:6379/0?ssl_ca_certs=/ca.pem"
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import Violation
-from shared.validation import check_object_id
+from shared.serving.errors import Violation
+from shared.serving.validation import check_object_id
 
 GOOD = "65000000000000000000001f"
 

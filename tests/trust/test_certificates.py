@@ -18,8 +18,8 @@ from pydantic import SecretStr
 
 from devstack.child import HOST, free_port
 from devstack.programs import Program, is_serving
-from shared import lifecycle, tls
-from shared.program import CannotRun
+from shared.serving import lifecycle, tls
+from shared.serving.program import CannotRun
 from shared.settings import ServerSettings
 from tests.certificates import Identity
 from tests.servers import JWT_SECRET, PATIENCE

@@ -9,12 +9,12 @@ from pymongo import AsyncMongoClient
 from devstack.programs import Program
 from devstack.servers import RedisServer
 from query_server.hot import HotStore
-from shared import mongo
-from shared.keys import PARTITIONS
-from shared.mongo import Document, MongoUnreachable
-from shared.program import CannotRun
-from shared.redis_connection import RedisConnection, RedisUnreachable
-from shared.topology import Topology
+from shared.data.keys import PARTITIONS
+from shared.serving.program import CannotRun
+from shared.stores import mongo
+from shared.stores.mongo import Document, MongoUnreachable
+from shared.stores.redis_connection import RedisConnection, RedisUnreachable
+from shared.stores.topology import Topology
 from tests.cluster.nodes import ALL_SLOTS
 from tests.faults.terminator import Terminator
 from tests.servers import PATIENCE

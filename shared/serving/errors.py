@@ -16,7 +16,7 @@ from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
 from shared import metrics
-from shared.refusals import refused
+from shared.serving.refusals import refused
 
 RETRY_AFTER = RetryInfo(retry_delay=Duration(seconds=1))
 

@@ -8,10 +8,10 @@ from typing import Any
 import jwt
 
 from shared import metrics
-from shared.errors import Unauthenticated
 from shared.expiring import ExpiringCache
-from shared.jwks import Jwks
-from shared.refusals import Metadata
+from shared.identity.jwks import Jwks
+from shared.serving.errors import Unauthenticated
+from shared.serving.refusals import Metadata
 from shared.settings import ServerSettings
 
 CACHED_TOKENS = 50_000  # ~1 KB each

@@ -14,8 +14,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from shared import metrics
-from shared.health import Health
-from shared.program import CannotRun
+from shared.serving.health import Health
+from shared.serving.program import CannotRun
 
 STOP_SECONDS = 20
 # What is in hand takes 2 s at most; only those who watch the health stay longer.

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 
 from redis.exceptions import ResponseError
 
-from flusher import scripts
-from shared import keys
-from shared.redis_connection import RedisConnection, RedisUnreachable
-from shared.topology import is_elsewhere
+from flusher.steps import scripts
+from shared.data import keys
+from shared.stores.redis_connection import RedisConnection, RedisUnreachable
+from shared.stores.topology import is_elsewhere
 
 REDIS_SECONDS = 2
 

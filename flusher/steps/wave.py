@@ -19,17 +19,18 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 from redis.exceptions import ResponseError
 
-from flusher import barrier, clear, metrics, plan, users
-from flusher.apply import Outcome, Verdict, apply, bulks
-from flusher.lease import Lease, LeaseLost
+from flusher import metrics
 from flusher.schema import FLUSH_EPOCH, next_epoch, note_success
-from flusher.take import ELSEWHERE, Batch, Malformed, Nothing, Taken, count_counters, take
-from shared.batch_id import age
-from shared.keys import RESURRECTED
+from flusher.steps import barrier, clear, plan, users
+from flusher.steps.apply import Outcome, Verdict, apply, bulks
+from flusher.steps.lease import Lease, LeaseLost
+from flusher.steps.take import ELSEWHERE, Batch, Malformed, Nothing, Taken, count_counters, take
+from shared.data.batch_id import age
+from shared.data.keys import RESURRECTED
 from shared.metrics import MONGODB_ERRORS
-from shared.mongo import COURSE_ANALYTICS, Document
-from shared.redis_connection import RedisConnection, RedisUnreachable, Reply
 from shared.settings import Barrier
+from shared.stores.mongo import COURSE_ANALYTICS, Document
+from shared.stores.redis_connection import RedisConnection, RedisUnreachable, Reply
 
 # So many courses are taken in one transaction: Redis serves nobody else meanwhile.
 TAKE_COURSES = 64

@@ -18,10 +18,10 @@ from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from flusher import metrics
-from flusher.take import Batch
-from shared.counters import document_path
+from flusher.steps.take import Batch
+from shared.data.counters import document_path
 from shared.metrics import MONGODB_ERRORS
-from shared.mongo import Document
+from shared.stores.mongo import Document
 
 RECENT_BATCHES = 32
 BULK_COUNTERS = 20_000

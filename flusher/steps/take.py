@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from redis.exceptions import ResponseError
 
-from flusher.lease import REDIS_SECONDS, Lease, LeaseLost
-from shared import keys
-from shared.counters import document_path
-from shared.redis_connection import Command, RedisConnection, Reply, pairs
-from shared.topology import is_elsewhere
+from flusher.steps.lease import REDIS_SECONDS, Lease, LeaseLost
+from shared.data import keys
+from shared.data.counters import document_path
+from shared.stores.redis_connection import Command, RedisConnection, Reply, pairs
+from shared.stores.topology import is_elsewhere
 
 ATTEMPTS = 3
 

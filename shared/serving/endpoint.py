@@ -19,9 +19,9 @@ from prometheus_client import REGISTRY, CollectorRegistry, Metric, MetricsHandle
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from shared import lifecycle
 from shared.metrics import WORKERS_FOLDER
-from shared.program import CannotRun
+from shared.serving import lifecycle
+from shared.serving.program import CannotRun
 
 # An event loop that has not turned for so long hangs: between two probes are 1.5 s at most.
 ALIVE_SECONDS = 10.0

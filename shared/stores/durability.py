@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 from redis.exceptions import ResponseError
 
-from shared.program import CannotRun
-from shared.redis_connection import RedisConnection, pairs
+from shared.serving.program import CannotRun
 from shared.settings import Barrier
+from shared.stores.redis_connection import RedisConnection, pairs
 
 HIDDEN = (
     "Redis hides INFO or CONFIG, so ANALYTICS_FLUSH_BARRIER=aof cannot be checked: allow both to this user, "

@@ -2,7 +2,7 @@
 
 from importlib import resources
 
-from shared.redis_connection import Command
+from shared.stores.redis_connection import Command
 
 _FOLDER = resources.files(__package__)
 LOCK = _FOLDER.joinpath("lock.lua").read_text()

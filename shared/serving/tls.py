@@ -7,7 +7,7 @@ from pathlib import Path
 import grpc
 import structlog
 
-from shared.program import CannotRun
+from shared.serving.program import CannotRun
 from shared.settings import ServerSettings
 
 log = structlog.get_logger()

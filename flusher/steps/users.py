@@ -16,14 +16,14 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import PyMongoError
 from redis.exceptions import ResponseError
 
-from flusher import scripts
-from flusher.lease import REDIS_SECONDS
-from flusher.take import Batch
-from shared import keys
+from flusher.steps import scripts
+from flusher.steps.lease import REDIS_SECONDS
+from flusher.steps.take import Batch
+from shared.data import keys
 from shared.metrics import MONGODB_ERRORS
-from shared.mongo import Document
-from shared.redis_connection import Command, RedisConnection, Reply
-from shared.topology import is_elsewhere
+from shared.stores.mongo import Document
+from shared.stores.redis_connection import Command, RedisConnection, Reply
+from shared.stores.topology import is_elsewhere
 
 GROWTH = 1.01
 SAVE_AGAIN = dt.timedelta(hours=1)

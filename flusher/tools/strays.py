@@ -8,10 +8,10 @@ import structlog
 from redis.exceptions import ResponseError
 
 from flusher import metrics
-from flusher.lease import REDIS_SECONDS
-from shared import keys
-from shared.redis_connection import RedisConnection
-from shared.topology import is_elsewhere
+from flusher.steps.lease import REDIS_SECONDS
+from shared.data import keys
+from shared.stores.redis_connection import RedisConnection
+from shared.stores.topology import is_elsewhere
 
 SCANNED_KEYS = 1_000
 

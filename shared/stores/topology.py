@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from redis.crc import key_slot
 from redis.exceptions import RedisError
 
-from shared.keys import PARTITIONS
-from shared.redis_connection import RedisConnection, RedisUnreachable, Reply, error_code
+from shared.data.keys import PARTITIONS
+from shared.stores.redis_connection import RedisConnection, RedisUnreachable, Reply, error_code
 
 Answer = TypeVar("Answer")
 

@@ -6,9 +6,9 @@ has, and be lost. Redis can only answer for the writes of the connection that as
 
 from redis.exceptions import ResponseError
 
-from flusher.lease import REDIS_SECONDS
-from shared.redis_connection import Command, RedisConnection
+from flusher.steps.lease import REDIS_SECONDS
 from shared.settings import Barrier
+from shared.stores.redis_connection import Command, RedisConnection
 
 WAIT_MS = 2_000
 

@@ -17,8 +17,9 @@ from typing import Any
 import structlog
 import uvloop
 
-from shared import endpoint, lifecycle, logs, program
-from shared.program import CannotRun
+from shared import logs
+from shared.serving import endpoint, lifecycle, program
+from shared.serving.program import CannotRun
 from shared.settings import ServerSettings
 
 # A worker that dies sooner than this after its start is not replaced before that time: a fault at start would otherwise

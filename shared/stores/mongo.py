@@ -8,7 +8,7 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import ConfigurationError, ServerSelectionTimeoutError
 
-from shared.program import CannotRun
+from shared.serving.program import CannotRun
 
 Document = dict[str, Any]
 

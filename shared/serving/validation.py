@@ -2,7 +2,7 @@
 
 import re
 
-from shared.errors import Violation
+from shared.serving.errors import Violation
 
 _OBJECT_ID = re.compile(r"[0-9a-f]{24}")
 

@@ -5,13 +5,13 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from flusher import scripts
 from flusher.cycle import Flusher
-from flusher.lease import REDIS_SECONDS
-from flusher.strays import counters_keys
-from flusher.wave import Report
-from shared import keys
-from shared.redis_connection import RedisConnection, pairs
+from flusher.steps import scripts
+from flusher.steps.lease import REDIS_SECONDS
+from flusher.steps.wave import Report
+from flusher.tools.strays import counters_keys
+from shared.data import keys
+from shared.stores.redis_connection import RedisConnection, pairs
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from shared.errors import Unreadable
+from shared.serving.errors import Unreadable
 
 
 class UnreadableRequest:

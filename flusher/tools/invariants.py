@@ -6,15 +6,15 @@ from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
 
-from flusher.apply import RECENT_BATCHES
-from flusher.lease import REDIS_SECONDS
-from flusher.quarantine import quarantined
-from flusher.strays import CountersKey, counters_keys, strays
-from flusher.take import readable
-from shared import keys
-from shared.counters import COURSE_VIEWS, LECTURE_STATS, LECTURE_VIEWS, counts_of_document, fields_of
-from shared.mongo import COURSE_ANALYTICS, Document
-from shared.redis_connection import RedisConnection, pairs
+from flusher.steps.apply import RECENT_BATCHES
+from flusher.steps.lease import REDIS_SECONDS
+from flusher.steps.take import readable
+from flusher.tools.quarantine import quarantined
+from flusher.tools.strays import CountersKey, counters_keys, strays
+from shared.data import keys
+from shared.data.counters import COURSE_VIEWS, LECTURE_STATS, LECTURE_VIEWS, counts_of_document, fields_of
+from shared.stores.mongo import COURSE_ANALYTICS, Document
+from shared.stores.redis_connection import RedisConnection, pairs
 
 # An estimate may be above the truth: three standard errors of a HyperLogLog.
 SKETCH_ERROR = 3 * 0.0081

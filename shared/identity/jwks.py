@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 import jwt
 import structlog
 
-from shared.errors import Unavailable
-from shared.program import CannotRun
+from shared.serving.errors import Unavailable
+from shared.serving.program import CannotRun
 
 REFRESH_SECONDS = 60
 # Whatever keys the tokens name that people send us: their issuer is not asked more often.

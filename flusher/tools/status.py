@@ -10,13 +10,13 @@ import pymongo
 from pymongo.asynchronous.database import AsyncDatabase
 
 from flusher.cycle import dirty_courses
-from flusher.lease import REDIS_SECONDS
 from flusher.schema import EPOCH_ID, FLUSH_EPOCH
-from flusher.strays import CountersKey, counters_keys
-from shared import keys
-from shared.batch_id import born
-from shared.mongo import Document
-from shared.redis_connection import RedisConnection, Reply
+from flusher.steps.lease import REDIS_SECONDS
+from flusher.tools.strays import CountersKey, counters_keys
+from shared.data import keys
+from shared.data.batch_id import born
+from shared.stores.mongo import Document
+from shared.stores.redis_connection import RedisConnection, Reply
 
 MONGO_SECONDS = 3
 

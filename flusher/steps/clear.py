@@ -3,11 +3,11 @@
 import json
 from collections.abc import Sequence
 
-from flusher import scripts
-from flusher.lease import REDIS_SECONDS
-from flusher.take import Batch, Malformed, Nothing, readable
-from shared import keys
-from shared.redis_connection import Command, RedisConnection, Reply
+from flusher.steps import scripts
+from flusher.steps.lease import REDIS_SECONDS
+from flusher.steps.take import Batch, Malformed, Nothing, readable
+from shared.data import keys
+from shared.stores.redis_connection import Command, RedisConnection, Reply
 
 FLUSHED_BATCH_SECONDS = 3600
 PIPELINE = 200

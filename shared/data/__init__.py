@@ -1,0 +1,1 @@
+"""The names and formats of what is stored."""

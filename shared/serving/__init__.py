@@ -1,0 +1,1 @@
+"""What makes a gRPC server: its start and end, its errors, its probes."""
