@@ -14,7 +14,7 @@ from ingest_server.commit import Commit, script_call
 from shared.data.batch_id import batch_id
 from shared.serving.errors import Overloaded, Unavailable
 from shared.settings import Barrier
-from shared.stores.probe import RedisProbe
+from shared.stores.probe import RedisProbe, counts_are_safe
 from shared.stores.redis_connection import Command, RedisConnection, RedisUnreachable, Reply, error_code
 from shared.stores.topology import ELSEWHERE, Topology, is_elsewhere, on_all
 
@@ -44,9 +44,8 @@ class Recorder:
 
     def __init__(self, url: str, barrier: Barrier, process: str, *, cluster: bool = False) -> None:
         self._topology = Topology(url, cluster=cluster)
-        self._probe = RedisProbe(
-            self._topology, barrier, cluster=cluster, script_command="EVALSHA", timeout=COMMIT_SECONDS
-        )
+        check = counts_are_safe(barrier, cluster=cluster, script_command="EVALSHA", timeout=COMMIT_SECONDS)
+        self._probe = RedisProbe(self._topology, check, timeout=COMMIT_SECONDS)
         self._process = process
         self._commits = 0
         self._connections: dict[str, RedisConnection] = {}

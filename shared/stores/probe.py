@@ -1,5 +1,7 @@
 """Whether Redis is there and may be built on: what readiness asks twice a second."""
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Literal
 
 from shared.settings import Barrier
@@ -8,41 +10,34 @@ from shared.stores.fitness import check_kind, check_scripts
 from shared.stores.redis_connection import RedisConnection
 from shared.stores.topology import Topology, on_all
 
+# Looks at a server that a connection has just been opened to. Raises UnsuitableRedis, RedisUnreachable.
+Check = Callable[[RedisConnection], Awaitable[None]]
 
-ScriptCommand = Literal["EVAL", "EVALSHA"]
+
+def counts_are_safe(
+    barrier: Barrier, *, cluster: bool, script_command: Literal["EVAL", "EVALSHA"], timeout: float
+) -> Check:
+    """The check of a program that writes counts. `timeout` in seconds is for each of its three questions."""
+
+    async def check(connection: RedisConnection) -> None:
+        await check_kind(connection, cluster=cluster, timeout=timeout)
+        await check_scripts(connection, script_command, timeout=timeout)
+        await check_durability(connection, barrier, timeout=timeout)
+
+    return check
 
 
-async def check_fitness(
-    connection: RedisConnection, barrier: Barrier, *, cluster: bool, script_command: ScriptCommand, timeout: float
-) -> None:
-    """Raises UnsuitableRedis when the server cannot keep counts. `timeout` in seconds is for each of three questions.
-
-    Raises RedisUnreachable.
-    """
-    await check_kind(connection, cluster=cluster, timeout=timeout)
-    await check_scripts(connection, script_command, timeout=timeout)
-    await check_durability(connection, barrier, timeout=timeout)
+def counts_are_there(*, cluster: bool, timeout: float) -> Check:
+    """The check of a program that only reads counts."""
+    return partial(check_kind, cluster=cluster, timeout=timeout)
 
 
 class RedisProbe:
-    """Asks each node over a connection of its own. How a node is set up is looked at whenever that is opened anew.
+    """Asks each node over a connection of its own. `check` looks at the server whenever that is opened anew."""
 
-    `script_command` is what this program runs scripts by.
-    """
-
-    def __init__(
-        self,
-        topology: Topology,
-        barrier: Barrier,
-        *,
-        cluster: bool,
-        script_command: ScriptCommand,
-        timeout: float,
-    ) -> None:
+    def __init__(self, topology: Topology, check: Check, *, timeout: float) -> None:
         self._topology = topology
-        self._barrier = barrier
-        self._cluster = cluster
-        self._script_command: ScriptCommand = script_command
+        self._check = check
         self._timeout = timeout
         self._connections: dict[str, RedisConnection] = {}
 
@@ -52,7 +47,7 @@ class RedisProbe:
             await connection.close()
 
     async def ask(self) -> None:
-        """Raises RedisUnreachable when a node is away or a replica, UnsuitableRedis when one cannot keep counts."""
+        """Raises RedisUnreachable when a node is away or a replica, UnsuitableRedis when the check says so."""
         nodes = await self._topology.primaries(timeout=self._timeout)
         await on_all(self._ask(node) for node in nodes)
 
@@ -65,13 +60,7 @@ class RedisProbe:
             await known.close()
         connection = await RedisConnection.open(node, timeout=self._timeout)
         try:
-            await check_fitness(
-                connection,
-                self._barrier,
-                cluster=self._cluster,
-                script_command=self._script_command,
-                timeout=self._timeout,
-            )
+            await self._check(connection)
         except BaseException:
             await connection.close()  # the next time has to look again
             raise

@@ -22,7 +22,8 @@ from ingest_server.recorder import Recorder
 from query_server.hot import HotStore
 from shared.data import keys
 from shared.settings import Barrier
-from shared.stores.durability import HIDDEN, UnsuitableRedis
+from shared.stores.durability import HIDDEN
+from shared.stores.fitness import UnsuitableRedis
 from shared.stores.mongo import COURSE_ANALYTICS, Document
 from shared.stores.redis_connection import RedisConnection, RedisUnreachable
 from shared.stores.topology import Topology

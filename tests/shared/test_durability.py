@@ -6,7 +6,8 @@ import pytest
 
 from devstack.servers import RedisServer
 from shared.settings import Barrier
-from shared.stores.durability import HIDDEN, UnsuitableRedis, check_durability, objections
+from shared.stores.durability import HIDDEN, check_durability, objections
+from shared.stores.fitness import UnsuitableRedis
 from shared.stores.redis_connection import RedisConnection
 from tests.servers import running
 
