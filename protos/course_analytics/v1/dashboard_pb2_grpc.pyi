@@ -56,9 +56,17 @@ class DashboardServiceStub:
     course has no such lecture.
     """
     ExportCourseReport: _grpc.UnaryUnaryMultiCallable[_dashboard_pb2.ExportCourseReportRequest, _httpbody_pb2.HttpBody]
-    """A table of GetCourseReport's answer as a CSV file (RFC 4180, UTF-8 with a byte order mark). Errors as in GetCourseDashboard."""
+    """A table of GetCourseReport's answer as a CSV file (RFC 4180, UTF-8 with a byte order mark). Errors as in GetCourseDashboard.
+    A file has no message of its own:
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    """
     ExportLectureHeatmap: _grpc.UnaryUnaryMultiCallable[_dashboard_pb2.ExportLectureHeatmapRequest, _httpbody_pb2.HttpBody]
-    """The segments of GetLectureHeatmap's answer as a CSV file. Errors as in GetLectureHeatmap."""
+    """The segments of GetLectureHeatmap's answer as a CSV file. Errors as in GetLectureHeatmap.
+    A file has no message of its own:
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    """
 
 @_typing.type_check_only
 class DashboardServiceAsyncStub(DashboardServiceStub):
@@ -84,9 +92,17 @@ class DashboardServiceAsyncStub(DashboardServiceStub):
     course has no such lecture.
     """
     ExportCourseReport: _aio.UnaryUnaryMultiCallable[_dashboard_pb2.ExportCourseReportRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
-    """A table of GetCourseReport's answer as a CSV file (RFC 4180, UTF-8 with a byte order mark). Errors as in GetCourseDashboard."""
+    """A table of GetCourseReport's answer as a CSV file (RFC 4180, UTF-8 with a byte order mark). Errors as in GetCourseDashboard.
+    A file has no message of its own:
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    """
     ExportLectureHeatmap: _aio.UnaryUnaryMultiCallable[_dashboard_pb2.ExportLectureHeatmapRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
-    """The segments of GetLectureHeatmap's answer as a CSV file. Errors as in GetLectureHeatmap."""
+    """The segments of GetLectureHeatmap's answer as a CSV file. Errors as in GetLectureHeatmap.
+    A file has no message of its own:
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    """
 
 class DashboardServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -139,7 +155,11 @@ class DashboardServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dashboard_pb2.ExportCourseReportRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
-        """A table of GetCourseReport's answer as a CSV file (RFC 4180, UTF-8 with a byte order mark). Errors as in GetCourseDashboard."""
+        """A table of GetCourseReport's answer as a CSV file (RFC 4180, UTF-8 with a byte order mark). Errors as in GetCourseDashboard.
+        A file has no message of its own:
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
 
     @_abc_1.abstractmethod
     def ExportLectureHeatmap(
@@ -147,6 +167,10 @@ class DashboardServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dashboard_pb2.ExportLectureHeatmapRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
-        """The segments of GetLectureHeatmap's answer as a CSV file. Errors as in GetLectureHeatmap."""
+        """The segments of GetLectureHeatmap's answer as a CSV file. Errors as in GetLectureHeatmap.
+        A file has no message of its own:
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
 
 def add_DashboardServiceServicer_to_server(servicer: DashboardServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
