@@ -4,6 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 from course_analytics.v1 import dashboard_pb2
+from pymongo import AsyncMongoClient
 
 from query_server.cold import ColdStore
 from query_server.hot import HotStore
@@ -45,7 +46,10 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
 
 
 async def follow_stores(
-    hot_store: HotStore, client: mongo.Client, verifier: TokenVerifier, readiness: lifecycle.Readiness
+    hot_store: HotStore,
+    client: AsyncMongoClient[mongo.Document],
+    verifier: TokenVerifier,
+    readiness: lifecycle.Readiness,
 ) -> None:
     """Keeps the readiness in step with the stores and the keys. Raises what the first contact with Redis finds."""
     await readiness.until_first_contact(redis=hot_store.ping)
