@@ -1,7 +1,7 @@
 """A real Chromium in front of the real gateway, servers and flusher.
 
-A test that drives the browser is `async`. It has a course that nobody has seen before, and compares what the service has
-counted, which it awaits by `eventually`: no test sleeps.
+A test that drives the browser is `async`. It has a course that nobody has seen before, and compares what the service
+has counted, which it awaits by `eventually`: no test sleeps.
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -13,7 +13,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
 from pymongo import MongoClient
 
-from devstack.child import HOST, free_port
+from devstack.child import free_port
 from devstack.gateway import local_gateway
 from tests.browser.install import CHROMIUM, FOLDER, READY
 from tests.browser.service import Service

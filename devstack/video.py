@@ -1,6 +1,6 @@
 """Makes the demo's video and those of the tests in a browser, which are committed.
 
-.venv/bin/uv run --no-project --with imageio-ffmpeg==0.8.1 python devstack/demo/video.py
+.venv/bin/uv run --no-project --with imageio-ffmpeg==0.8.1 python devstack/video.py
 
 Only their makers need it: drawn by ffmpeg, they show a title and the time, one chapter every 20 seconds.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import imageio_ffmpeg
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parent.parent
 FONT = ROOT / ".venv" / "browser" / "fonts" / "Open_Sans" / "OpenSans-Bold.ttf"
 SITE = ROOT / "tests" / "browser" / "site"
 
@@ -40,7 +40,7 @@ def main() -> None:
         text(chapter, size=44, y="h*0.4", when=f"between(t,{n * CHAPTER_SECONDS},{(n + 1) * CHAPTER_SECONDS})")
         for n, chapter in enumerate(CHAPTERS)
     ]
-    lecture = Path(__file__).parent / "lecture.webm"
+    lecture = ROOT / "devstack" / "demo" / "lecture.webm"
     draw(lecture, *VP9, seconds=CHAPTER_SECONDS * len(CHAPTERS), rate=10, size="640x360", gap=2, words=titles)
     draw(SITE / "20s.webm", *VP9, seconds=20, rate=10, size="160x90", gap=1, words=[])
     draw(SITE / "12min.webm", *VP9, seconds=720, rate=1, size="160x90", gap=10, words=[])
