@@ -38,7 +38,7 @@ lint: setup $(BROWSER) ## Format and lint checks, types, architecture, protos, d
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/deptry .
-	@$(BIN)/buf lint gateway/course_analytics.binpb --path course_analytics
+	@$(BIN)/buf lint gateway/course_analytics.binpb --path course_analytics --config '{"version": "v2"}'
 	@$(BIN)/buf breaking gateway/course_analytics.binpb --against protos/released.binpb --path course_analytics
 	@$(BIN)/buf format --diff --exit-code protos
 	@$(BIN)/python -m devstack.generate --check
