@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from ingest_server.events import CourseView, Event, Telemetry, weight
 from shared.data import keys
-from shared.data.counters import COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME
+from shared.data.tallies import COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME
 
 EVENT_SECONDS = 900
 PLAYBACK_SECONDS = 24 * 60 * 60
