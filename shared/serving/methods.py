@@ -30,9 +30,11 @@ def add(
     verifier: TokenVerifier,
     admit: Admit | None = None,
 ) -> None:
-    """Adds every method of the service: the servicer's method of its name, as `_handler` calls it."""
+    """Adds the methods of the service that the servicer has; they are called as `_handler` says."""
     handlers = {
-        method.name: _handler(method, getattr(servicer, method.name), verifier, admit) for method in service.methods
+        method.name: _handler(method, getattr(servicer, method.name), verifier, admit)
+        for method in service.methods
+        if hasattr(servicer, method.name)
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
 
