@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 import pytest
-from playwright.async_api import Request, Route
+from playwright.async_api import APIResponse, Request, Route
 
 from devstack.tokens import mint
 from tests.browser.scene import Viewer
@@ -35,7 +35,7 @@ async def state(viewer: Viewer) -> dict[str, Any]:
 
 
 async def test_a_ping_whose_answer_is_lost_counts_once(viewer: Viewer) -> None:
-    lost = []
+    lost: list[APIResponse] = []
 
     async def lose_two_answers(route: Route) -> None:
         if not posts(route.request) or len(lost) == 2:
@@ -53,7 +53,7 @@ async def test_a_ping_whose_answer_is_lost_counts_once(viewer: Viewer) -> None:
 
 @pytest.mark.parametrize("status", [408, 429, 503])
 async def test_what_is_refused_for_a_while_is_told_again(viewer: Viewer, status: int) -> None:
-    refused = []
+    refused: list[Route] = []
 
     async def refuse_twice(route: Route) -> None:
         if not posts(route.request) or len(refused) == 2:
@@ -126,7 +126,7 @@ async def test_a_page_that_follows_sends_what_the_last_one_could_not(viewer: Vie
 
 
 async def test_a_token_that_has_expired_is_renewed_once_and_nothing_is_lost(viewer: Viewer) -> None:
-    asked = []
+    asked: list[int] = []
 
     def give() -> str:
         asked.append(len(asked))
@@ -140,7 +140,7 @@ async def test_a_token_that_has_expired_is_renewed_once_and_nothing_is_lost(view
 
 
 async def test_a_viewer_without_a_token_keeps_what_was_watched(viewer: Viewer) -> None:
-    asked = []
+    asked: list[int] = []
 
     def give() -> str:
         asked.append(len(asked))
@@ -176,9 +176,10 @@ async def test_a_request_that_is_refused_for_good_is_dropped_and_told(viewer: Vi
 def waiting(viewer: Viewer, pings: int, tried: list[float] | None = None) -> str:
     """A script that leaves pings of one second waiting, as an earlier page of the tab would."""
     telemetry = {"courseId": viewer.course.id, "lectureId": viewer.course.lectures[0].id, "watchTimeDelta": 1}
-    left = [{"id": f"ping-{n}", "telemetry": {**telemetry, "eventId": f"ping-{n}"}} for n in range(pings)]
-    if tried:
-        left = [{**ping, "tried": tried} for ping in left]
+    left = [
+        {"id": f"ping-{n}", "telemetry": {**telemetry, "eventId": f"ping-{n}"}, **({"tried": tried} if tried else {})}
+        for n in range(pings)
+    ]
     key = f"course-analytics:{viewer.site.gateway_url}/api/v1/analytics"
     # Not in a page that comes after it.
     return f"if (!sessionStorage.length) sessionStorage.setItem({json.dumps(key)}, {json.dumps(json.dumps(left))});"
@@ -229,6 +230,6 @@ async def test_what_is_not_so_old_is_sent(viewer: Viewer) -> None:
 async def eventually_state(viewer: Viewer, **expected: object) -> None:
     """Waits until the script has said this of its state."""
     await viewer.page.wait_for_function(
-        "(expected) => scene.states.some((state) => Object.keys(expected).every((key) => expected[key] === state[key]))",
+        "(expected) => scene.states.some((state) => Object.entries(expected).every(([key, is]) => is === state[key]))",
         arg=expected,
     )
