@@ -176,10 +176,8 @@ async def test_a_request_that_is_refused_for_good_is_dropped_and_told(viewer: Vi
 def waiting(viewer: Viewer, pings: int, tried: list[float] | None = None) -> str:
     """A script that leaves pings of one second waiting, as an earlier page of the tab would."""
     telemetry = {"courseId": viewer.course.id, "lectureId": viewer.course.lectures[0].id, "watchTimeDelta": 1}
-    left = [
-        {"id": f"ping-{n}", "telemetry": {**telemetry, "eventId": f"ping-{n}"}, **({"tried": tried} if tried else {})}
-        for n in range(pings)
-    ]
+    since = {"tried": tried} if tried else {}
+    left = [{"id": f"ping-{n}", "telemetry": {**telemetry, "eventId": f"ping-{n}"}} | since for n in range(pings)]
     key = f"course-analytics:{viewer.site.gateway_url}/api/v1/analytics"
     # Not in a page that comes after it.
     return f"if (!sessionStorage.length) sessionStorage.setItem({json.dumps(key)}, {json.dumps(json.dumps(left))});"
