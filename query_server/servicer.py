@@ -1,9 +1,6 @@
-"""The gRPC service: who asks, for which course; read, merge, answer."""
+"""The gRPC service: which course; read, merge, answer."""
 
-from typing import Any
-
-import grpc
-from course_analytics.v1 import dashboard_pb2, dashboard_pb2_grpc
+from course_analytics.v1 import dashboard_pb2
 
 from query_server import documents, messages
 from query_server.cold import ColdStore
@@ -16,39 +13,35 @@ from query_server.outline import Lecture, Outline
 from query_server.reading import Question, deadline, read_both, read_course
 from query_server.recorded import recorded_since
 from shared.data.tallies import LECTURE, lecture_tally
-from shared.identity.auth import TokenVerifier
-from shared.serving.errors import InvalidRequest, NotFound, answers_errors
+from shared.identity.auth import Caller
+from shared.serving.errors import InvalidRequest, NotFound
+from shared.serving.methods import Context
 from shared.serving.validation import check_object_id
 
 
-class DashboardServicer(dashboard_pb2_grpc.DashboardServiceServicer):
+class DashboardServicer:
     """Shows instructors their own courses."""
 
-    def __init__(self, verifier: TokenVerifier, hot_store: HotStore, cold_store: ColdStore) -> None:
-        self._verifier = verifier
+    def __init__(self, hot_store: HotStore, cold_store: ColdStore) -> None:
         self._hot_store = hot_store
         self._cold_store = cold_store
 
-    @answers_errors
     async def GetCourseDashboard(
-        self, request: dashboard_pb2.GetCourseDashboardRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+        self, request: dashboard_pb2.GetCourseDashboardRequest, caller: Caller, _context: Context
     ) -> dashboard_pb2.GetCourseDashboardResponse:
         """The live numbers of one course."""
-        user_id = await self._user(context)
         _check_ids(courseId=request.course_id)
-        hot, course = await read_course(self._hot_store, self._cold_store, request.course_id, user_id)
+        hot, course = await read_course(self._hot_store, self._cold_store, request.course_id, caller.user_id)
         with MERGE_SECONDS.time():
             dashboard = dashboard_of(totals_of(hot, course.analytics), course.outline)
             return messages.dashboard_message(dashboard, course.outline, messages.as_of(hot))
 
-    @answers_errors
     async def GetLectureHeatmap(
-        self, request: dashboard_pb2.GetLectureHeatmapRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+        self, request: dashboard_pb2.GetLectureHeatmapRequest, caller: Caller, _context: Context
     ) -> dashboard_pb2.GetLectureHeatmapResponse:
         """Where in a lecture's video its viewers are."""
-        user_id = await self._user(context)
         _check_ids(courseId=request.course_id, lectureId=request.lecture_id)
-        return await self._heatmap(request.course_id, request.lecture_id, user_id)
+        return await self._heatmap(request.course_id, request.lecture_id, caller.user_id)
 
     async def _heatmap(self, course_id: str, lecture_id: str, user_id: str) -> dashboard_pb2.GetLectureHeatmapResponse:
         tally = lecture_tally(course_id, lecture_id)
@@ -66,12 +59,6 @@ class DashboardServicer(dashboard_pb2_grpc.DashboardServiceServicer):
             counts = counts_of(LECTURE, found[tally.name], course.documents.get(tally.name, {}))
             since = recorded_since(course.documents, first_hot_day)
             return messages.heatmap_message(heatmap_of(counts), lecture, since, messages.as_of(found[tally.name]))
-
-    async def _user(self, context: "grpc.aio.ServicerContext[Any, Any]") -> str:
-        """Who is calling. Raises Unauthenticated."""
-        metadata = context.invocation_metadata()
-        caller = self._verifier.caller(metadata) or await self._verifier.caller_by_new_keys(metadata)
-        return caller.user_id
 
 
 def _check_ids(**ids: str) -> None:
