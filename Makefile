@@ -31,7 +31,7 @@ lint: setup ## Format and lint checks, types, architecture, protos, deployment f
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/deptry .
-	@$(BIN)/buf lint gateway/course_analytics.binpb --path course_analytics
+	@$(BIN)/buf lint gateway/course_analytics.binpb --path course_analytics --config '{"version": "v2"}'
 	@$(BIN)/buf breaking gateway/course_analytics.binpb --against protos/released.binpb --path course_analytics
 	@$(BIN)/buf format --diff --exit-code protos
 	@$(BIN)/python -m devstack.generate --check

@@ -17,7 +17,7 @@ from bench.report import Row
 from bench.stage import CREATOR, Stage, course, cpu_seconds, write_courses
 from devstack.tokens import mint
 from shared.data import keys
-from shared.data.counters import COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME
+from shared.data.tallies import COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME
 
 SIZES = (10, 200, 1_000, 5_000)
 IN_FLIGHT = 16

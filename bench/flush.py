@@ -15,7 +15,7 @@ from flusher.steps.apply import apply, bulks
 from flusher.steps.take import Batch
 from flusher.steps.wave import Stores
 from shared.data import keys
-from shared.data.counters import LECTURE_VIEWS, LECTURE_WATCH_TIME, document_path
+from shared.data.tallies import COURSE, LECTURE_VIEWS, LECTURE_WATCH_TIME
 from shared.settings import Barrier
 from shared.stores import mongo
 
@@ -91,7 +91,7 @@ def _renamed(batch: Batch, batch_id: str) -> Batch:
 
 
 def _bare(batch: Batch) -> UpdateOne:
-    increments = {document_path(name): count for name, count in batch.counts.items()}
+    increments = COURSE.increments(batch.counts)
     return UpdateOne({"courseId": ObjectId(batch.course_id)}, {"$inc": increments}, upsert=True)
 
 

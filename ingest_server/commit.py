@@ -12,12 +12,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from ingest_server.events import CourseView, Event, Telemetry
+from ingest_server.events import CourseView, Event, Telemetry, weight
 from shared.data import keys
-from shared.data.counters import COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME
+from shared.data.tallies import COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME
 
 EVENT_SECONDS = 900
 PLAYBACK_SECONDS = 24 * 60 * 60
+
+# What a course adds to the weight of its commit, beside its events: its keys, and those of its partition.
+COURSE_WEIGHT = 8
 
 Argument = str | bytes | int
 
@@ -68,10 +71,14 @@ class PartitionCommit:
 
 @dataclass(slots=True)
 class Commit:
-    """Everything that is sent together. With a `watch_credit`, in seconds, watch time is bounded."""
+    """Everything that is sent together. With a `watch_credit`, in seconds, watch time is bounded.
+
+    `weight` is what it costs Redis, in the units of `events.weight`.
+    """
 
     partitions: dict[int, PartitionCommit] = field(default_factory=dict)
     events: int = 0
+    weight: int = 0
     watch_credit: float | None = None
 
     def add(self, event: Event, done: asyncio.Future[None]) -> None:
@@ -83,8 +90,10 @@ class Commit:
         course = partition.courses.get(event.course_id)
         if course is None:
             course = partition.courses[event.course_id] = CourseCommit()
+            self.weight += COURSE_WEIGHT
         partition.waiting.append(done)
         self.events += 1
+        self.weight += weight(event)
         if self.watch_credit is not None and isinstance(event, Telemetry):
             _add_bounded(course, event, number, len(partition.waiting) - 1)
             return

@@ -25,3 +25,14 @@ class Telemetry:
 
 
 Event = CourseView | Telemetry
+
+
+# What a key of an event or playback id adds to its weight.
+ID_WEIGHT = 4
+
+
+def weight(event: Event) -> int:
+    """What the event costs Redis, in units of about 4 µs: a plain one is 1, and each of its ids is a key of its own."""
+    if isinstance(event, CourseView):
+        return 1 if event.event_id is None else 1 + ID_WEIGHT
+    return 1 + ID_WEIGHT * ((event.event_id is not None) + (event.playback_id is not None))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from query_server.merge import Totals
 from query_server.outline import Outline
-from shared.data.counters import COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME
+from shared.data.tallies import COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared.data.counters import Counts, add_fields, count_of, counts_of_document
+from shared.data.tallies import COURSE, Counts, count_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +44,10 @@ def is_consistent(hot: Hot, analytics: Mapping[str, Any]) -> bool:
 
 def totals_of(hot: Hot, analytics: Mapping[str, Any]) -> Totals:
     """The document's counts, and those of every batch that it does not hold yet."""
-    counts = counts_of_document(analytics)
+    counts = COURSE.counts_of(analytics)
     for batch in hot.batches:
         if batch.id not in _applied(analytics):
-            add_fields(counts, batch.counts)
+            COURSE.add_fields(counts, batch.counts)
     return Totals(counts, max(hot.users, count_of(analytics.get("uniqueActiveUsers"))))
 
 

@@ -32,7 +32,7 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
             credentials=tls.server_credentials(settings),
         )
         stack.push_async_callback(server.stop, None)
-        servicer = DashboardServicer(verifier, hot_store, ColdStore(mongo.database(client)))
+        servicer = DashboardServicer(verifier, hot_store, ColdStore(mongo.database(client)))  # type: ignore[abstract] # no reports yet
         methods.add(SERVICE, servicer, server)
         readiness = lifecycle.Readiness(health, SERVICE.full_name)
 

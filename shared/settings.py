@@ -1,13 +1,10 @@
 """Settings: environment variables with the prefix `ANALYTICS_`, validated as a whole when a program starts."""
 
-import difflib
 import os
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
 
 import jwt
 import structlog
@@ -22,23 +19,19 @@ from pydantic import (
     model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
-from pymongo.errors import PyMongoError
-from pymongo.uri_parser import parse_uri
-from redis.asyncio.connection import Connection, parse_url
-from redis.exceptions import RedisError
+from redis.asyncio.connection import parse_url
 
+from shared import setting_names
 from shared.identity import jwks
 from shared.serving.program import CannotRun
+from shared.setting_names import PREFIX
+from shared.stores import urls
 
-PREFIX = "ANALYTICS_"
 SECRETS_DIR = f"{PREFIX}SECRETS_DIR"
 
 # By whether tokens are verified with public keys (true) or with a secret.
 POSSIBLE_ALGORITHMS = {True: tuple(jwks.ALGORITHMS.values()), False: ("HS256", "HS384", "HS512")}
 DEFAULT_ALGORITHMS = {True: POSSIBLE_ALGORITHMS[True], False: ("HS256",)}
-
-# Options of the stores' URLs whose values are secrets.
-SECRET_OPTION = re.compile(r"(?i)(password|authMechanismProperties)$")
 
 log = structlog.get_logger()
 
@@ -64,47 +57,6 @@ class Barrier:
         return f"replicas:{self.replicas}" if self.kind == "replicas" else self.kind
 
 
-def _redis_url(url: str) -> str:
-    parts = _split_url(url)
-    if parts.scheme not in ("redis", "rediss") or not parts.hostname or parts.port == 0:
-        raise ValueError("must look like redis://host:6379/0, or rediss:// for TLS")
-    try:
-        arguments: dict[str, Any] = {"connection_class": Connection, **parse_url(url)}
-        arguments.pop("connection_class")(**arguments)  # does not connect yet, but knows its options
-    except (ValueError, TypeError, RedisError) as error:
-        raise ValueError(f"is not valid: {_without_secrets(str(error), url)}") from None
-    return url
-
-
-def _mongo_url(url: str) -> str:
-    parts = _split_url(url)
-    if parts.scheme not in ("mongodb", "mongodb+srv") or not parts.netloc:
-        raise ValueError("must look like mongodb://host:27017/database")
-    if not parts.path.strip("/"):
-        raise ValueError("must name the database in its path, as in mongodb://host:27017/aetherlearn")
-    if parts.scheme == "mongodb":  # to check the other kind, DNS would have to be asked
-        try:
-            parse_uri(url)
-        except (PyMongoError, ValueError, OSError) as error:
-            raise ValueError(f"is not valid: {_without_secrets(str(error), url)}") from None
-    return url
-
-
-def _split_url(url: str) -> SplitResult:
-    """The parts of a store's URL. Raises ValueError in words that hold nothing of it."""
-    try:
-        parts = urlsplit(url)
-        if parts.scheme.startswith("redis"):
-            _ = parts.port
-    except ValueError:
-        raise ValueError(
-            "is not a URL, or its port is no number (in a password, / ? # @ are %2F %3F %23 %40)"
-        ) from None
-    if "@" in f"{parts.path}{parts.query}{parts.fragment}":  # then what stands before is a piece of the password
-        raise ValueError("has an @ behind its host: in a password, / ? # @ are written %2F %3F %23 %40")
-    return parts
-
-
 def _address(address: str) -> str:
     host, _, port = address.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
@@ -112,9 +64,13 @@ def _address(address: str) -> str:
     return address
 
 
-def _jwt_secret(secret: SecretStr) -> SecretStr:
+def _long_enough(secret: SecretStr) -> SecretStr:
     if len(secret.get_secret_value().encode()) < 32:
         raise ValueError("must have at least 32 bytes")  # RFC 7518, 3.2
+    return secret
+
+
+def _no_public_key(secret: SecretStr) -> SecretStr:
     try:
         jwt.get_algorithm_by_name("HS256").prepare_key(secret.get_secret_value())
     except jwt.InvalidKeyError:
@@ -126,6 +82,10 @@ def _split(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
 def _some(value: object) -> object:
     if isinstance(value, str) and not value.strip(" ,"):
         raise ValueError("must not be empty")
@@ -135,6 +95,7 @@ def _some(value: object) -> object:
 URLS = ("redis_url", "mongo_url", "jwt_jwks")
 Workers = Annotated[int, Field(ge=1, le=256)]
 Address = Annotated[str, AfterValidator(_address)]
+Secret = Annotated[SecretStr, AfterValidator(_long_enough)]
 List = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
@@ -143,29 +104,30 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, hide_input_in_errors=True)
 
-    redis_url: Annotated[str, AfterValidator(_redis_url)] = "redis://127.0.0.1:6379/0"
+    redis_url: Annotated[str, AfterValidator(urls.redis_url)] = "redis://127.0.0.1:6379/0"
     redis_cluster: bool = False
-    mongo_url: Annotated[str, AfterValidator(_mongo_url)] = "mongodb://127.0.0.1:27017/aetherlearn"
+    mongo_url: Annotated[str, AfterValidator(urls.mongo_url)] = "mongodb://127.0.0.1:27017/aetherlearn"
     ingest_address: Address = "127.0.0.1:50051"
     query_address: Address = "127.0.0.1:50052"
     ingest_workers: Workers = 1
     query_workers: Workers = 1
-    jwt_secret: Annotated[SecretStr, AfterValidator(_jwt_secret)] | None = None
+    jwt_secret: Annotated[Secret, AfterValidator(_no_public_key)] | None = None
     jwt_jwks: Annotated[str, AfterValidator(jwks.check_location)] | None = None
     jwt_algorithms: Annotated[List, BeforeValidator(_some)] = ()
-    jwt_audience: List = ()
-    jwt_issuer: str | None = None
+    jwt_audience: Annotated[List, BeforeValidator(_some)] = ()
+    jwt_issuer: Annotated[str, Field(min_length=1)] | None = None
     jwt_user_claim: Annotated[str, Field(min_length=1)] = "sub"
-    user_hash_key: SecretStr | None = None
-    flush_interval_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 300
-    flush_lock_ttl_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 240
+    user_hash_key: Secret | None = None
+    flush_interval_seconds: Annotated[float, Field(ge=0.05, le=86_400)] = 300
+    # A lock must outlive one wave, and keeps others out when its flusher has died.
+    flush_lock_ttl_seconds: Annotated[float, Field(ge=1, le=3_600)] = 240
     flush_barrier: Annotated[Barrier, BeforeValidator(Barrier.parse), NoDecode] = Barrier("aof")
     commit_linger_ms: Annotated[float, Field(ge=0, le=100)] = 4
     watch_credit_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
     ingest_metrics_address: Address | None = None
     query_metrics_address: Address | None = None
     flusher_metrics_address: Address | None = None
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
@@ -173,12 +135,14 @@ class Settings(BaseSettings):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _is_text(cls, value: object) -> object:
+    def _text(cls, value: object) -> object:
+        """A value without the end of its line and other space around it, as if it came from a file."""
         if isinstance(value, str):
             try:
                 value.encode()
             except UnicodeEncodeError:  # an environment may hold any bytes
                 raise ValueError("must be text in UTF-8") from None
+            return value.strip()
         return value
 
     @field_validator("redis_cluster")
@@ -201,7 +165,7 @@ class Settings(BaseSettings):
     def redacted(self) -> dict[str, Any]:
         """The settings as they may be logged: without secrets and passwords."""
         shown = {name: str(value) for name, value in self if value is not None}
-        return shown | {name: _without_password(shown[name]) for name in URLS if name in shown}
+        return shown | {name: urls.without_password(shown[name]) for name in URLS if name in shown}
 
 
 class ServerSettings(Settings):
@@ -233,15 +197,19 @@ def load(kind: type[S]) -> S:
     A setting is a variable of the environment, or else a file of its name in ANALYTICS_SECRETS_DIR.
     """
     secrets_dir = os.environ.get(SECRETS_DIR) or None
-    for warning in unknown_names([*os.environ, *_names_of_files(secrets_dir)]):
+    names = [*setting_names.of_environment(os.environ), *_names_of_files(secrets_dir)]
+    for warning in setting_names.foreign(names, Settings.model_fields):
         log.warning(warning)
+    complaints = setting_names.misspelled(names, Settings.model_fields)
     try:
         settings = kind(_secrets_dir=secrets_dir)  # type: ignore[call-arg] # pydantic's plugin would know it
     except ValidationError as error:
-        raise CannotRun("\n  ".join(["invalid settings:", *_complaints(error)])) from None
+        complaints += _complaints(error)
     except SettingsError as error:
         # With the name of the setting, and without what it was caused by: a decoding error quotes the file.
         raise CannotRun(f"{SECRETS_DIR}: {error}: not a file of text in UTF-8, or not ours to read") from None
+    if complaints:
+        raise CannotRun("\n  ".join(["invalid settings:", *complaints]))
     log.info("settings", **settings.redacted())
     return settings
 
@@ -255,43 +223,9 @@ def _names_of_files(secrets_dir: str | None) -> list[str]:
         raise CannotRun(f"{SECRETS_DIR}: cannot read {path}: {error.strerror}") from None
 
 
-def unknown_names(names: Iterable[str]) -> list[str]:
-    """One sentence for each `ANALYTICS_*` name that is no setting, with the nearest name that is one."""
-    known = [PREFIX + name.upper() for name in Settings.model_fields]
-    sentences = []
-    for name in sorted(names):
-        if name.startswith(PREFIX) and name not in known:
-            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-            sentences.append(f"{name} is not a setting; the nearest name is {nearest}")
-    return sentences
-
-
 def _complaints(error: ValidationError) -> list[str]:
     lines = []
     for item in error.errors(include_url=False, include_input=False, include_context=False):
         name = f"{PREFIX}{str(item['loc'][0]).upper()} " if item["loc"] else ""
         lines.append(name + item["msg"].removeprefix("Value error, "))
     return lines
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    options = [option.partition("=") for option in parts.query.split("&")]
-    shown = [name + is_ + ("***" if SECRET_OPTION.search(name) else value) for name, is_, value in options]
-    parts = parts._replace(query="&".join(shown))
-    if "@" not in parts.netloc:
-        return urlunsplit(parts)
-    login, _, hosts = parts.netloc.rpartition("@")
-    user, colon, _ = login.partition(":")
-    return urlunsplit(parts._replace(netloc=f"{user if colon else ''}{colon}***@{hosts}"))
-
-
-def _without_secrets(text: str, url: str) -> str:
-    """What a library says of a URL, without its secrets: as they are written, and as they are meant."""
-    parts = urlsplit(url)
-    password = parts.netloc.rpartition("@")[0].partition(":")[2]
-    values = [value for name, value in parse_qsl(parts.query) if SECRET_OPTION.search(name)]
-    pieces = [piece for value in values for piece in (value, *re.split("[:,]", value))]
-    for secret in sorted({password, unquote(password), *pieces} - {""}, key=len, reverse=True):
-        text = text.replace(secret, "***")
-    return text

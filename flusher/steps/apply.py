@@ -19,7 +19,7 @@ from pymongo.read_concern import ReadConcern
 
 from flusher import metrics
 from flusher.steps.take import Batch
-from shared.data.counters import document_path
+from shared.data.tallies import COURSE
 from shared.metrics import MONGODB_ERRORS
 from shared.stores.mongo import Document
 
@@ -72,7 +72,7 @@ def update_of(batch: Batch, epoch: int) -> UpdateOne:
     Where there is a document that it may not touch, the upsert runs into the unique index: a duplicate key, and no
     change.
     """
-    increments = {document_path(field): count for field, count in batch.counts.items()}
+    increments = COURSE.increments(batch.counts)
     return UpdateOne(
         {
             "courseId": ObjectId(batch.course_id),

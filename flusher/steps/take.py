@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 
 from flusher.steps.lease import REDIS_SECONDS, Lease, LeaseLost
 from shared.data import keys
-from shared.data.counters import document_path
+from shared.data.tallies import COURSE
 from shared.stores.redis_connection import Command, RedisConnection, Reply, pairs
 from shared.stores.topology import is_elsewhere
 
@@ -151,7 +151,7 @@ def readable(fields: dict[str, str]) -> tuple[dict[str, int], dict[str, str]]:
     counts, rest = {}, {}
     for name, text in fields.items():
         try:
-            document_path(name)
+            COURSE.counter_of(name)
             count = int(text)
         except ValueError:
             count = _INT64.stop

@@ -12,7 +12,7 @@ from flusher.steps.take import readable
 from flusher.tools.quarantine import quarantined
 from flusher.tools.strays import CountersKey, counters_keys, strays
 from shared.data import keys
-from shared.data.counters import COURSE_VIEWS, LECTURE_STATS, LECTURE_VIEWS, counts_of_document, fields_of
+from shared.data.tallies import COURSE, COURSE_VIEWS, LECTURE_VIEWS, fields_of
 from shared.stores.mongo import COURSE_ANALYTICS, Document
 from shared.stores.redis_connection import RedisConnection, pairs
 
@@ -66,10 +66,10 @@ def about_hash(key: CountersKey, fields: Mapping[str, str]) -> Iterator[str]:
 
 def about_document(document: Mapping[str, Any], hot_views: int) -> Iterator[str]:
     """What is wrong with a document, whose course has so many views in Redis."""
-    counts = fields_of(counts_of_document(document))
+    counts = fields_of(COURSE.counts_of(document))
     yield from _about_counts(counts)
-    if not isinstance(document.get(LECTURE_STATS, {}), dict):
-        yield f"has {LECTURE_STATS} that are no map: its counts of lectures go to quarantine"
+    if not isinstance(document.get(LECTURE_VIEWS.parent, {}), dict):
+        yield f"has {LECTURE_VIEWS.parent} that are no map: its counts of lectures go to quarantine"
     if len(document.get("recentBatches", ())) > RECENT_BATCHES:
         yield f"remembers more than {RECENT_BATCHES} batches"
     users, views = document.get("uniqueActiveUsers", 0), max(0, _views(counts)) + hot_views

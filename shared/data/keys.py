@@ -20,9 +20,9 @@ RESURRECTED = "resurrected"
 
 
 @lru_cache(maxsize=100_000)
-def partition_of(course_id: str) -> int:
-    """The partition, 0 to 255, of a course (24 hexadecimal digits)."""
-    return zlib.crc32(course_id.encode()) % PARTITIONS
+def partition_of(tally: str) -> int:
+    """The partition, 0 to 255, of a tally's name: that of its course, which is the name's first 24 digits."""
+    return zlib.crc32(tally[:24].encode()) % PARTITIONS
 
 
 def dirty_courses(partition: int) -> str:

@@ -14,7 +14,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from devstack.programs import Program
 from shared.data import keys
-from shared.data.counters import counts_of_document, fields_of
+from shared.data.tallies import COURSE, fields_of
 from shared.stores.mongo import COURSE_ANALYTICS, Document
 from tests.chaos.ledger import PING_SECONDS, Account, Audit, events_shown
 from tests.chaos.load import bearer, channel, reader
@@ -129,7 +129,7 @@ class Traffic:
         counts = {}
         for account in self.accounts:
             document = await database[COURSE_ANALYTICS].find_one({"courseId": ObjectId(account.course_id)}) or {}
-            seconds = fields_of(counts_of_document(document)).get(f"lecture_watchtime:{LECTURE}", 0)
+            seconds = fields_of(COURSE.counts_of(document)).get(f"lecture_watchtime:{LECTURE}", 0)
             counts[account.course_id] = seconds // PING_SECONDS
         return counts
 

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from devstack.servers import REDIS_OPTIONS, packaged
-from shared.settings import PREFIX, Settings
+from shared.setting_names import PREFIX
+from shared.settings import Settings
 from tests.deploy.guarded import DEPLOY
 
 ROOT = DEPLOY.parent

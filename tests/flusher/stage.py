@@ -30,7 +30,7 @@ from query_server.hot import HotStore
 from query_server.merge import totals_of
 from query_server.reading import read_course
 from shared.data import keys
-from shared.data.counters import COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME, counts_of_document, fields_of
+from shared.data.tallies import COURSE, COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME, fields_of
 from shared.settings import Barrier
 from shared.stores.mongo import COURSE_ANALYTICS, COURSES, Document
 from shared.stores.redis_connection import RedisConnection, pairs
@@ -168,7 +168,7 @@ class Stage:
 
     async def flushed(self, *course_ids: str) -> dict[str, dict[str, int]]:
         """The counts that MongoDB has of each course."""
-        return {course_id: fields_of(counts_of_document(await self.document(course_id))) for course_id in course_ids}
+        return {course_id: fields_of(COURSE.counts_of(await self.document(course_id))) for course_id in course_ids}
 
     async def shown(self, *course_ids: str) -> dict[str, dict[str, int]]:
         """The counts that the dashboard shows of each course."""

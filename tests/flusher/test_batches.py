@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 
 from flusher.steps.apply import NEVER, Outcome, Sent, Verdict, bulks, outcome_of, update_of
 from flusher.steps.take import Batch, Malformed, Nothing, readable, taken_of
-from shared.data.counters import COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME, counts_of_document, fields_of
+from shared.data.tallies import COURSE, COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME, fields_of
 from shared.stores.redis_connection import Reply
 from tests.flusher.stage import course
 
@@ -135,7 +135,7 @@ class TestUpdate:
                 place = place.setdefault(parent, {})
             place[leaf] = count
 
-        read = fields_of(counts_of_document(document))
+        read = fields_of(COURSE.counts_of(document))
         assert one.counts == {field: count for field, count in read.items() if field in one.counts}
         assert {0} >= {count for field, count in read.items() if field not in one.counts}
 

@@ -15,7 +15,7 @@ from flusher.tools import invariants, status
 from flusher.tools.strays import CountersKey
 from shared.data import keys
 from shared.data.batch_id import batch_id, born
-from shared.data.counters import COURSE_VIEWS
+from shared.data.tallies import COURSE_VIEWS
 from shared.stores.mongo import COURSE_ANALYTICS
 from tests.flusher.stage import ONE_PING, Stage, course, pings
 

@@ -176,3 +176,11 @@ def test_the_end_of_an_id_is_not_the_beginning_of_the_user(identity: Identity, m
     longer_id = identity._replace(id=identity.id + more)
     longer_user = identity._replace(user=more.encode() + identity.user)
     assert seen_key(longer_id) != seen_key(longer_user)
+
+
+def test_a_commit_weighs_its_courses_and_its_events_which_weigh_more_with_ids() -> None:
+    course, lecture = COURSES[0], LECTURES[0]
+    plain = Telemetry(course, b"ann", None, lecture, 5, None)
+    guarded = Telemetry(course, b"ann", "e", lecture, 5, "p")
+    assert 8 + 1 + 9 + 5 == commit_of([plain, guarded, CourseView(course, b"ann", "e")]).weight
+    assert 8 + 8 + 1 + 1 == commit_of([plain, CourseView(COURSES[1], b"ann", None)]).weight

@@ -19,7 +19,7 @@ from flusher.steps import apply, plan, wave
 from flusher.tools import quarantine
 from ingest_server.commit import Commit
 from ingest_server.events import CourseView, Event, Telemetry
-from shared.data.counters import COURSE_VIEWS
+from shared.data.tallies import COURSE_VIEWS
 from shared.stores.mongo import COURSE_ANALYTICS, Document
 from tests.flusher.stage import LECTURE, Stage, courses_of
 from tests.protocol.actors import Actor, Air, Fate

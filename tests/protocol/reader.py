@@ -9,7 +9,7 @@ from query_server.cold import ColdStore, Course
 from query_server.hot import HotStore
 from query_server.merge import Hot, totals_of
 from query_server.reading import read_course
-from shared.data.counters import fields_of
+from shared.data.tallies import fields_of
 from tests.flusher.stage import INSTRUCTOR, Stage
 from tests.protocol.actors import Actor
 

@@ -60,7 +60,8 @@ async def serving(hot_store: HotStore, cold_store: ColdStore) -> AsyncIterator[D
     server = grpc.aio.server()
     verifier = TokenVerifier(JWT_SECRET, algorithms=["HS256"])
     dashboard_pb2_grpc.add_DashboardServiceServicer_to_server(
-        DashboardServicer(verifier, hot_store, cold_store), server
+        DashboardServicer(verifier, hot_store, cold_store),  # type: ignore[abstract] # no reports yet
+        server,
     )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

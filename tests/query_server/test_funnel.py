@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from query_server.funnel import Dashboard, dashboard_of
 from query_server.merge import Totals
 from query_server.outline import Lecture, Outline
-from shared.data.counters import add_fields, counts_of_document
+from shared.data.tallies import COURSE
 from tests.query_server.platform import VIEWS, seconds, views
 
 Numbers = Sequence[tuple[int, int]]
@@ -27,8 +27,8 @@ def dashboard(numbers: Numbers, *, users: int = 0, course_views: int = 0, gone: 
     fields = {VIEWS: course_views}
     for lecture, (viewed, watched) in zip(outline(len(numbers) + len(gone)), [*numbers, *gone], strict=True):
         fields |= {views(lecture.lecture_id): viewed, seconds(lecture.lecture_id): watched}
-    counts = counts_of_document({})
-    add_fields(counts, fields)
+    counts = COURSE.counts_of({})
+    COURSE.add_fields(counts, fields)
     return dashboard_of(Totals(counts, users), outline(len(numbers)))
 
 

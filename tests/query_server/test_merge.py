@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from query_server.merge import Batch, Hot, is_consistent, totals_of
-from shared.data.counters import document_path, fields_of
+from shared.data.tallies import COURSE, fields_of
 
 LECTURES = ("a" * 24, "b" * 24)
 FIELDS = ("course_views", *(f"{name}:{key}" for name in ("lecture_views", "lecture_watchtime") for key in LECTURES))
@@ -26,7 +26,7 @@ def document(fields: Mapping[str, int], applied: list[str]) -> dict[str, object]
     """What the flusher would have stored of these counts."""
     root: dict[str, object] = {"recentBatches": applied}
     for field, count in fields.items():
-        *parents, leaf = document_path(field).split(".")
+        *parents, leaf = next(iter(COURSE.increments({field: 1}))).split(".")
         place = root
         for parent in parents:
             place = place.setdefault(parent, {})  # type: ignore[assignment]

@@ -7,7 +7,7 @@ import pytest
 import structlog
 
 from shared.serving.program import CannotRun
-from shared.settings import Barrier, ServerSettings, Settings, load, unknown_names
+from shared.settings import Barrier, ServerSettings, Settings, load
 from tests.issuer import Pair
 
 SECRET = "a secret of these tests, long enough"
@@ -163,7 +163,14 @@ def test_every_error_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         ("flush_barrier", "AOF"),
         ("flush_interval_seconds", "0"),
         ("flush_interval_seconds", "inf"),
+        ("flush_interval_seconds", "0.001"),
+        ("flush_interval_seconds", "100000"),
         ("flush_lock_ttl_seconds", "nan"),
+        ("flush_lock_ttl_seconds", "0.001"),
+        ("flush_lock_ttl_seconds", "3601"),
+        ("user_hash_key", "x" * 31),
+        ("jwt_audience", " , "),
+        ("jwt_issuer", "\n"),
         ("commit_linger_ms", "101"),
         ("watch_credit_seconds", "0"),
         ("watch_credit_seconds", "inf"),
@@ -202,17 +209,61 @@ def test_an_empty_value_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> N
     assert Barrier("aof") == settings.flush_barrier
 
 
-def test_a_name_that_is_no_setting_is_one_warning_with_the_nearest(
+@pytest.mark.parametrize("level", ["INFO", "Warning", "debug"])
+def test_the_level_of_the_log_is_taken_in_any_case(monkeypatch: pytest.MonkeyPatch, level: str) -> None:
+    given(monkeypatch, log_level=level)
+    assert level.lower() == load(Settings).log_level
+
+
+@pytest.mark.parametrize(
+    ("misspelled", "meant"),
+    [
+        ("reddis_url", "REDIS_URL"),
+        ("redis_uri", "REDIS_URL"),
+        ("jwt_algorithm", "JWT_ALGORITHMS"),
+        ("lock_ttl_seconds", "FLUSH_LOCK_TTL_SECONDS"),
+        ("flush_interval", "FLUSH_INTERVAL_SECONDS"),
+    ],
+)
+def test_a_misspelled_name_is_an_error_that_names_the_setting(
+    monkeypatch: pytest.MonkeyPatch, misspelled: str, meant: str
+) -> None:
+    given(monkeypatch, **{misspelled: "x"})
+    assert [f"ANALYTICS_{misspelled.upper()} is not a setting: do you mean ANALYTICS_{meant}?"] == complaints()
+
+
+def test_misspelled_names_are_told_with_all_other_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, reddis_url="x", log_level="loud")
+    assert ["ANALYTICS_REDDIS_URL", "ANALYTICS_LOG_LEVEL"] == [line.split()[0] for line in complaints()]
+
+
+def test_a_name_that_is_like_no_setting_is_one_warning(
     monkeypatch: pytest.MonkeyPatch, logged: list[structlog.typing.EventDict]
 ) -> None:
-    given(monkeypatch, reddis_url="redis://127.0.0.1")
+    given(monkeypatch, site_id="7")
     load(Settings)
-    expected = "ANALYTICS_REDDIS_URL is not a setting; the nearest name is ANALYTICS_REDIS_URL"
-    assert [expected] == [line["event"] for line in logged if line["log_level"] == "warning"]
+    warnings = [line["event"] for line in logged if line["log_level"] == "warning"]
+    assert ["ANALYTICS_SITE_ID is not a setting"] == warnings
 
 
-def test_names_of_others_are_none_of_ours() -> None:
-    assert [] == unknown_names({"PATH": "", "ANALYTICS": "", "ANALYTICS_REDIS_URL": ""})
+@pytest.mark.parametrize("service", ["INGEST", "QUERY", "REDIS", "JWT_SECRET", "FLUSH_BARRIER"])
+def test_what_kubernetes_tells_of_a_service_is_ignored(
+    monkeypatch: pytest.MonkeyPatch, logged: list[structlog.typing.EventDict], service: str
+) -> None:
+    address = "tcp://10.0.0.1:50051"
+    of_kubernetes = {
+        f"{service}_SERVICE_HOST": "10.0.0.1",
+        f"{service}_SERVICE_PORT": "50051",
+        f"{service}_SERVICE_PORT_GRPC": "50051",
+        f"{service}_PORT": address,
+        f"{service}_PORT_50051_TCP": address,
+        f"{service}_PORT_50051_TCP_PROTO": "tcp",
+        f"{service}_PORT_50051_TCP_PORT": "50051",
+        f"{service}_PORT_50051_TCP_ADDR": "10.0.0.1",
+    }
+    given(monkeypatch, **of_kubernetes)
+    load(Settings)
+    assert [] == [line["event"] for line in logged if line["log_level"] == "warning"]
 
 
 @pytest.mark.parametrize(
@@ -240,7 +291,7 @@ def test_names_of_others_are_none_of_ours() -> None:
         ("redis_url", "rediss://a/0?ssl_password=hunter2", "rediss://a/0?ssl_password=***"),
         ("jwt_jwks", "https://issuer.example/keys", "https://issuer.example/keys"),
         ("jwt_secret", f"hunter2 {SECRET}", "**********"),
-        ("user_hash_key", "hunter2", "**********"),
+        ("user_hash_key", f"hunter2 {SECRET}", "**********"),
     ],
 )
 def test_the_settings_are_logged_once_without_secrets(

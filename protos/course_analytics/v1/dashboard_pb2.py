@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#course_analytics/v1/dashboard.proto\x12\x13\x63ourse_analytics.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\".\n\x19GetCourseDashboardRequest\x12\x11\n\tcourse_id\x18\x01 \x01(\t\"\x89\x01\n\x1aGetCourseDashboardResponse\x12/\n\x08overview\x18\x01 \x01(\x0b\x32\x1d.course_analytics.v1.Overview\x12:\n\x11\x65ngagement_funnel\x18\x02 \x03(\x0b\x32\x1f.course_analytics.v1.FunnelStep\"\x8b\x02\n\x08Overview\x12\x13\n\x0btotal_views\x18\x01 \x01(\x05\x12\x1b\n\x13unique_active_users\x18\x02 \x01(\x05\x12 \n\x18total_watch_time_seconds\x18\x03 \x01(\x01\x12\"\n\x1a\x61verage_watch_time_seconds\x18\x04 \x01(\x01\x12\x15\n\rdrop_off_rate\x18\x05 \x01(\x01\x12\x45\n\x14most_watched_lecture\x18\x06 \x01(\x0b\x32\'.course_analytics.v1.MostWatchedLecture\x12)\n\x05\x61s_of\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"b\n\x12MostWatchedLecture\x12\x12\n\nlecture_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\r\n\x05views\x18\x03 \x01(\x05\x12\x1a\n\x12watch_time_seconds\x18\x04 \x01(\x01\"\x89\x01\n\nFunnelStep\x12\x12\n\nlecture_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\r\n\x05views\x18\x03 \x01(\x05\x12\x1a\n\x12watch_time_seconds\x18\x04 \x01(\x01\x12\x16\n\x0eretention_rate\x18\x05 \x01(\x01\x12\x15\n\rdrop_off_rate\x18\x06 \x01(\x01\x32\xbc\x01\n\x10\x44\x61shboardService\x12\xa7\x01\n\x12GetCourseDashboard\x12..course_analytics.v1.GetCourseDashboardRequest\x1a/.course_analytics.v1.GetCourseDashboardResponse\"0\x82\xd3\xe4\x93\x02*\x12(/api/v1/analytics/instructor/{course_id}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#course_analytics/v1/dashboard.proto\x12\x13\x63ourse_analytics.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x1fgoogle/protobuf/timestamp.proto\".\n\x19GetCourseDashboardRequest\x12\x11\n\tcourse_id\x18\x01 \x01(\t\"\x89\x01\n\x1aGetCourseDashboardResponse\x12/\n\x08overview\x18\x01 \x01(\x0b\x32\x1d.course_analytics.v1.Overview\x12:\n\x11\x65ngagement_funnel\x18\x02 \x03(\x0b\x32\x1f.course_analytics.v1.FunnelStep\"\x8b\x02\n\x08Overview\x12\x13\n\x0btotal_views\x18\x01 \x01(\x05\x12\x1b\n\x13unique_active_users\x18\x02 \x01(\x05\x12 \n\x18total_watch_time_seconds\x18\x03 \x01(\x01\x12\"\n\x1a\x61verage_watch_time_seconds\x18\x04 \x01(\x01\x12\x15\n\rdrop_off_rate\x18\x05 \x01(\x01\x12\x45\n\x14most_watched_lecture\x18\x06 \x01(\x0b\x32\'.course_analytics.v1.MostWatchedLecture\x12)\n\x05\x61s_of\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"b\n\x12MostWatchedLecture\x12\x12\n\nlecture_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\r\n\x05views\x18\x03 \x01(\x05\x12\x1a\n\x12watch_time_seconds\x18\x04 \x01(\x01\"\x89\x01\n\nFunnelStep\x12\x12\n\nlecture_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\r\n\x05views\x18\x03 \x01(\x05\x12\x1a\n\x12watch_time_seconds\x18\x04 \x01(\x01\x12\x16\n\x0eretention_rate\x18\x05 \x01(\x01\x12\x15\n\rdrop_off_rate\x18\x06 \x01(\x01\";\n\x12ListCoursesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"c\n\x13ListCoursesResponse\x12\x33\n\x07\x63ourses\x18\x01 \x03(\x0b\x32\".course_analytics.v1.CourseSummary\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc5\x01\n\rCourseSummary\x12\x11\n\tcourse_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x13\n\x0btotal_views\x18\x03 \x01(\x05\x12\x1b\n\x13unique_active_users\x18\x04 \x01(\x05\x12 \n\x18total_watch_time_seconds\x18\x05 \x01(\x01\x12>\n\x0blast28_days\x18\x06 \x03(\x0b\x32\x1d.course_analytics.v1.DayViewsR\nlast28Days\".\n\x08\x44\x61yViews\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\x12\x15\n\rlecture_views\x18\x02 \x01(\x05\"\xe8\x01\n\x16GetCourseReportRequest\x12\x11\n\tcourse_id\x18\x01 \x01(\t\x12\x42\n\x06period\x18\x02 \x01(\x0e\x32\x32.course_analytics.v1.GetCourseReportRequest.Period\x12\x10\n\x08\x66rom_day\x18\x03 \x01(\t\x12\x0e\n\x06to_day\x18\x04 \x01(\t\"U\n\x06Period\x12\x16\n\x12PERIOD_UNSPECIFIED\x10\x00\x12\x0f\n\x0bLAST_7_DAYS\x10\x01\x12\x10\n\x0cLAST_28_DAYS\x10\x02\x12\x10\n\x0cLAST_90_DAYS\x10\x03\"\xc0\x03\n\x17GetCourseReportResponse\x12/\n\x05range\x18\x01 \x01(\x0b\x32 .course_analytics.v1.ReportRange\x12\x35\n\x08overview\x18\x02 \x01(\x0b\x32#.course_analytics.v1.ReportOverview\x12:\n\x08previous\x18\x03 \x01(\x0b\x32#.course_analytics.v1.ReportOverviewH\x00\x88\x01\x01\x12,\n\x04\x64\x61ys\x18\x04 \x03(\x0b\x32\x1e.course_analytics.v1.ReportDay\x12)\n\x05today\x18\x05 \x01(\x0b\x32\x1a.course_analytics.v1.Today\x12:\n\x11\x65ngagement_funnel\x18\x06 \x03(\x0b\x32\x1f.course_analytics.v1.FunnelStep\x12\x34\n\x0bnot_counted\x18\x07 \x03(\x0b\x32\x1f.course_analytics.v1.NotCounted\x12)\n\x05\x61s_of\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0b\n\t_previous\"v\n\x0bReportRange\x12\x10\n\x08\x66rom_day\x18\x01 \x01(\t\x12\x0e\n\x06to_day\x18\x02 \x01(\t\x12\x0c\n\x04\x64\x61ys\x18\x03 \x01(\x05\x12\x10\n\x08\x64\x61y_zone\x18\x04 \x01(\t\x12\x16\n\x0erecorded_since\x18\x05 \x01(\t\x12\r\n\x05\x66inal\x18\x06 \x01(\x08\"\x96\x02\n\x0eReportOverview\x12\x14\n\x0c\x63ourse_views\x18\x01 \x01(\x05\x12\x14\n\x0cunique_users\x18\x02 \x01(\x05\x12#\n\x1bunique_users_standard_error\x18\x03 \x01(\x01\x12\x1a\n\x12watch_time_seconds\x18\x04 \x01(\x01\x12\"\n\x1a\x61verage_watch_time_seconds\x18\x05 \x01(\x01\x12\x15\n\rlecture_views\x18\x06 \x01(\x05\x12\x15\n\rdrop_off_rate\x18\x07 \x01(\x01\x12\x45\n\x14most_watched_lecture\x18\x08 \x01(\x0b\x32\'.course_analytics.v1.MostWatchedLecture\"w\n\tReportDay\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\x12\x14\n\x0c\x63ourse_views\x18\x02 \x01(\x05\x12\x14\n\x0cunique_users\x18\x03 \x01(\x05\x12\x1a\n\x12watch_time_seconds\x18\x04 \x01(\x01\x12\x15\n\rlecture_views\x18\x05 \x01(\x05\"\xa9\x01\n\x05Today\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\x12\x14\n\x0c\x63ourse_views\x18\x02 \x01(\x05\x12\x14\n\x0cunique_users\x18\x03 \x01(\x05\x12\x1a\n\x12watch_time_seconds\x18\x04 \x01(\x01\x12\x15\n\rlecture_views\x18\x05 \x01(\x05\x12\x34\n\x0bnot_counted\x18\x06 \x03(\x0b\x32\x1f.course_analytics.v1.NotCounted\"\xf0\x01\n\nNotCounted\x12\x36\n\x06reason\x18\x01 \x01(\x0e\x32&.course_analytics.v1.NotCounted.Reason\x12\x0e\n\x06\x65vents\x18\x02 \x01(\x05\x12\x0f\n\x07seconds\x18\x03 \x01(\x01\"\x88\x01\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x0c\n\x08REPEATED\x10\x01\x12\x0f\n\x0bIMPLAUSIBLE\x10\x02\x12\x12\n\x0eINVALID_FIELDS\x10\x03\x12\x13\n\x0fUNKNOWN_LECTURE\x10\x04\x12\x0e\n\nUSER_LIMIT\x10\x05\x12\x0e\n\nOVERLOADED\x10\x06\"A\n\x18GetLectureHeatmapRequest\x12\x11\n\tcourse_id\x18\x01 \x01(\t\x12\x12\n\nlecture_id\x18\x02 \x01(\t\"\x8e\x03\n\x19GetLectureHeatmapResponse\x12\x12\n\nlecture_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x17\n\x0fsegment_seconds\x18\x03 \x01(\x05\x12\x1d\n\x10\x64uration_seconds\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x11\n\tplaybacks\x18\x05 \x01(\x05\x12.\n\x08segments\x18\x06 \x03(\x0b\x32\x1c.course_analytics.v1.Segment\x12\x34\n\x0emost_rewatched\x18\x07 \x03(\x0b\x32\x1c.course_analytics.v1.Stretch\x12\x34\n\x0clargest_drop\x18\x08 \x01(\x0b\x32\x19.course_analytics.v1.DropH\x01\x88\x01\x01\x12\x16\n\x0erecorded_since\x18\t \x01(\t\x12)\n\x05\x61s_of\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x13\n\x11_duration_secondsB\x0f\n\r_largest_drop\"p\n\x07Segment\x12\x15\n\rstart_seconds\x18\x01 \x01(\x01\x12\r\n\x05views\x18\x02 \x01(\x05\x12\x17\n\x0fwatched_seconds\x18\x03 \x01(\x01\x12\x16\n\x0eretention_rate\x18\x04 \x01(\x01\x12\x0e\n\x06passes\x18\x05 \x01(\x01\"R\n\x07Stretch\x12\x14\n\x0c\x66rom_seconds\x18\x01 \x01(\x01\x12\x12\n\nto_seconds\x18\x02 \x01(\x01\x12\x0e\n\x06passes\x18\x03 \x01(\x01\x12\r\n\x05views\x18\x04 \x01(\x05\"-\n\x04\x44rop\x12\x12\n\nat_seconds\x18\x01 \x01(\x01\x12\x11\n\tlost_rate\x18\x02 \x01(\x01\"\xa3\x01\n\x19\x45xportCourseReportRequest\x12\x11\n\tcourse_id\x18\x01 \x01(\t\x12\x42\n\x06period\x18\x02 \x01(\x0e\x32\x32.course_analytics.v1.GetCourseReportRequest.Period\x12\x10\n\x08\x66rom_day\x18\x03 \x01(\t\x12\x0e\n\x06to_day\x18\x04 \x01(\t\x12\r\n\x05table\x18\x05 \x01(\t\"D\n\x1b\x45xportLectureHeatmapRequest\x12\x11\n\tcourse_id\x18\x01 \x01(\t\x12\x12\n\nlecture_id\x18\x02 \x01(\t2\x81\x08\n\x10\x44\x61shboardService\x12\xa7\x01\n\x12GetCourseDashboard\x12..course_analytics.v1.GetCourseDashboardRequest\x1a/.course_analytics.v1.GetCourseDashboardResponse\"0\x82\xd3\xe4\x93\x02*\x12(/api/v1/analytics/instructor/{course_id}\x12\x86\x01\n\x0bListCourses\x12\'.course_analytics.v1.ListCoursesRequest\x1a(.course_analytics.v1.ListCoursesResponse\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/api/v1/analytics/instructor\x12\xa5\x01\n\x0fGetCourseReport\x12+.course_analytics.v1.GetCourseReportRequest\x1a,.course_analytics.v1.GetCourseReportResponse\"7\x82\xd3\xe4\x93\x02\x31\x12//api/v1/analytics/instructor/{course_id}/report\x12\xc2\x01\n\x11GetLectureHeatmap\x12-.course_analytics.v1.GetLectureHeatmapRequest\x1a..course_analytics.v1.GetLectureHeatmapResponse\"N\x82\xd3\xe4\x93\x02H\x12\x46/api/v1/analytics/instructor/{course_id}/lectures/{lecture_id}/heatmap\x12\x97\x01\n\x12\x45xportCourseReport\x12..course_analytics.v1.ExportCourseReportRequest\x1a\x14.google.api.HttpBody\";\x82\xd3\xe4\x93\x02\x35\x12\x33/api/v1/analytics/instructor/{course_id}/report.csv\x12\xb2\x01\n\x14\x45xportLectureHeatmap\x12\x30.course_analytics.v1.ExportLectureHeatmapRequest\x1a\x14.google.api.HttpBody\"R\x82\xd3\xe4\x93\x02L\x12J/api/v1/analytics/instructor/{course_id}/lectures/{lecture_id}/heatmap.csvb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,16 +36,66 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DASHBOARDSERVICE'].methods_by_name['GetCourseDashboard']._loaded_options = None
   _globals['_DASHBOARDSERVICE'].methods_by_name['GetCourseDashboard']._serialized_options = b'\202\323\344\223\002*\022(/api/v1/analytics/instructor/{course_id}'
-  _globals['_GETCOURSEDASHBOARDREQUEST']._serialized_start=123
-  _globals['_GETCOURSEDASHBOARDREQUEST']._serialized_end=169
-  _globals['_GETCOURSEDASHBOARDRESPONSE']._serialized_start=172
-  _globals['_GETCOURSEDASHBOARDRESPONSE']._serialized_end=309
-  _globals['_OVERVIEW']._serialized_start=312
-  _globals['_OVERVIEW']._serialized_end=579
-  _globals['_MOSTWATCHEDLECTURE']._serialized_start=581
-  _globals['_MOSTWATCHEDLECTURE']._serialized_end=679
-  _globals['_FUNNELSTEP']._serialized_start=682
-  _globals['_FUNNELSTEP']._serialized_end=819
-  _globals['_DASHBOARDSERVICE']._serialized_start=822
-  _globals['_DASHBOARDSERVICE']._serialized_end=1010
+  _globals['_DASHBOARDSERVICE'].methods_by_name['ListCourses']._loaded_options = None
+  _globals['_DASHBOARDSERVICE'].methods_by_name['ListCourses']._serialized_options = b'\202\323\344\223\002\036\022\034/api/v1/analytics/instructor'
+  _globals['_DASHBOARDSERVICE'].methods_by_name['GetCourseReport']._loaded_options = None
+  _globals['_DASHBOARDSERVICE'].methods_by_name['GetCourseReport']._serialized_options = b'\202\323\344\223\0021\022//api/v1/analytics/instructor/{course_id}/report'
+  _globals['_DASHBOARDSERVICE'].methods_by_name['GetLectureHeatmap']._loaded_options = None
+  _globals['_DASHBOARDSERVICE'].methods_by_name['GetLectureHeatmap']._serialized_options = b'\202\323\344\223\002H\022F/api/v1/analytics/instructor/{course_id}/lectures/{lecture_id}/heatmap'
+  _globals['_DASHBOARDSERVICE'].methods_by_name['ExportCourseReport']._loaded_options = None
+  _globals['_DASHBOARDSERVICE'].methods_by_name['ExportCourseReport']._serialized_options = b'\202\323\344\223\0025\0223/api/v1/analytics/instructor/{course_id}/report.csv'
+  _globals['_DASHBOARDSERVICE'].methods_by_name['ExportLectureHeatmap']._loaded_options = None
+  _globals['_DASHBOARDSERVICE'].methods_by_name['ExportLectureHeatmap']._serialized_options = b'\202\323\344\223\002L\022J/api/v1/analytics/instructor/{course_id}/lectures/{lecture_id}/heatmap.csv'
+  _globals['_GETCOURSEDASHBOARDREQUEST']._serialized_start=150
+  _globals['_GETCOURSEDASHBOARDREQUEST']._serialized_end=196
+  _globals['_GETCOURSEDASHBOARDRESPONSE']._serialized_start=199
+  _globals['_GETCOURSEDASHBOARDRESPONSE']._serialized_end=336
+  _globals['_OVERVIEW']._serialized_start=339
+  _globals['_OVERVIEW']._serialized_end=606
+  _globals['_MOSTWATCHEDLECTURE']._serialized_start=608
+  _globals['_MOSTWATCHEDLECTURE']._serialized_end=706
+  _globals['_FUNNELSTEP']._serialized_start=709
+  _globals['_FUNNELSTEP']._serialized_end=846
+  _globals['_LISTCOURSESREQUEST']._serialized_start=848
+  _globals['_LISTCOURSESREQUEST']._serialized_end=907
+  _globals['_LISTCOURSESRESPONSE']._serialized_start=909
+  _globals['_LISTCOURSESRESPONSE']._serialized_end=1008
+  _globals['_COURSESUMMARY']._serialized_start=1011
+  _globals['_COURSESUMMARY']._serialized_end=1208
+  _globals['_DAYVIEWS']._serialized_start=1210
+  _globals['_DAYVIEWS']._serialized_end=1256
+  _globals['_GETCOURSEREPORTREQUEST']._serialized_start=1259
+  _globals['_GETCOURSEREPORTREQUEST']._serialized_end=1491
+  _globals['_GETCOURSEREPORTREQUEST_PERIOD']._serialized_start=1406
+  _globals['_GETCOURSEREPORTREQUEST_PERIOD']._serialized_end=1491
+  _globals['_GETCOURSEREPORTRESPONSE']._serialized_start=1494
+  _globals['_GETCOURSEREPORTRESPONSE']._serialized_end=1942
+  _globals['_REPORTRANGE']._serialized_start=1944
+  _globals['_REPORTRANGE']._serialized_end=2062
+  _globals['_REPORTOVERVIEW']._serialized_start=2065
+  _globals['_REPORTOVERVIEW']._serialized_end=2343
+  _globals['_REPORTDAY']._serialized_start=2345
+  _globals['_REPORTDAY']._serialized_end=2464
+  _globals['_TODAY']._serialized_start=2467
+  _globals['_TODAY']._serialized_end=2636
+  _globals['_NOTCOUNTED']._serialized_start=2639
+  _globals['_NOTCOUNTED']._serialized_end=2879
+  _globals['_NOTCOUNTED_REASON']._serialized_start=2743
+  _globals['_NOTCOUNTED_REASON']._serialized_end=2879
+  _globals['_GETLECTUREHEATMAPREQUEST']._serialized_start=2881
+  _globals['_GETLECTUREHEATMAPREQUEST']._serialized_end=2946
+  _globals['_GETLECTUREHEATMAPRESPONSE']._serialized_start=2949
+  _globals['_GETLECTUREHEATMAPRESPONSE']._serialized_end=3347
+  _globals['_SEGMENT']._serialized_start=3349
+  _globals['_SEGMENT']._serialized_end=3461
+  _globals['_STRETCH']._serialized_start=3463
+  _globals['_STRETCH']._serialized_end=3545
+  _globals['_DROP']._serialized_start=3547
+  _globals['_DROP']._serialized_end=3592
+  _globals['_EXPORTCOURSEREPORTREQUEST']._serialized_start=3595
+  _globals['_EXPORTCOURSEREPORTREQUEST']._serialized_end=3758
+  _globals['_EXPORTLECTUREHEATMAPREQUEST']._serialized_start=3760
+  _globals['_EXPORTLECTUREHEATMAPREQUEST']._serialized_end=3828
+  _globals['_DASHBOARDSERVICE']._serialized_start=3831
+  _globals['_DASHBOARDSERVICE']._serialized_end=4856
 # @@protoc_insertion_point(module_scope)

@@ -11,6 +11,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -181,3 +182,702 @@ class FunnelStep(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FunnelStep: _TypeAlias = FunnelStep  # noqa: Y015
+
+@_typing.final
+class ListCoursesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """How many courses at most: 20 when 0, and 100 when above it. Negative is INVALID_ARGUMENT."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before; empty for the first."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCoursesRequest: _TypeAlias = ListCoursesRequest  # noqa: Y015
+
+@_typing.final
+class ListCoursesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COURSES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Names the next page; empty on the last."""
+    @_builtins.property
+    def courses(self) -> _containers.RepeatedCompositeFieldContainer[Global___CourseSummary]: ...
+    def __init__(
+        self,
+        *,
+        courses: _abc.Iterable[Global___CourseSummary] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["courses", b"courses", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCoursesResponse: _TypeAlias = ListCoursesResponse  # noqa: Y015
+
+@_typing.final
+class CourseSummary(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COURSE_ID_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    TOTAL_VIEWS_FIELD_NUMBER: _builtins.int
+    UNIQUE_ACTIVE_USERS_FIELD_NUMBER: _builtins.int
+    TOTAL_WATCH_TIME_SECONDS_FIELD_NUMBER: _builtins.int
+    LAST28_DAYS_FIELD_NUMBER: _builtins.int
+    course_id: _builtins.str
+    title: _builtins.str
+    total_views: _builtins.int
+    unique_active_users: _builtins.int
+    total_watch_time_seconds: _builtins.float
+    @_builtins.property
+    def last28_days(self) -> _containers.RepeatedCompositeFieldContainer[Global___DayViews]:
+        """Lecture views of each of the last 28 whole days, the oldest first. Days before recording began are left out."""
+
+    def __init__(
+        self,
+        *,
+        course_id: _builtins.str = ...,
+        title: _builtins.str = ...,
+        total_views: _builtins.int = ...,
+        unique_active_users: _builtins.int = ...,
+        total_watch_time_seconds: _builtins.float = ...,
+        last28_days: _abc.Iterable[Global___DayViews] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["course_id", b"course_id", "last28_days", b"last28_days", "title", b"title", "total_views", b"total_views", "total_watch_time_seconds", b"total_watch_time_seconds", "unique_active_users", b"unique_active_users"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CourseSummary: _TypeAlias = CourseSummary  # noqa: Y015
+
+@_typing.final
+class DayViews(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAY_FIELD_NUMBER: _builtins.int
+    LECTURE_VIEWS_FIELD_NUMBER: _builtins.int
+    day: _builtins.str
+    """YYYY-MM-DD."""
+    lecture_views: _builtins.int
+    def __init__(
+        self,
+        *,
+        day: _builtins.str = ...,
+        lecture_views: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day", b"day", "lecture_views", b"lecture_views"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DayViews: _TypeAlias = DayViews  # noqa: Y015
+
+@_typing.final
+class GetCourseReportRequest(_message.Message):
+    """A period, or both days, or none of them: then the last 28 days."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Period:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _PeriodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[GetCourseReportRequest._Period.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        PERIOD_UNSPECIFIED: GetCourseReportRequest._Period.ValueType  # 0
+        LAST_7_DAYS: GetCourseReportRequest._Period.ValueType  # 1
+        """buf:lint:ignore ENUM_VALUE_PREFIX"""
+        LAST_28_DAYS: GetCourseReportRequest._Period.ValueType  # 2
+        """buf:lint:ignore ENUM_VALUE_PREFIX"""
+        LAST_90_DAYS: GetCourseReportRequest._Period.ValueType  # 3
+        """buf:lint:ignore ENUM_VALUE_PREFIX"""
+
+    class Period(_Period, metaclass=_PeriodEnumTypeWrapper):
+        """Whole days that end yesterday, in the installation's time zone."""
+
+    PERIOD_UNSPECIFIED: GetCourseReportRequest.Period.ValueType  # 0
+    LAST_7_DAYS: GetCourseReportRequest.Period.ValueType  # 1
+    """buf:lint:ignore ENUM_VALUE_PREFIX"""
+    LAST_28_DAYS: GetCourseReportRequest.Period.ValueType  # 2
+    """buf:lint:ignore ENUM_VALUE_PREFIX"""
+    LAST_90_DAYS: GetCourseReportRequest.Period.ValueType  # 3
+    """buf:lint:ignore ENUM_VALUE_PREFIX"""
+
+    COURSE_ID_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    FROM_DAY_FIELD_NUMBER: _builtins.int
+    TO_DAY_FIELD_NUMBER: _builtins.int
+    course_id: _builtins.str
+    """The course: 24 lower-case hexadecimal digits. Required."""
+    period: Global___GetCourseReportRequest.Period.ValueType
+    from_day: _builtins.str
+    """First and last day, YYYY-MM-DD, inclusive; at most 366 days, and the last one is past."""
+    to_day: _builtins.str
+    def __init__(
+        self,
+        *,
+        course_id: _builtins.str = ...,
+        period: Global___GetCourseReportRequest.Period.ValueType = ...,
+        from_day: _builtins.str = ...,
+        to_day: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["course_id", b"course_id", "from_day", b"from_day", "period", b"period", "to_day", b"to_day"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCourseReportRequest: _TypeAlias = GetCourseReportRequest  # noqa: Y015
+
+@_typing.final
+class GetCourseReportResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RANGE_FIELD_NUMBER: _builtins.int
+    OVERVIEW_FIELD_NUMBER: _builtins.int
+    PREVIOUS_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
+    TODAY_FIELD_NUMBER: _builtins.int
+    ENGAGEMENT_FUNNEL_FIELD_NUMBER: _builtins.int
+    NOT_COUNTED_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def range(self) -> Global___ReportRange: ...
+    @_builtins.property
+    def overview(self) -> Global___ReportOverview: ...
+    @_builtins.property
+    def previous(self) -> Global___ReportOverview:
+        """The equal stretch right before the range; absent unless all of it is recorded."""
+
+    @_builtins.property
+    def days(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReportDay]:
+        """One for each day of the range from `recorded_since` on."""
+
+    @_builtins.property
+    def today(self) -> Global___Today:
+        """The day that is not over yet; in no sum."""
+
+    @_builtins.property
+    def engagement_funnel(self) -> _containers.RepeatedCompositeFieldContainer[Global___FunnelStep]:
+        """The current lectures, in course order, over the range; empty when it has more than 92 days."""
+
+    @_builtins.property
+    def not_counted(self) -> _containers.RepeatedCompositeFieldContainer[Global___NotCounted]:
+        """What was refused in the range, and why."""
+
+    @_builtins.property
+    def as_of(self) -> _timestamp_pb2.Timestamp:
+        """The moment these numbers stand for: when Redis was read, by its clock."""
+
+    def __init__(
+        self,
+        *,
+        range: Global___ReportRange | None = ...,
+        overview: Global___ReportOverview | None = ...,
+        previous: Global___ReportOverview | None = ...,
+        days: _abc.Iterable[Global___ReportDay] | None = ...,
+        today: Global___Today | None = ...,
+        engagement_funnel: _abc.Iterable[Global___FunnelStep] | None = ...,
+        not_counted: _abc.Iterable[Global___NotCounted] | None = ...,
+        as_of: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_previous", b"_previous", "as_of", b"as_of", "overview", b"overview", "previous", b"previous", "range", b"range", "today", b"today"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_previous", b"_previous", "as_of", b"as_of", "days", b"days", "engagement_funnel", b"engagement_funnel", "not_counted", b"not_counted", "overview", b"overview", "previous", b"previous", "range", b"range", "today", b"today"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__previous: _TypeAlias = _typing.Literal["previous"]  # noqa: Y015
+    _WhichOneofArgType__previous: _TypeAlias = _typing.Literal["_previous", b"_previous"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__previous) -> _WhichOneofReturnType__previous | None: ...
+
+Global___GetCourseReportResponse: _TypeAlias = GetCourseReportResponse  # noqa: Y015
+
+@_typing.final
+class ReportRange(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_DAY_FIELD_NUMBER: _builtins.int
+    TO_DAY_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
+    DAY_ZONE_FIELD_NUMBER: _builtins.int
+    RECORDED_SINCE_FIELD_NUMBER: _builtins.int
+    FINAL_FIELD_NUMBER: _builtins.int
+    from_day: _builtins.str
+    to_day: _builtins.str
+    days: _builtins.int
+    """Calendar days."""
+    day_zone: _builtins.str
+    """The installation's time zone, an IANA name."""
+    recorded_since: _builtins.str
+    """The first day for which days are recorded; empty while there is none. Before it days are absent, not zero."""
+    final: _builtins.bool
+    """Every day of the range is closed and flushed: these numbers never change again."""
+    def __init__(
+        self,
+        *,
+        from_day: _builtins.str = ...,
+        to_day: _builtins.str = ...,
+        days: _builtins.int = ...,
+        day_zone: _builtins.str = ...,
+        recorded_since: _builtins.str = ...,
+        final: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day_zone", b"day_zone", "days", b"days", "final", b"final", "from_day", b"from_day", "recorded_since", b"recorded_since", "to_day", b"to_day"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportRange: _TypeAlias = ReportRange  # noqa: Y015
+
+@_typing.final
+class ReportOverview(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COURSE_VIEWS_FIELD_NUMBER: _builtins.int
+    UNIQUE_USERS_FIELD_NUMBER: _builtins.int
+    UNIQUE_USERS_STANDARD_ERROR_FIELD_NUMBER: _builtins.int
+    WATCH_TIME_SECONDS_FIELD_NUMBER: _builtins.int
+    AVERAGE_WATCH_TIME_SECONDS_FIELD_NUMBER: _builtins.int
+    LECTURE_VIEWS_FIELD_NUMBER: _builtins.int
+    DROP_OFF_RATE_FIELD_NUMBER: _builtins.int
+    MOST_WATCHED_LECTURE_FIELD_NUMBER: _builtins.int
+    course_views: _builtins.int
+    unique_users: _builtins.int
+    """Distinct users of the whole range, estimated by HyperLogLog."""
+    unique_users_standard_error: _builtins.float
+    """The standard error of `unique_users`, as a share of it: 0.0081."""
+    watch_time_seconds: _builtins.float
+    average_watch_time_seconds: _builtins.float
+    """watch_time_seconds / unique_users; 0 without users."""
+    lecture_views: _builtins.int
+    drop_off_rate: _builtins.float
+    """max(0, 1 - last lecture's views / first lecture's views)."""
+    @_builtins.property
+    def most_watched_lecture(self) -> Global___MostWatchedLecture:
+        """As in the dashboard, over the range. Absent while no lecture has a view."""
+
+    def __init__(
+        self,
+        *,
+        course_views: _builtins.int = ...,
+        unique_users: _builtins.int = ...,
+        unique_users_standard_error: _builtins.float = ...,
+        watch_time_seconds: _builtins.float = ...,
+        average_watch_time_seconds: _builtins.float = ...,
+        lecture_views: _builtins.int = ...,
+        drop_off_rate: _builtins.float = ...,
+        most_watched_lecture: Global___MostWatchedLecture | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["most_watched_lecture", b"most_watched_lecture"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["average_watch_time_seconds", b"average_watch_time_seconds", "course_views", b"course_views", "drop_off_rate", b"drop_off_rate", "lecture_views", b"lecture_views", "most_watched_lecture", b"most_watched_lecture", "unique_users", b"unique_users", "unique_users_standard_error", b"unique_users_standard_error", "watch_time_seconds", b"watch_time_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportOverview: _TypeAlias = ReportOverview  # noqa: Y015
+
+@_typing.final
+class ReportDay(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAY_FIELD_NUMBER: _builtins.int
+    COURSE_VIEWS_FIELD_NUMBER: _builtins.int
+    UNIQUE_USERS_FIELD_NUMBER: _builtins.int
+    WATCH_TIME_SECONDS_FIELD_NUMBER: _builtins.int
+    LECTURE_VIEWS_FIELD_NUMBER: _builtins.int
+    day: _builtins.str
+    course_views: _builtins.int
+    unique_users: _builtins.int
+    watch_time_seconds: _builtins.float
+    lecture_views: _builtins.int
+    def __init__(
+        self,
+        *,
+        day: _builtins.str = ...,
+        course_views: _builtins.int = ...,
+        unique_users: _builtins.int = ...,
+        watch_time_seconds: _builtins.float = ...,
+        lecture_views: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["course_views", b"course_views", "day", b"day", "lecture_views", b"lecture_views", "unique_users", b"unique_users", "watch_time_seconds", b"watch_time_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportDay: _TypeAlias = ReportDay  # noqa: Y015
+
+@_typing.final
+class Today(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAY_FIELD_NUMBER: _builtins.int
+    COURSE_VIEWS_FIELD_NUMBER: _builtins.int
+    UNIQUE_USERS_FIELD_NUMBER: _builtins.int
+    WATCH_TIME_SECONDS_FIELD_NUMBER: _builtins.int
+    LECTURE_VIEWS_FIELD_NUMBER: _builtins.int
+    NOT_COUNTED_FIELD_NUMBER: _builtins.int
+    day: _builtins.str
+    course_views: _builtins.int
+    unique_users: _builtins.int
+    watch_time_seconds: _builtins.float
+    lecture_views: _builtins.int
+    @_builtins.property
+    def not_counted(self) -> _containers.RepeatedCompositeFieldContainer[Global___NotCounted]: ...
+    def __init__(
+        self,
+        *,
+        day: _builtins.str = ...,
+        course_views: _builtins.int = ...,
+        unique_users: _builtins.int = ...,
+        watch_time_seconds: _builtins.float = ...,
+        lecture_views: _builtins.int = ...,
+        not_counted: _abc.Iterable[Global___NotCounted] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["course_views", b"course_views", "day", b"day", "lecture_views", b"lecture_views", "not_counted", b"not_counted", "unique_users", b"unique_users", "watch_time_seconds", b"watch_time_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Today: _TypeAlias = Today  # noqa: Y015
+
+@_typing.final
+class NotCounted(_message.Message):
+    """Events that were refused for one reason."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Reason:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[NotCounted._Reason.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        REASON_UNSPECIFIED: NotCounted._Reason.ValueType  # 0
+        REPEATED: NotCounted._Reason.ValueType  # 1
+        """An event id that was seen before: the event is counted already. Nothing to do.
+        buf:lint:ignore ENUM_VALUE_PREFIX
+        """
+        IMPLAUSIBLE: NotCounted._Reason.ValueType  # 2
+        """More watch time than there was time for. Look for players that report the same seconds twice.
+        buf:lint:ignore ENUM_VALUE_PREFIX
+        """
+        INVALID_FIELDS: NotCounted._Reason.ValueType  # 3
+        """A field is missing or out of its bounds. Mend the player; the error's details name the field.
+        buf:lint:ignore ENUM_VALUE_PREFIX
+        """
+        UNKNOWN_LECTURE: NotCounted._Reason.ValueType  # 4
+        """The course has no such lecture. Mend the player, or the course.
+        buf:lint:ignore ENUM_VALUE_PREFIX
+        """
+        USER_LIMIT: NotCounted._Reason.ValueType  # 5
+        """The user has more playbacks or events alive than one may have. See the limits.
+        buf:lint:ignore ENUM_VALUE_PREFIX
+        """
+        OVERLOADED: NotCounted._Reason.ValueType  # 6
+        """The service had no room. Players retry with the same event id.
+        buf:lint:ignore ENUM_VALUE_PREFIX
+        """
+
+    class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper): ...
+    REASON_UNSPECIFIED: NotCounted.Reason.ValueType  # 0
+    REPEATED: NotCounted.Reason.ValueType  # 1
+    """An event id that was seen before: the event is counted already. Nothing to do.
+    buf:lint:ignore ENUM_VALUE_PREFIX
+    """
+    IMPLAUSIBLE: NotCounted.Reason.ValueType  # 2
+    """More watch time than there was time for. Look for players that report the same seconds twice.
+    buf:lint:ignore ENUM_VALUE_PREFIX
+    """
+    INVALID_FIELDS: NotCounted.Reason.ValueType  # 3
+    """A field is missing or out of its bounds. Mend the player; the error's details name the field.
+    buf:lint:ignore ENUM_VALUE_PREFIX
+    """
+    UNKNOWN_LECTURE: NotCounted.Reason.ValueType  # 4
+    """The course has no such lecture. Mend the player, or the course.
+    buf:lint:ignore ENUM_VALUE_PREFIX
+    """
+    USER_LIMIT: NotCounted.Reason.ValueType  # 5
+    """The user has more playbacks or events alive than one may have. See the limits.
+    buf:lint:ignore ENUM_VALUE_PREFIX
+    """
+    OVERLOADED: NotCounted.Reason.ValueType  # 6
+    """The service had no room. Players retry with the same event id.
+    buf:lint:ignore ENUM_VALUE_PREFIX
+    """
+
+    REASON_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    reason: Global___NotCounted.Reason.ValueType
+    events: _builtins.int
+    seconds: _builtins.float
+    """Their watch time."""
+    def __init__(
+        self,
+        *,
+        reason: Global___NotCounted.Reason.ValueType = ...,
+        events: _builtins.int = ...,
+        seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "reason", b"reason", "seconds", b"seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NotCounted: _TypeAlias = NotCounted  # noqa: Y015
+
+@_typing.final
+class GetLectureHeatmapRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COURSE_ID_FIELD_NUMBER: _builtins.int
+    LECTURE_ID_FIELD_NUMBER: _builtins.int
+    course_id: _builtins.str
+    """The course and one of its lectures: 24 lower-case hexadecimal digits each. Required."""
+    lecture_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        course_id: _builtins.str = ...,
+        lecture_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["course_id", b"course_id", "lecture_id", b"lecture_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLectureHeatmapRequest: _TypeAlias = GetLectureHeatmapRequest  # noqa: Y015
+
+@_typing.final
+class GetLectureHeatmapResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LECTURE_ID_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    SEGMENT_SECONDS_FIELD_NUMBER: _builtins.int
+    DURATION_SECONDS_FIELD_NUMBER: _builtins.int
+    PLAYBACKS_FIELD_NUMBER: _builtins.int
+    SEGMENTS_FIELD_NUMBER: _builtins.int
+    MOST_REWATCHED_FIELD_NUMBER: _builtins.int
+    LARGEST_DROP_FIELD_NUMBER: _builtins.int
+    RECORDED_SINCE_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    lecture_id: _builtins.str
+    title: _builtins.str
+    segment_seconds: _builtins.int
+    """The length of a segment: 10."""
+    duration_seconds: _builtins.float
+    """The video's length as most players report it; absent while none does."""
+    playbacks: _builtins.int
+    """Playbacks with a `playback_id`."""
+    recorded_since: _builtins.str
+    """The first day of the installation's or the course's days, whichever is earlier; empty while there is none."""
+    @_builtins.property
+    def segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Segment]:
+        """From the start of the video on, without gaps."""
+
+    @_builtins.property
+    def most_rewatched(self) -> _containers.RepeatedCompositeFieldContainer[Global___Stretch]:
+        """Up to five stretches of neighbouring segments that were played again most, by passes, then by start."""
+
+    @_builtins.property
+    def largest_drop(self) -> Global___Drop:
+        """The largest loss of views from one segment to the next; absent without one."""
+
+    @_builtins.property
+    def as_of(self) -> _timestamp_pb2.Timestamp:
+        """The moment these numbers stand for: when Redis was read, by its clock."""
+
+    def __init__(
+        self,
+        *,
+        lecture_id: _builtins.str = ...,
+        title: _builtins.str = ...,
+        segment_seconds: _builtins.int = ...,
+        duration_seconds: _builtins.float | None = ...,
+        playbacks: _builtins.int = ...,
+        segments: _abc.Iterable[Global___Segment] | None = ...,
+        most_rewatched: _abc.Iterable[Global___Stretch] | None = ...,
+        largest_drop: Global___Drop | None = ...,
+        recorded_since: _builtins.str = ...,
+        as_of: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_duration_seconds", b"_duration_seconds", "_largest_drop", b"_largest_drop", "as_of", b"as_of", "duration_seconds", b"duration_seconds", "largest_drop", b"largest_drop"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_duration_seconds", b"_duration_seconds", "_largest_drop", b"_largest_drop", "as_of", b"as_of", "duration_seconds", b"duration_seconds", "largest_drop", b"largest_drop", "lecture_id", b"lecture_id", "most_rewatched", b"most_rewatched", "playbacks", b"playbacks", "recorded_since", b"recorded_since", "segment_seconds", b"segment_seconds", "segments", b"segments", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__duration_seconds: _TypeAlias = _typing.Literal["duration_seconds"]  # noqa: Y015
+    _WhichOneofArgType__duration_seconds: _TypeAlias = _typing.Literal["_duration_seconds", b"_duration_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__largest_drop: _TypeAlias = _typing.Literal["largest_drop"]  # noqa: Y015
+    _WhichOneofArgType__largest_drop: _TypeAlias = _typing.Literal["_largest_drop", b"_largest_drop"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__duration_seconds) -> _WhichOneofReturnType__duration_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__largest_drop) -> _WhichOneofReturnType__largest_drop | None: ...
+
+Global___GetLectureHeatmapResponse: _TypeAlias = GetLectureHeatmapResponse  # noqa: Y015
+
+@_typing.final
+class Segment(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_SECONDS_FIELD_NUMBER: _builtins.int
+    VIEWS_FIELD_NUMBER: _builtins.int
+    WATCHED_SECONDS_FIELD_NUMBER: _builtins.int
+    RETENTION_RATE_FIELD_NUMBER: _builtins.int
+    PASSES_FIELD_NUMBER: _builtins.int
+    start_seconds: _builtins.float
+    views: _builtins.int
+    """Playbacks that played at least 1 s of it, or half of a shorter rest."""
+    watched_seconds: _builtins.float
+    retention_rate: _builtins.float
+    """views / playbacks."""
+    passes: _builtins.float
+    """watched_seconds / (the segment's length * views): 1.8 when those who saw it played it 1.8 times. 0 without views."""
+    def __init__(
+        self,
+        *,
+        start_seconds: _builtins.float = ...,
+        views: _builtins.int = ...,
+        watched_seconds: _builtins.float = ...,
+        retention_rate: _builtins.float = ...,
+        passes: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["passes", b"passes", "retention_rate", b"retention_rate", "start_seconds", b"start_seconds", "views", b"views", "watched_seconds", b"watched_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Segment: _TypeAlias = Segment  # noqa: Y015
+
+@_typing.final
+class Stretch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_SECONDS_FIELD_NUMBER: _builtins.int
+    TO_SECONDS_FIELD_NUMBER: _builtins.int
+    PASSES_FIELD_NUMBER: _builtins.int
+    VIEWS_FIELD_NUMBER: _builtins.int
+    from_seconds: _builtins.float
+    to_seconds: _builtins.float
+    passes: _builtins.float
+    views: _builtins.int
+    """The least of its segments' views."""
+    def __init__(
+        self,
+        *,
+        from_seconds: _builtins.float = ...,
+        to_seconds: _builtins.float = ...,
+        passes: _builtins.float = ...,
+        views: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_seconds", b"from_seconds", "passes", b"passes", "to_seconds", b"to_seconds", "views", b"views"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Stretch: _TypeAlias = Stretch  # noqa: Y015
+
+@_typing.final
+class Drop(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_SECONDS_FIELD_NUMBER: _builtins.int
+    LOST_RATE_FIELD_NUMBER: _builtins.int
+    at_seconds: _builtins.float
+    lost_rate: _builtins.float
+    """(views before - views here) / playbacks."""
+    def __init__(
+        self,
+        *,
+        at_seconds: _builtins.float = ...,
+        lost_rate: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_seconds", b"at_seconds", "lost_rate", b"lost_rate"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Drop: _TypeAlias = Drop  # noqa: Y015
+
+@_typing.final
+class ExportCourseReportRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COURSE_ID_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    FROM_DAY_FIELD_NUMBER: _builtins.int
+    TO_DAY_FIELD_NUMBER: _builtins.int
+    TABLE_FIELD_NUMBER: _builtins.int
+    course_id: _builtins.str
+    """As in GetCourseReportRequest."""
+    period: Global___GetCourseReportRequest.Period.ValueType
+    from_day: _builtins.str
+    to_day: _builtins.str
+    table: _builtins.str
+    """Which table: "days" (also when empty), "funnel" or "notCounted"."""
+    def __init__(
+        self,
+        *,
+        course_id: _builtins.str = ...,
+        period: Global___GetCourseReportRequest.Period.ValueType = ...,
+        from_day: _builtins.str = ...,
+        to_day: _builtins.str = ...,
+        table: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["course_id", b"course_id", "from_day", b"from_day", "period", b"period", "table", b"table", "to_day", b"to_day"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportCourseReportRequest: _TypeAlias = ExportCourseReportRequest  # noqa: Y015
+
+@_typing.final
+class ExportLectureHeatmapRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COURSE_ID_FIELD_NUMBER: _builtins.int
+    LECTURE_ID_FIELD_NUMBER: _builtins.int
+    course_id: _builtins.str
+    """As in GetLectureHeatmapRequest."""
+    lecture_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        course_id: _builtins.str = ...,
+        lecture_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["course_id", b"course_id", "lecture_id", b"lecture_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportLectureHeatmapRequest: _TypeAlias = ExportLectureHeatmapRequest  # noqa: Y015

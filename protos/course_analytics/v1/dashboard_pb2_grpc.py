@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from course_analytics.v1 import dashboard_pb2 as course__analytics_dot_v1_dot_dashboard__pb2
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -39,6 +40,31 @@ class DashboardServiceStub:
                 request_serializer=course__analytics_dot_v1_dot_dashboard__pb2.GetCourseDashboardRequest.SerializeToString,
                 response_deserializer=course__analytics_dot_v1_dot_dashboard__pb2.GetCourseDashboardResponse.FromString,
                 _registered_method=True)
+        self.ListCourses = channel.unary_unary(
+                '/course_analytics.v1.DashboardService/ListCourses',
+                request_serializer=course__analytics_dot_v1_dot_dashboard__pb2.ListCoursesRequest.SerializeToString,
+                response_deserializer=course__analytics_dot_v1_dot_dashboard__pb2.ListCoursesResponse.FromString,
+                _registered_method=True)
+        self.GetCourseReport = channel.unary_unary(
+                '/course_analytics.v1.DashboardService/GetCourseReport',
+                request_serializer=course__analytics_dot_v1_dot_dashboard__pb2.GetCourseReportRequest.SerializeToString,
+                response_deserializer=course__analytics_dot_v1_dot_dashboard__pb2.GetCourseReportResponse.FromString,
+                _registered_method=True)
+        self.GetLectureHeatmap = channel.unary_unary(
+                '/course_analytics.v1.DashboardService/GetLectureHeatmap',
+                request_serializer=course__analytics_dot_v1_dot_dashboard__pb2.GetLectureHeatmapRequest.SerializeToString,
+                response_deserializer=course__analytics_dot_v1_dot_dashboard__pb2.GetLectureHeatmapResponse.FromString,
+                _registered_method=True)
+        self.ExportCourseReport = channel.unary_unary(
+                '/course_analytics.v1.DashboardService/ExportCourseReport',
+                request_serializer=course__analytics_dot_v1_dot_dashboard__pb2.ExportCourseReportRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.ExportLectureHeatmap = channel.unary_unary(
+                '/course_analytics.v1.DashboardService/ExportLectureHeatmap',
+                request_serializer=course__analytics_dot_v1_dot_dashboard__pb2.ExportLectureHeatmapRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
 
 
 class DashboardServiceServicer:
@@ -60,6 +86,48 @@ class DashboardServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListCourses(self, request, context):
+        """The caller's courses, newest first, a page at a time. Errors: UNAUTHENTICATED, INVALID_ARGUMENT, UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCourseReport(self, request, context):
+        """The numbers of a stretch of days, and of the equal stretch right before it. Errors as in GetCourseDashboard.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetLectureHeatmap(self, request, context):
+        """Where in a lecture's video its viewers are, and where they leave it. Errors as in GetCourseDashboard; NOT_FOUND also when the
+        course has no such lecture.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportCourseReport(self, request, context):
+        """A table of GetCourseReport's answer as a CSV file (RFC 4180, UTF-8 with a byte order mark). Errors as in GetCourseDashboard.
+        A file has no message of its own:
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportLectureHeatmap(self, request, context):
+        """The segments of GetLectureHeatmap's answer as a CSV file. Errors as in GetLectureHeatmap.
+        A file has no message of its own:
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DashboardServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -67,6 +135,31 @@ def add_DashboardServiceServicer_to_server(servicer, server):
                     servicer.GetCourseDashboard,
                     request_deserializer=course__analytics_dot_v1_dot_dashboard__pb2.GetCourseDashboardRequest.FromString,
                     response_serializer=course__analytics_dot_v1_dot_dashboard__pb2.GetCourseDashboardResponse.SerializeToString,
+            ),
+            'ListCourses': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCourses,
+                    request_deserializer=course__analytics_dot_v1_dot_dashboard__pb2.ListCoursesRequest.FromString,
+                    response_serializer=course__analytics_dot_v1_dot_dashboard__pb2.ListCoursesResponse.SerializeToString,
+            ),
+            'GetCourseReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCourseReport,
+                    request_deserializer=course__analytics_dot_v1_dot_dashboard__pb2.GetCourseReportRequest.FromString,
+                    response_serializer=course__analytics_dot_v1_dot_dashboard__pb2.GetCourseReportResponse.SerializeToString,
+            ),
+            'GetLectureHeatmap': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLectureHeatmap,
+                    request_deserializer=course__analytics_dot_v1_dot_dashboard__pb2.GetLectureHeatmapRequest.FromString,
+                    response_serializer=course__analytics_dot_v1_dot_dashboard__pb2.GetLectureHeatmapResponse.SerializeToString,
+            ),
+            'ExportCourseReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExportCourseReport,
+                    request_deserializer=course__analytics_dot_v1_dot_dashboard__pb2.ExportCourseReportRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'ExportLectureHeatmap': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExportLectureHeatmap,
+                    request_deserializer=course__analytics_dot_v1_dot_dashboard__pb2.ExportLectureHeatmapRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -96,6 +189,141 @@ class DashboardService:
             '/course_analytics.v1.DashboardService/GetCourseDashboard',
             course__analytics_dot_v1_dot_dashboard__pb2.GetCourseDashboardRequest.SerializeToString,
             course__analytics_dot_v1_dot_dashboard__pb2.GetCourseDashboardResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCourses(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/course_analytics.v1.DashboardService/ListCourses',
+            course__analytics_dot_v1_dot_dashboard__pb2.ListCoursesRequest.SerializeToString,
+            course__analytics_dot_v1_dot_dashboard__pb2.ListCoursesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCourseReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/course_analytics.v1.DashboardService/GetCourseReport',
+            course__analytics_dot_v1_dot_dashboard__pb2.GetCourseReportRequest.SerializeToString,
+            course__analytics_dot_v1_dot_dashboard__pb2.GetCourseReportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLectureHeatmap(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/course_analytics.v1.DashboardService/GetLectureHeatmap',
+            course__analytics_dot_v1_dot_dashboard__pb2.GetLectureHeatmapRequest.SerializeToString,
+            course__analytics_dot_v1_dot_dashboard__pb2.GetLectureHeatmapResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportCourseReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/course_analytics.v1.DashboardService/ExportCourseReport',
+            course__analytics_dot_v1_dot_dashboard__pb2.ExportCourseReportRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportLectureHeatmap(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/course_analytics.v1.DashboardService/ExportLectureHeatmap',
+            course__analytics_dot_v1_dot_dashboard__pb2.ExportLectureHeatmapRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,
             insecure,

@@ -8,6 +8,7 @@ Every call needs the metadata `authorization: Bearer <JWT>`; the token's subject
 
 from collections import abc as _abc
 from course_analytics.v1 import dashboard_pb2 as _dashboard_pb2
+from google.api import httpbody_pb2 as _httpbody_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
@@ -46,6 +47,26 @@ class DashboardServiceStub:
       NOT_FOUND          there is no such course.
       UNAVAILABLE        Redis or MongoDB is away; `google.rpc.RetryInfo` in the details. Safe to retry.
     """
+    ListCourses: _grpc.UnaryUnaryMultiCallable[_dashboard_pb2.ListCoursesRequest, _dashboard_pb2.ListCoursesResponse]
+    """The caller's courses, newest first, a page at a time. Errors: UNAUTHENTICATED, INVALID_ARGUMENT, UNAVAILABLE."""
+    GetCourseReport: _grpc.UnaryUnaryMultiCallable[_dashboard_pb2.GetCourseReportRequest, _dashboard_pb2.GetCourseReportResponse]
+    """The numbers of a stretch of days, and of the equal stretch right before it. Errors as in GetCourseDashboard."""
+    GetLectureHeatmap: _grpc.UnaryUnaryMultiCallable[_dashboard_pb2.GetLectureHeatmapRequest, _dashboard_pb2.GetLectureHeatmapResponse]
+    """Where in a lecture's video its viewers are, and where they leave it. Errors as in GetCourseDashboard; NOT_FOUND also when the
+    course has no such lecture.
+    """
+    ExportCourseReport: _grpc.UnaryUnaryMultiCallable[_dashboard_pb2.ExportCourseReportRequest, _httpbody_pb2.HttpBody]
+    """A table of GetCourseReport's answer as a CSV file (RFC 4180, UTF-8 with a byte order mark). Errors as in GetCourseDashboard.
+    A file has no message of its own:
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    """
+    ExportLectureHeatmap: _grpc.UnaryUnaryMultiCallable[_dashboard_pb2.ExportLectureHeatmapRequest, _httpbody_pb2.HttpBody]
+    """The segments of GetLectureHeatmap's answer as a CSV file. Errors as in GetLectureHeatmap.
+    A file has no message of its own:
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    """
 
 @_typing.type_check_only
 class DashboardServiceAsyncStub(DashboardServiceStub):
@@ -61,6 +82,26 @@ class DashboardServiceAsyncStub(DashboardServiceStub):
       PERMISSION_DENIED  the course belongs to somebody else.
       NOT_FOUND          there is no such course.
       UNAVAILABLE        Redis or MongoDB is away; `google.rpc.RetryInfo` in the details. Safe to retry.
+    """
+    ListCourses: _aio.UnaryUnaryMultiCallable[_dashboard_pb2.ListCoursesRequest, _dashboard_pb2.ListCoursesResponse]  # type: ignore[assignment]
+    """The caller's courses, newest first, a page at a time. Errors: UNAUTHENTICATED, INVALID_ARGUMENT, UNAVAILABLE."""
+    GetCourseReport: _aio.UnaryUnaryMultiCallable[_dashboard_pb2.GetCourseReportRequest, _dashboard_pb2.GetCourseReportResponse]  # type: ignore[assignment]
+    """The numbers of a stretch of days, and of the equal stretch right before it. Errors as in GetCourseDashboard."""
+    GetLectureHeatmap: _aio.UnaryUnaryMultiCallable[_dashboard_pb2.GetLectureHeatmapRequest, _dashboard_pb2.GetLectureHeatmapResponse]  # type: ignore[assignment]
+    """Where in a lecture's video its viewers are, and where they leave it. Errors as in GetCourseDashboard; NOT_FOUND also when the
+    course has no such lecture.
+    """
+    ExportCourseReport: _aio.UnaryUnaryMultiCallable[_dashboard_pb2.ExportCourseReportRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """A table of GetCourseReport's answer as a CSV file (RFC 4180, UTF-8 with a byte order mark). Errors as in GetCourseDashboard.
+    A file has no message of its own:
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    """
+    ExportLectureHeatmap: _aio.UnaryUnaryMultiCallable[_dashboard_pb2.ExportLectureHeatmapRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """The segments of GetLectureHeatmap's answer as a CSV file. Errors as in GetLectureHeatmap.
+    A file has no message of its own:
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
     """
 
 class DashboardServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -80,6 +121,56 @@ class DashboardServiceServicer(metaclass=_abc_1.ABCMeta):
           PERMISSION_DENIED  the course belongs to somebody else.
           NOT_FOUND          there is no such course.
           UNAVAILABLE        Redis or MongoDB is away; `google.rpc.RetryInfo` in the details. Safe to retry.
+        """
+
+    @_abc_1.abstractmethod
+    def ListCourses(
+        self,
+        request: _dashboard_pb2.ListCoursesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dashboard_pb2.ListCoursesResponse, _abc.Awaitable[_dashboard_pb2.ListCoursesResponse]]:
+        """The caller's courses, newest first, a page at a time. Errors: UNAUTHENTICATED, INVALID_ARGUMENT, UNAVAILABLE."""
+
+    @_abc_1.abstractmethod
+    def GetCourseReport(
+        self,
+        request: _dashboard_pb2.GetCourseReportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dashboard_pb2.GetCourseReportResponse, _abc.Awaitable[_dashboard_pb2.GetCourseReportResponse]]:
+        """The numbers of a stretch of days, and of the equal stretch right before it. Errors as in GetCourseDashboard."""
+
+    @_abc_1.abstractmethod
+    def GetLectureHeatmap(
+        self,
+        request: _dashboard_pb2.GetLectureHeatmapRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dashboard_pb2.GetLectureHeatmapResponse, _abc.Awaitable[_dashboard_pb2.GetLectureHeatmapResponse]]:
+        """Where in a lecture's video its viewers are, and where they leave it. Errors as in GetCourseDashboard; NOT_FOUND also when the
+        course has no such lecture.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportCourseReport(
+        self,
+        request: _dashboard_pb2.ExportCourseReportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
+        """A table of GetCourseReport's answer as a CSV file (RFC 4180, UTF-8 with a byte order mark). Errors as in GetCourseDashboard.
+        A file has no message of its own:
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+
+    @_abc_1.abstractmethod
+    def ExportLectureHeatmap(
+        self,
+        request: _dashboard_pb2.ExportLectureHeatmapRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
+        """The segments of GetLectureHeatmap's answer as a CSV file. Errors as in GetLectureHeatmap.
+        A file has no message of its own:
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
         """
 
 def add_DashboardServiceServicer_to_server(servicer: DashboardServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

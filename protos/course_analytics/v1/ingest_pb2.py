@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n course_analytics/v1/ingest.proto\x12\x13\x63ourse_analytics.v1\x1a\x1cgoogle/api/annotations.proto\"q\n\x16TrackCourseViewRequest\x12\x11\n\tcourse_id\x18\x01 \x01(\t\x12\x15\n\x08\x65vent_id\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07user_id\x18\x03 \x01(\tH\x01\x88\x01\x01\x42\x0b\n\t_event_idB\n\n\x08_user_id\"*\n\x17TrackCourseViewResponse\x12\x0f\n\x07message\x18\x01 \x01(\t\"\xc8\x01\n\x15TrackTelemetryRequest\x12\x11\n\tcourse_id\x18\x01 \x01(\t\x12\x12\n\nlecture_id\x18\x02 \x01(\t\x12\x18\n\x10watch_time_delta\x18\x03 \x01(\x01\x12\x15\n\x08\x65vent_id\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x0bplayback_id\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x14\n\x07user_id\x18\x06 \x01(\tH\x02\x88\x01\x01\x42\x0b\n\t_event_idB\x0e\n\x0c_playback_idB\n\n\x08_user_id\")\n\x16TrackTelemetryResponse\x12\x0f\n\x07message\x18\x01 \x01(\t\"\x95\x01\n\x05\x45vent\x12\x42\n\x0b\x63ourse_view\x18\x01 \x01(\x0b\x32+.course_analytics.v1.TrackCourseViewRequestH\x00\x12?\n\ttelemetry\x18\x02 \x01(\x0b\x32*.course_analytics.v1.TrackTelemetryRequestH\x00\x42\x07\n\x05\x65vent\"?\n\x11TrackBatchRequest\x12*\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1a.course_analytics.v1.Event\"\\\n\x12TrackBatchResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x05\x12\x34\n\x08rejected\x18\x02 \x03(\x0b\x32\".course_analytics.v1.RejectedEvent\".\n\rRejectedEvent\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\"@\n\x12TrackStreamRequest\x12*\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1a.course_analytics.v1.Event\"]\n\x13TrackStreamResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x05\x12\x34\n\x08rejected\x18\x02 \x03(\x0b\x32\".course_analytics.v1.RejectedEvent2\xb2\x04\n\rIngestService\x12\x9b\x01\n\x0fTrackCourseView\x12+.course_analytics.v1.TrackCourseViewRequest\x1a,.course_analytics.v1.TrackCourseViewResponse\"-\x82\xd3\xe4\x93\x02\'\"\"/api/v1/analytics/view/{course_id}:\x01*\x12\x91\x01\n\x0eTrackTelemetry\x12*.course_analytics.v1.TrackTelemetryRequest\x1a+.course_analytics.v1.TrackTelemetryResponse\"&\x82\xd3\xe4\x93\x02 \"\x1b/api/v1/analytics/telemetry:\x01*\x12\x88\x01\n\nTrackBatch\x12&.course_analytics.v1.TrackBatchRequest\x1a\'.course_analytics.v1.TrackBatchResponse\")\x82\xd3\xe4\x93\x02#\"\x1e/api/v1/analytics/events:batch:\x01*\x12\x64\n\x0bTrackStream\x12\'.course_analytics.v1.TrackStreamRequest\x1a(.course_analytics.v1.TrackStreamResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n course_analytics/v1/ingest.proto\x12\x13\x63ourse_analytics.v1\x1a\x1cgoogle/api/annotations.proto\"q\n\x16TrackCourseViewRequest\x12\x11\n\tcourse_id\x18\x01 \x01(\t\x12\x15\n\x08\x65vent_id\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07user_id\x18\x03 \x01(\tH\x01\x88\x01\x01\x42\x0b\n\t_event_idB\n\n\x08_user_id\"*\n\x17TrackCourseViewResponse\x12\x0f\n\x07message\x18\x01 \x01(\t\"\xae\x02\n\x15TrackTelemetryRequest\x12\x11\n\tcourse_id\x18\x01 \x01(\t\x12\x12\n\nlecture_id\x18\x02 \x01(\t\x12\x18\n\x10watch_time_delta\x18\x03 \x01(\x01\x12\x15\n\x08\x65vent_id\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x0bplayback_id\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x14\n\x07user_id\x18\x06 \x01(\tH\x02\x88\x01\x01\x12\x30\n\x06played\x18\x07 \x03(\x0b\x32 .course_analytics.v1.PlayedRange\x12\x1d\n\x10\x64uration_seconds\x18\x08 \x01(\x01H\x03\x88\x01\x01\x42\x0b\n\t_event_idB\x0e\n\x0c_playback_idB\n\n\x08_user_idB\x13\n\x11_duration_seconds\"7\n\x0bPlayedRange\x12\x14\n\x0c\x66rom_seconds\x18\x01 \x01(\x01\x12\x12\n\nto_seconds\x18\x02 \x01(\x01\")\n\x16TrackTelemetryResponse\x12\x0f\n\x07message\x18\x01 \x01(\t\"\x95\x01\n\x05\x45vent\x12\x42\n\x0b\x63ourse_view\x18\x01 \x01(\x0b\x32+.course_analytics.v1.TrackCourseViewRequestH\x00\x12?\n\ttelemetry\x18\x02 \x01(\x0b\x32*.course_analytics.v1.TrackTelemetryRequestH\x00\x42\x07\n\x05\x65vent\"?\n\x11TrackBatchRequest\x12*\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1a.course_analytics.v1.Event\"\\\n\x12TrackBatchResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x05\x12\x34\n\x08rejected\x18\x02 \x03(\x0b\x32\".course_analytics.v1.RejectedEvent\".\n\rRejectedEvent\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\"@\n\x12TrackStreamRequest\x12*\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1a.course_analytics.v1.Event\"]\n\x13TrackStreamResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x05\x12\x34\n\x08rejected\x18\x02 \x03(\x0b\x32\".course_analytics.v1.RejectedEvent2\xb2\x04\n\rIngestService\x12\x9b\x01\n\x0fTrackCourseView\x12+.course_analytics.v1.TrackCourseViewRequest\x1a,.course_analytics.v1.TrackCourseViewResponse\"-\x82\xd3\xe4\x93\x02\'\"\"/api/v1/analytics/view/{course_id}:\x01*\x12\x91\x01\n\x0eTrackTelemetry\x12*.course_analytics.v1.TrackTelemetryRequest\x1a+.course_analytics.v1.TrackTelemetryResponse\"&\x82\xd3\xe4\x93\x02 \"\x1b/api/v1/analytics/telemetry:\x01*\x12\x88\x01\n\nTrackBatch\x12&.course_analytics.v1.TrackBatchRequest\x1a\'.course_analytics.v1.TrackBatchResponse\")\x82\xd3\xe4\x93\x02#\"\x1e/api/v1/analytics/events:batch:\x01*\x12\x64\n\x0bTrackStream\x12\'.course_analytics.v1.TrackStreamRequest\x1a(.course_analytics.v1.TrackStreamResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,21 +43,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRACKCOURSEVIEWRESPONSE']._serialized_start=202
   _globals['_TRACKCOURSEVIEWRESPONSE']._serialized_end=244
   _globals['_TRACKTELEMETRYREQUEST']._serialized_start=247
-  _globals['_TRACKTELEMETRYREQUEST']._serialized_end=447
-  _globals['_TRACKTELEMETRYRESPONSE']._serialized_start=449
-  _globals['_TRACKTELEMETRYRESPONSE']._serialized_end=490
-  _globals['_EVENT']._serialized_start=493
-  _globals['_EVENT']._serialized_end=642
-  _globals['_TRACKBATCHREQUEST']._serialized_start=644
-  _globals['_TRACKBATCHREQUEST']._serialized_end=707
-  _globals['_TRACKBATCHRESPONSE']._serialized_start=709
-  _globals['_TRACKBATCHRESPONSE']._serialized_end=801
-  _globals['_REJECTEDEVENT']._serialized_start=803
-  _globals['_REJECTEDEVENT']._serialized_end=849
-  _globals['_TRACKSTREAMREQUEST']._serialized_start=851
-  _globals['_TRACKSTREAMREQUEST']._serialized_end=915
-  _globals['_TRACKSTREAMRESPONSE']._serialized_start=917
-  _globals['_TRACKSTREAMRESPONSE']._serialized_end=1010
-  _globals['_INGESTSERVICE']._serialized_start=1013
-  _globals['_INGESTSERVICE']._serialized_end=1575
+  _globals['_TRACKTELEMETRYREQUEST']._serialized_end=549
+  _globals['_PLAYEDRANGE']._serialized_start=551
+  _globals['_PLAYEDRANGE']._serialized_end=606
+  _globals['_TRACKTELEMETRYRESPONSE']._serialized_start=608
+  _globals['_TRACKTELEMETRYRESPONSE']._serialized_end=649
+  _globals['_EVENT']._serialized_start=652
+  _globals['_EVENT']._serialized_end=801
+  _globals['_TRACKBATCHREQUEST']._serialized_start=803
+  _globals['_TRACKBATCHREQUEST']._serialized_end=866
+  _globals['_TRACKBATCHRESPONSE']._serialized_start=868
+  _globals['_TRACKBATCHRESPONSE']._serialized_end=960
+  _globals['_REJECTEDEVENT']._serialized_start=962
+  _globals['_REJECTEDEVENT']._serialized_end=1008
+  _globals['_TRACKSTREAMREQUEST']._serialized_start=1010
+  _globals['_TRACKSTREAMREQUEST']._serialized_end=1074
+  _globals['_TRACKSTREAMRESPONSE']._serialized_start=1076
+  _globals['_TRACKSTREAMRESPONSE']._serialized_end=1169
+  _globals['_INGESTSERVICE']._serialized_start=1172
+  _globals['_INGESTSERVICE']._serialized_end=1734
 # @@protoc_insertion_point(module_scope)

@@ -105,6 +105,8 @@ class TrackTelemetryRequest(_message.Message):
     EVENT_ID_FIELD_NUMBER: _builtins.int
     PLAYBACK_ID_FIELD_NUMBER: _builtins.int
     USER_ID_FIELD_NUMBER: _builtins.int
+    PLAYED_FIELD_NUMBER: _builtins.int
+    DURATION_SECONDS_FIELD_NUMBER: _builtins.int
     course_id: _builtins.str
     """The course: 24 lower-case hexadecimal digits (a MongoDB ObjectId). Required."""
     lecture_id: _builtins.str
@@ -131,6 +133,14 @@ class TrackTelemetryRequest(_message.Message):
     """Optional, 1 to 256 bytes: the user who is counted, when a backend reports for its users. Only for a token whose space-separated
     `scope` claim holds `analytics:write`; with another token the whole call is refused with PERMISSION_DENIED.
     """
+    duration_seconds: _builtins.float
+    """Optional: the length of the video in seconds, greater than 0, at most 43,200. No range ends more than 1 s beyond it."""
+    @_builtins.property
+    def played(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlayedRange]:
+        """Optional: what was played since the last ping, in media time, in the order of play; a part that was played twice stands here
+        twice. At most 16 ranges, together at most 16 * (watch_time_delta + 1) seconds and 128 segments of 10 s. Half-open.
+        """
+
     def __init__(
         self,
         *,
@@ -140,17 +150,23 @@ class TrackTelemetryRequest(_message.Message):
         event_id: _builtins.str | None = ...,
         playback_id: _builtins.str | None = ...,
         user_id: _builtins.str | None = ...,
+        played: _abc.Iterable[Global___PlayedRange] | None = ...,
+        duration_seconds: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_event_id", b"_event_id", "_playback_id", b"_playback_id", "_user_id", b"_user_id", "event_id", b"event_id", "playback_id", b"playback_id", "user_id", b"user_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_duration_seconds", b"_duration_seconds", "_event_id", b"_event_id", "_playback_id", b"_playback_id", "_user_id", b"_user_id", "duration_seconds", b"duration_seconds", "event_id", b"event_id", "playback_id", b"playback_id", "user_id", b"user_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_event_id", b"_event_id", "_playback_id", b"_playback_id", "_user_id", b"_user_id", "course_id", b"course_id", "event_id", b"event_id", "lecture_id", b"lecture_id", "playback_id", b"playback_id", "user_id", b"user_id", "watch_time_delta", b"watch_time_delta"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_duration_seconds", b"_duration_seconds", "_event_id", b"_event_id", "_playback_id", b"_playback_id", "_user_id", b"_user_id", "course_id", b"course_id", "duration_seconds", b"duration_seconds", "event_id", b"event_id", "lecture_id", b"lecture_id", "playback_id", b"playback_id", "played", b"played", "user_id", b"user_id", "watch_time_delta", b"watch_time_delta"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__duration_seconds: _TypeAlias = _typing.Literal["duration_seconds"]  # noqa: Y015
+    _WhichOneofArgType__duration_seconds: _TypeAlias = _typing.Literal["_duration_seconds", b"_duration_seconds"]  # noqa: Y015
     _WhichOneofReturnType__event_id: _TypeAlias = _typing.Literal["event_id"]  # noqa: Y015
     _WhichOneofArgType__event_id: _TypeAlias = _typing.Literal["_event_id", b"_event_id"]  # noqa: Y015
     _WhichOneofReturnType__playback_id: _TypeAlias = _typing.Literal["playback_id"]  # noqa: Y015
     _WhichOneofArgType__playback_id: _TypeAlias = _typing.Literal["_playback_id", b"_playback_id"]  # noqa: Y015
     _WhichOneofReturnType__user_id: _TypeAlias = _typing.Literal["user_id"]  # noqa: Y015
     _WhichOneofArgType__user_id: _TypeAlias = _typing.Literal["_user_id", b"_user_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__duration_seconds) -> _WhichOneofReturnType__duration_seconds | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__event_id) -> _WhichOneofReturnType__event_id | None: ...
     @_typing.overload
@@ -159,6 +175,32 @@ class TrackTelemetryRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__user_id) -> _WhichOneofReturnType__user_id | None: ...
 
 Global___TrackTelemetryRequest: _TypeAlias = TrackTelemetryRequest  # noqa: Y015
+
+@_typing.final
+class PlayedRange(_message.Message):
+    """A stretch of a video in media time: at double speed, 5 s of watching play a range of 10 s."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_SECONDS_FIELD_NUMBER: _builtins.int
+    TO_SECONDS_FIELD_NUMBER: _builtins.int
+    from_seconds: _builtins.float
+    """0 <= from_seconds < to_seconds."""
+    to_seconds: _builtins.float
+    """At most 43,200."""
+    def __init__(
+        self,
+        *,
+        from_seconds: _builtins.float = ...,
+        to_seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_seconds", b"from_seconds", "to_seconds", b"to_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlayedRange: _TypeAlias = PlayedRange  # noqa: Y015
 
 @_typing.final
 class TrackTelemetryResponse(_message.Message):
