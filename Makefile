@@ -3,10 +3,11 @@ SHELL := bash
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BROWSER := $(VENV)/browser/.ready
 PYTHON ?= python3
 MANIFESTS := $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml))
 
-.PHONY: help setup run test bench chaos endurance model lint audit format proto lock clean
+.PHONY: help setup run test browser bench chaos endurance model lint audit format proto lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,16 +17,22 @@ setup: $(READY) ## Make .venv with everything that running and testing need
 $(READY): requirements.lock pyproject.toml devstack/bootstrap.py
 	@$(PYTHON) devstack/bootstrap.py
 
+$(BROWSER): $(READY) tests/browser/requirements.lock tests/browser/package-lock.json tests/browser/install.py
+	@$(BIN)/python -m tests.browser.install
+
 run: setup ## Start everything on this machine: Redis, MongoDB, the programs, Envoy and a demo course (Ctrl-C ends it)
 	@$(BIN)/python -m devstack
 
-test: setup ## Run the whole test suite against real servers
+test: setup $(BROWSER) ## Run the whole test suite against real servers
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 model: setup ## Search a model of the protocol exhaustively, and show what goes wrong without each of its measures
 	@$(BIN)/python -m tests.model
 
-lint: setup ## Format and lint checks, types, architecture, protos, deployment files
+browser: setup $(BROWSER) ## The tests in a browser that take minutes of real time
+	@$(BIN)/python -m pytest tests/browser -m minutes
+
+lint: setup $(BROWSER) ## Format and lint checks, types, architecture, protos, deployment files
 	@$(BIN)/ruff format --check
 	@$(BIN)/ruff check
 	@$(BIN)/mypy
@@ -36,12 +43,17 @@ lint: setup ## Format and lint checks, types, architecture, protos, deployment f
 	@$(BIN)/buf format --diff --exit-code protos
 	@$(BIN)/python -m devstack.generate --check
 	@$(BIN)/hadolint Dockerfile
-	@$(BIN)/yamllint --strict compose.yaml deploy gateway
+	@$(BIN)/yamllint --strict compose.yaml deploy gateway .github
 	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows $(wildcard .github/workflows/*.yml)
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	@$(BIN)/zizmor --offline --quiet --no-progress .github
 	@$(BIN)/kubernetes-validate --strict --quiet $(MANIFESTS)
 
 audit: setup ## Look for known vulnerabilities in the locked dependencies (needs PyPI's database)
 	@$(BIN)/uv tool run pip-audit@2.10.1 --requirement requirements.lock --require-hashes --disable-pip --strict \
+		--progress-spinner off
+	@$(BIN)/uv tool run pip-audit@2.10.1 --requirement tests/browser/requirements.lock --require-hashes --disable-pip --strict \
 		--progress-spinner off
 
 bench: setup ## Measure, print a table, and write docs/benchmarks.md
@@ -64,6 +76,8 @@ proto: setup ## Generate Python code, type stubs and the gateway's descriptor fr
 lock: setup ## Pin every dependency by hash again
 	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header \
 		--upgrade --quiet --output-file requirements.lock
+	@$(BIN)/uv pip compile --group browser --constraint requirements.lock --universal --python-version 3.11 \
+		--generate-hashes --no-header --upgrade --quiet --output-file tests/browser/requirements.lock
 
 clean: ## Remove the local stack's data and everything that was built (not .venv)
 	@rm -rf .devstack dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

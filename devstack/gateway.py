@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from devstack.child import HOST, StartError, free_port
+from devstack.gateway_files import DEMO, PUBLIC, ROOT, with_files
 from devstack.servers import EnvoyServer
 
 GATEWAY = Path(__file__).parent.parent / "gateway"
@@ -19,7 +20,8 @@ def local_gateway(folder: Path, *, port: int, ingest: str, query: str) -> EnvoyS
     With reflection, for grpcurl. Raises StartError when it may have too few files open.
     """
     admin_port = free_port()
-    configuration = yaml.safe_load((GATEWAY / "envoy.yaml").read_text())
+    # Only the local stack serves the demo's page.
+    configuration = yaml.safe_load(with_files((GATEWAY / "envoy.yaml").read_text(), (*PUBLIC, *DEMO)))
     check_open_files(configuration, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     move(configuration, port=port, admin_port=admin_port, servers={"ingest": ingest, "query": query})
     path = folder / "envoy.yaml"
@@ -29,7 +31,7 @@ def local_gateway(folder: Path, *, port: int, ingest: str, query: str) -> EnvoyS
 
 
 def move(configuration: dict[str, Any], *, port: int, admin_port: int, servers: dict[str, str]) -> None:
-    """Changes what is different on each machine: addresses, the descriptor's path, the CORS origins, and reflection."""
+    """Changes what is different on each machine: addresses, paths of files, the CORS origins, and reflection."""
     configuration["layered_runtime"]["layers"][0]["static_layer"]["reflection"] = 100
     resources = configuration["static_resources"]
     configuration["admin"]["address"] = address(f"{HOST}:{admin_port}")
@@ -37,12 +39,28 @@ def move(configuration: dict[str, Any], *, port: int, admin_port: int, servers: 
     for cluster in resources["clusters"]:
         endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
         endpoint["address"] = address(servers[cluster["name"]])
-    manager = resources["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
-    for http_filter in manager["http_filters"]:
+    for http_filter in manager(configuration)["http_filters"]:
         if "proto_descriptor" in http_filter["typed_config"]:
             http_filter["typed_config"]["proto_descriptor"] = str(GATEWAY / "course_analytics.binpb")
-    cors = manager["route_config"]["virtual_hosts"][0]["typed_per_filter_config"]["envoy.filters.http.cors"]
+    host = virtual_host(configuration)
+    cors = host["typed_per_filter_config"]["envoy.filters.http.cors"]
     cors["allow_origin_string_match"] = [{"safe_regex": {"regex": LOCAL_ORIGINS}}]
+    for route in host["routes"]:
+        if body := route.get("direct_response", {}).get("body"):
+            body["filename"] = str(ROOT / body["filename"])
+
+
+def manager(configuration: dict[str, Any]) -> dict[str, Any]:
+    """The part about HTTP."""
+    listener = configuration["static_resources"]["listeners"][0]
+    found: dict[str, Any] = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    return found
+
+
+def virtual_host(configuration: dict[str, Any]) -> dict[str, Any]:
+    """The part about routes."""
+    found: dict[str, Any] = manager(configuration)["route_config"]["virtual_hosts"][0]
+    return found
 
 
 def check_open_files(configuration: dict[str, Any], most: int) -> None:

@@ -1,8 +1,9 @@
-"""Generates, in one step, everything that is made from the protos, and the gateway's configuration with TLS.
+"""Generates, in one step, everything that is made from the protos, and parts of the gateway's configuration.
 
 Python code and type stubs beside the protos, and the descriptor set that the gateway and `buf` read. One step, because
 a server and a gateway that disagree about a field's type do not fail: a REST `-1` was read as 4294967295 and answered
-with 200. `gateway/envoy-tls.yaml` is `gateway/envoy.yaml` and nothing but TLS.
+with 200. `gateway/envoy.yaml` has routes for the files of the script and the page, with their ETags;
+`gateway/envoy-tls.yaml` is the same and nothing but TLS.
 
     python -m devstack.generate           writes them
     python -m devstack.generate --check   exit 1 when writing them would change anything
@@ -20,11 +21,13 @@ import google.api
 import grpc_tools
 
 from devstack.gateway import GATEWAY
+from devstack.gateway_files import with_files
 from devstack.gateway_tls import with_tls
 
 ROOT = Path(__file__).parent.parent
 PROTOS = ROOT / "protos"
 DESCRIPTOR = GATEWAY / "course_analytics.binpb"
+CONFIGURATION = GATEWAY / "envoy.yaml"
 WITH_TLS = GATEWAY / "envoy-tls.yaml"
 PACKAGE = Path("course_analytics/v1")
 
@@ -69,8 +72,10 @@ def main() -> int:
         generate(fresh, fresh / DESCRIPTOR.name)
         targets = {path: PROTOS / PACKAGE / path.name for path in (fresh / PACKAGE).iterdir()}
         targets[fresh / DESCRIPTOR.name] = DESCRIPTOR
-        (fresh / WITH_TLS.name).write_text(with_tls((GATEWAY / "envoy.yaml").read_text()))
-        targets[fresh / WITH_TLS.name] = WITH_TLS
+        configuration = with_files(CONFIGURATION.read_text())
+        for path, text in ((CONFIGURATION, configuration), (WITH_TLS, with_tls(configuration))):
+            (fresh / path.name).write_text(text)
+            targets[fresh / path.name] = path
         stale = [to for new, to in targets.items() if not (to.exists() and filecmp.cmp(new, to, shallow=False))]
         if check and stale:
             print("out of date, run `make proto`:", *(path.relative_to(ROOT) for path in stale))

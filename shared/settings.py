@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import jwt
 import structlog
@@ -86,6 +87,13 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
+def _zone(name: object) -> object:
+    try:
+        return ZoneInfo(name) if isinstance(name, str) else name
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("must be the IANA name of a time zone, such as Europe/Berlin") from None
+
+
 def _some(value: object) -> object:
     if isinstance(value, str) and not value.strip(" ,"):
         raise ValueError("must not be empty")
@@ -122,6 +130,8 @@ class Settings(BaseSettings):
     # A lock must outlive one wave, and keeps others out when its flusher has died.
     flush_lock_ttl_seconds: Annotated[float, Field(ge=1, le=3_600)] = 240
     flush_barrier: Annotated[Barrier, BeforeValidator(Barrier.parse), NoDecode] = Barrier("aof")
+    # Days are days of this zone. It is fixed for the life of the data.
+    day_zone: Annotated[ZoneInfo, BeforeValidator(_zone), NoDecode] = ZoneInfo("UTC")
     commit_linger_ms: Annotated[float, Field(ge=0, le=100)] = 4
     watch_credit_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
     ingest_metrics_address: Address | None = None

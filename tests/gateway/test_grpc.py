@@ -1,4 +1,5 @@
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import grpc
@@ -6,6 +7,7 @@ import pytest
 import yaml
 from course_analytics.v1 import dashboard_pb2, dashboard_pb2_grpc, ingest_pb2, ingest_pb2_grpc
 
+from devstack.generate import ROOT
 from devstack.guide import GRPCURL
 from devstack.programs import is_serving
 from devstack.seed import DEMO_COURSE
@@ -100,3 +102,12 @@ def test_grpcurl_can_describe_and_so_call_both_services(service: Service, servic
     described = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout
 
     assert f"{name} is a service" in described
+
+
+def test_the_python_example_counts_a_ping(service: Service) -> None:
+    arguments = [mint(JWT_SECRET, "reader"), DEMO_COURSE.id, DEMO_COURSE.lectures[0].id, service.gateway.address]
+    command = [sys.executable, "docs/examples/report.py", *arguments]
+
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=30).stdout
+
+    assert 'message: "tracked"\n\n' == answer

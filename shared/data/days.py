@@ -1,0 +1,22 @@
+"""The days of an installation, written YYYY-MM-DD: whole days of one time zone, the same for every program. Pure."""
+
+import datetime as dt
+from zoneinfo import ZoneInfo
+
+ONE_DAY = dt.timedelta(days=1)
+
+
+def day_of(seconds: float, zone: ZoneInfo) -> str:
+    """The day of a moment, in seconds since the epoch."""
+    return dt.datetime.fromtimestamp(seconds, zone).date().isoformat()
+
+
+def day_after(day: str, days: int = 1) -> str:
+    """The day so many days later; earlier when negative."""
+    return (dt.date.fromisoformat(day) + days * ONE_DAY).isoformat()
+
+
+def start_of(day: str, zone: ZoneInfo) -> float:
+    """The first moment of a day, in seconds since the epoch: midnight, or what a clock change leaves of it."""
+    date = dt.date.fromisoformat(day)
+    return dt.datetime(date.year, date.month, date.day, tzinfo=zone).timestamp()

@@ -1,0 +1,79 @@
+"""A course site: pages and videos of a folder, at an origin of its own."""
+
+import threading
+import time
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from mimetypes import guess_type
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import parse_qs, urlsplit
+
+from devstack.child import HOST
+
+CHUNK = 1024
+
+
+class Site:
+    """Serves a folder; a `with` block starts and stops it."""
+
+    def __init__(self, folder: Path, gateway_url: str) -> None:
+        self._server = ThreadingHTTPServer((HOST, 0), partial(Handler, folder))
+        self._server.daemon_threads = True  # one may be in the middle of a slow video
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="site")
+        self.url = f"http://{HOST}:{self._server.server_port}"
+        self.gateway_url = gateway_url
+
+    def __enter__(self) -> "Site":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """GET with ranges; `?rate=` is in bytes a second."""
+
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, folder: Path, *arguments: object) -> None:
+        self._folder = folder
+        super().__init__(*arguments)  # type: ignore[arg-type]  # passed on as they are
+
+    def do_GET(self) -> None:
+        address = urlsplit(self.path)
+        file = self._folder / address.path.removeprefix("/")
+        if not file.is_file():
+            self.send_error(404)
+            return
+        data = file.read_bytes()
+        asked = self.headers.get("range", "")
+        first = int(asked.removeprefix("bytes=").split("-")[0] or 0) if asked else 0
+        last = int(asked.split("-")[1] or len(data) - 1) if asked else len(data) - 1
+        self.send_response(206 if asked else 200)
+        self.send_header("content-type", guess_type(file.name)[0] or "application/octet-stream")
+        self.send_header("content-length", str(last + 1 - first))
+        self.send_header("accept-ranges", "bytes")
+        if asked:
+            self.send_header("content-range", f"bytes {first}-{last}/{len(data)}")
+        self.end_headers()
+        rate = float(parse_qs(address.query).get("rate", ["0"])[0])
+        self._send(data[first : last + 1], rate)
+
+    def _send(self, data: bytes, rate: float) -> None:
+        try:
+            for start in range(0, len(data), CHUNK) if rate else [0]:
+                chunk = data[start : start + CHUNK] if rate else data
+                self.wfile.write(chunk)
+                if rate:
+                    time.sleep(len(chunk) / rate)  # a slow line, not a wait for anything
+        except OSError:
+            self.close_connection = True  # the browser has enough
+
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+        """Says nothing."""
