@@ -46,7 +46,8 @@ def move(configuration: dict[str, Any], *, port: int, admin_port: int, servers: 
     cors = host["typed_per_filter_config"]["envoy.filters.http.cors"]
     cors["allow_origin_string_match"] = [{"safe_regex": {"regex": LOCAL_ORIGINS}}]
     for route in host["routes"]:
-        if body := route.get("direct_response", {}).get("body"):
+        body = route.get("direct_response", {}).get("body", {})
+        if "filename" in body:
             body["filename"] = str(ROOT / body["filename"])
 
 
