@@ -195,7 +195,7 @@ async def test_the_dashboard_is_timed_part_by_part(
 ) -> None:
     query = start_program("query_server", mongo_url=platform_url, query_metrics_address=watcher.address)
     # Otherwise Prometheus would take the first bug for the beginning of a series, and not for an increase.
-    assert [("GetCourseDashboard", "INTERNAL", "bug", 0)] == [
+    assert ("GetCourseDashboard", "INTERNAL", "bug", 0) in [
         (*(one.labels[label] for label in ("method", "code", "cause")), one.value)
         for one in watcher.samples("analytics_calls_refused_total")
     ]
