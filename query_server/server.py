@@ -11,13 +11,15 @@ from query_server.servicer import DashboardServicer
 from shared.identity.auth import TokenVerifier
 from shared.serving import lifecycle, methods, tls
 from shared.settings import ServerSettings
-from shared.stores import mongo
+from shared.stores import day_zone, mongo
 
 SERVICE = dashboard_pb2.DESCRIPTOR.services_by_name["DashboardService"]
 
 
 async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: FBT001 - as workers.Serve calls it
-    """Runs the server until a signal. Raises CannotRun when it cannot listen."""
+    """Runs the server until a signal. Raises CannotRun when it cannot listen, and when the days of this installation
+    are those of another zone.
+    """
     stop = lifecycle.stop_on_signal()
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(mongo.connect(settings.mongo_url, program="query"))
@@ -38,6 +40,7 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
 
         async with asyncio.TaskGroup() as tasks:
             renewing = tasks.create_task(verifier.follow_keys())
+            tasks.create_task(day_zone.compare(mongo.database(client), settings.day_zone, stop))
             following = tasks.create_task(
                 readiness.follow(redis=hot_store.ping, mongodb=lambda: mongo.ping(client), keys=verifier.check_keys)
             )

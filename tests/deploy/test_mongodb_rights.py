@@ -12,9 +12,11 @@ from devstack.seed import DEMO_COURSE
 from flusher import schema
 from flusher.steps import apply
 from flusher.steps.take import Batch
+from flusher.steps.wave import UTC
 from flusher.tools import status
 from ingest_server.catalog import Catalog
 from query_server.cold import ColdStore
+from shared.data.tallies import course_tally
 from shared.serving.errors import NotFound
 from shared.serving.program import CannotRun
 from shared.stores import mongo
@@ -57,11 +59,11 @@ async def query(database: AsyncDatabase[Document]) -> None:
 
 async def flush(database: AsyncDatabase[Document]) -> None:
     """What the flusher reads and writes: of a course that has a document, and of one that has none."""
-    await schema.ensure(database)
+    await schema.ensure(database, UTC)
     epoch = await schema.next_epoch(database[schema.FLUSH_EPOCH])
     analytics = database[COURSE_ANALYTICS]
     for number in range(2):
-        batch = Batch(0, NEW, f"batch-{number}", ONE_PING, unique_users=1, fresh=True)
+        batch = Batch(0, course_tally(NEW), f"batch-{number}", ONE_PING, unique_users=1, fresh=True)
         assert [apply.Outcome(apply.Verdict.APPLIED)] == await apply.apply(analytics, [batch], epoch, timeout=4)
     assert {NEW} == set(await apply.committed(analytics, [batch]))
     await status.read([], database)

@@ -20,8 +20,9 @@ from devstack.programs import Program
 from flusher import schema
 from flusher.cycle import Flusher
 from flusher.steps.lease import Lease
+from flusher.steps.report import Report
 from flusher.steps.take import Batch, take
-from flusher.steps.wave import Report, Stores
+from flusher.steps.wave import UTC, Stores
 from ingest_server.commit import Commit
 from ingest_server.events import CourseView, Telemetry
 from ingest_server.recorder import Recorder
@@ -114,8 +115,8 @@ class Stage:
         )
 
     async def flush(self, **given: Any) -> Report:
-        """One cycle, in this process."""
-        return await Flusher(self.stores(**given)).cycle(asyncio.Event())
+        """One cycle of everything that is dirty, in this process."""
+        return await Flusher(self.stores(**given)).cycle(asyncio.Event(), everything=True)
 
     def lease(self, connection: RedisConnection, **given: Any) -> Lease:
         """A lease that lasts a minute by a clock that stands still."""
@@ -199,7 +200,7 @@ class Stage:
 @asynccontextmanager
 async def staged(redis_url: str, database: AsyncDatabase[Document]) -> AsyncIterator[Stage]:
     """A stage on these stores."""
-    await schema.ensure(database)
+    await schema.ensure(database, UTC)
     onlooker = await RedisConnection.open(redis_url, timeout=5)
     async with Recorder(redis_url, AOF, secrets.token_hex(4)) as recorder, HotStore(redis_url) as hot:
         try:
