@@ -43,8 +43,11 @@ lint: setup $(BROWSER) ## Format and lint checks, types, architecture, protos, d
 	@$(BIN)/buf format --diff --exit-code protos
 	@$(BIN)/python -m devstack.generate --check
 	@$(BIN)/hadolint Dockerfile
-	@$(BIN)/yamllint --strict compose.yaml deploy gateway
+	@$(BIN)/yamllint --strict compose.yaml deploy gateway .github
 	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows $(wildcard .github/workflows/*.yml)
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	@$(BIN)/zizmor --offline --quiet --no-progress .github
 	@$(BIN)/kubernetes-validate --strict --quiet $(MANIFESTS)
 
 audit: setup ## Look for known vulnerabilities in the locked dependencies (needs PyPI's database)
