@@ -22,8 +22,10 @@ SERVICE = ingest_pb2.DESCRIPTOR.services_by_name["IngestService"]
 
 
 async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: FBT001 - as workers.Serve calls it
-    """Runs the server until a signal. Raises CannotRun when it cannot listen, when the Redis it reaches is unfit,
-    and when the days of this installation are those of another zone.
+    """Runs the server until a signal.
+
+    Raises CannotRun when it cannot listen, when the Redis it reaches is unfit, and when the days of this installation
+    are those of another zone.
     """
     stop = lifecycle.stop_on_signal()
     async with AsyncExitStack() as stack:

@@ -15,8 +15,8 @@ from shared.metrics import MONGODB_ERRORS
 from shared.serving.errors import NotFound, PermissionDenied, Unavailable
 from shared.stores.redis_connection import RedisUnreachable
 
-# Callers are promised an answer within 2 s. It is also far below the hour that Redis remembers the last flushed batch:
-# that is what makes `is_consistent` see every flush that comes between the two reads.
+# Callers are promised an answer within 2 s. It is also far below the two minutes that Redis remembers the last flushed
+# batch: that is what makes `is_consistent` see every flush that comes between the two reads.
 DEADLINE_SECONDS = 1.5
 
 SECONDS = {"Redis": metrics.REDIS_SECONDS, "MongoDB": metrics.MONGODB_SECONDS}

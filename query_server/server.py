@@ -17,8 +17,9 @@ SERVICE = dashboard_pb2.DESCRIPTOR.services_by_name["DashboardService"]
 
 
 async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: FBT001 - as workers.Serve calls it
-    """Runs the server until a signal. Raises CannotRun when it cannot listen, and when the days of this installation
-    are those of another zone.
+    """Runs the server until a signal.
+
+    Raises CannotRun when it cannot listen, and when the days of this installation are those of another zone.
     """
     stop = lifecycle.stop_on_signal()
     async with AsyncExitStack() as stack:

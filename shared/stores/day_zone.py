@@ -72,21 +72,27 @@ async def compare(database: AsyncDatabase[Document], zone: ZoneInfo, stop: async
     task, reported = asyncio.current_task(), ""
     while not stop.is_set() and not (task and task.cancelling()):
         try:
-            with pymongo.timeout(MONGO_SECONDS):
-                stored = await database[ANALYTICS_SETTINGS].find_one({"_id": DAYS_ID})
+            if await is_the_same(database, zone):
+                return
         except PyMongoError as error:
             if str(error) != reported:
                 reported = str(error)
                 log.warning("the zone of the days is not compared yet", reason=reported)
-        else:
-            if stored is not None:
-                _compare(zone, stored)
-                return
         try:
             async with asyncio.timeout(PAUSE_SECONDS):
                 await stop.wait()
         except TimeoutError:
             pass
+
+
+async def is_the_same(database: AsyncDatabase[Document], zone: ZoneInfo) -> bool:
+    """Whether there is a zone, then the same; False while there is none. Raises OtherZone, PyMongoError."""
+    with pymongo.timeout(MONGO_SECONDS):
+        stored = await database[ANALYTICS_SETTINGS].find_one({"_id": DAYS_ID})
+    if stored is None:
+        return False
+    _compare(zone, stored)
+    return True
 
 
 def _compare(zone: ZoneInfo, stored: Document) -> None:

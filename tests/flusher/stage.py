@@ -5,8 +5,9 @@ The reader is the dashboard's own: a count is right only when the dashboard says
 
 import asyncio
 import secrets
+import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -31,7 +32,8 @@ from query_server.hot import HotStore
 from query_server.merge import totals_of
 from query_server.reading import read_course
 from shared.data import keys
-from shared.data.tallies import COURSE, COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME, fields_of
+from shared.data.batch_id import batch_id
+from shared.data.tallies import COURSE, COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME, Tally, fields_of
 from shared.settings import Barrier
 from shared.stores.mongo import COURSE_ANALYTICS, COURSES, Document
 from shared.stores.redis_connection import RedisConnection, pairs
@@ -107,6 +109,22 @@ class Stage:
         assert {None} == set(outcomes.values())
         for course_id in course_ids:
             self.acknowledged[course_id].update(ONE_PING)
+
+    async def count(self, tally: Tally, counts: Mapping[str, int], *users: bytes, batch: str = "") -> None:
+        """Counts of a tally, as the ingest server's script adds them; of a day together with its users."""
+        partition = keys.partition_of(tally.name)
+        hot = keys.course_counters(partition, tally.name)
+        await self.call("HSETNX", hot, keys.BATCH, batch or batch_id(secrets.token_hex(4), 1, time.time()))
+        for counter, number in counts.items():
+            await self.call("HINCRBY", hot, counter, number)
+        await self.call("SADD", keys.dirty_courses(partition), tally.name)
+        if users:
+            await self.call("PFADD", keys.course_users(partition, tally.name), *users)
+            await self.call("SADD", keys.unsaved_users(partition), tally.name)
+
+    async def document_of(self, tally: Tally) -> Document:
+        """The tally's document, {} when there is none."""
+        return await self.database[tally.kind.collection].find_one(tally.identity()) or {}
 
     def stores(self, **given: Any) -> Stores:
         """What a flusher works with."""

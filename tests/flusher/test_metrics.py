@@ -16,7 +16,7 @@ from prometheus_client import REGISTRY
 
 from devstack.child import HOST, free_port, wait_until
 from devstack.programs import Program
-from flusher import cycle
+from flusher.steps import due
 from flusher.steps.apply import apply
 from flusher.steps.due import dirty_tallies, oldest_count
 from shared.data import keys
@@ -97,7 +97,7 @@ async def aged(stage: Stage, course_id: str, seconds: float) -> None:
 async def test_the_age_of_the_oldest_count_is_that_of_the_oldest_batch_taken(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cycle, "SAMPLED_COURSES", 0)
+    monkeypatch.setattr(due, "SAMPLED_TALLIES", 0)
     await stage.ping(*COURSES)
     await aged(stage, COURSES[7], HOUR)
 
