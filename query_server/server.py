@@ -4,6 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 from course_analytics.v1 import dashboard_pb2
+from pymongo import AsyncMongoClient
 
 from query_server.cold import ColdStore
 from query_server.hot import HotStore
@@ -19,7 +20,8 @@ SERVICE = dashboard_pb2.DESCRIPTOR.services_by_name["DashboardService"]
 async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: FBT001 - as workers.Serve calls it
     """Runs the server until a signal.
 
-    Raises CannotRun when it cannot listen, and when the days of this installation are those of another zone.
+    Raises CannotRun when it cannot listen, when its Redis is of another kind, and when the days of this installation
+    are those of another zone.
     """
     stop = lifecycle.stop_on_signal()
     async with AsyncExitStack() as stack:
@@ -42,9 +44,18 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
         async with asyncio.TaskGroup() as tasks:
             renewing = tasks.create_task(verifier.follow_keys())
             tasks.create_task(day_zone.compare(mongo.database(client), settings.day_zone, stop))
-            following = tasks.create_task(
-                readiness.follow(redis=hot_store.ping, mongodb=lambda: mongo.ping(client), keys=verifier.check_keys)
-            )
+            following = tasks.create_task(follow_stores(hot_store, client, verifier, readiness))
             await lifecycle.serve_until(stop, server, readiness)
             following.cancel()
             renewing.cancel()
+
+
+async def follow_stores(
+    hot_store: HotStore,
+    client: AsyncMongoClient[mongo.Document],
+    verifier: TokenVerifier,
+    readiness: lifecycle.Readiness,
+) -> None:
+    """Keeps the readiness in step with the stores and the keys. Raises what the first contact with Redis finds."""
+    await readiness.until_first_contact(redis=hot_store.ping)
+    await readiness.follow(redis=hot_store.ping, mongodb=lambda: mongo.ping(client), keys=verifier.check_keys)

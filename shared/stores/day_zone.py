@@ -15,9 +15,8 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from shared.serving.program import CannotRun
-from shared.stores.mongo import Document
+from shared.stores.mongo import ANALYTICS_SETTINGS, Document
 
-ANALYTICS_SETTINGS = "analyticssettings"
 DAYS_ID = "days"
 RECORDED_SINCE = "recordedSince"
 

@@ -15,12 +15,13 @@ from flusher.steps.take import Batch
 from flusher.steps.wave import UTC
 from flusher.tools import status
 from ingest_server.catalog import Catalog
+from query_server import documents
 from query_server.cold import ColdStore
 from shared.data.tallies import KINDS, PLAYBACKS, course_tally, day_tally, lecture_tally
 from shared.serving.errors import NotFound
 from shared.serving.program import CannotRun
 from shared.stores import day_zone, mongo
-from shared.stores.mongo import Document
+from shared.stores.mongo import ANALYTICS_SETTINGS, Document
 from tests.deploy.guarded import ROLES, GuardedMongo, rights, without
 from tests.flusher.stage import LECTURE, ONE_PING, course
 
@@ -47,8 +48,15 @@ def administrator(guarded_mongo: GuardedMongo) -> Iterator[MongoClient[Document]
         database = client.get_default_database()
         for role in ROLES:
             database.command("updateRole", role["createRole"], privileges=role["privileges"])
-        for name in (*(kind.collection for kind in KINDS), schema.FLUSH_EPOCH, day_zone.ANALYTICS_SETTINGS):
+        for name in (*(kind.collection for kind in KINDS), schema.FLUSH_EPOCH, ANALYTICS_SETTINGS):
             database[name].delete_many({})
+
+
+QUERIED = [
+    documents.totals(DEMO_COURSE.id),
+    *documents.beginnings(DEMO_COURSE.id),
+    documents.lecture(lecture_tally(DEMO_COURSE.id, DEMO_COURSE.lectures[0].id)),
+]
 
 
 async def ingest(database: AsyncDatabase[Document]) -> None:
@@ -61,7 +69,8 @@ async def ingest(database: AsyncDatabase[Document]) -> None:
 async def query(database: AsyncDatabase[Document]) -> None:
     """What the query server reads."""
     await day_zone.is_the_same(database, UTC)
-    assert await ColdStore(database).read(DEMO_COURSE.id)
+    course = await ColdStore(database).read(DEMO_COURSE.id, DEMO_COURSE.creator, QUERIED)
+    assert DEMO_COURSE.id == course.course_id
 
 
 async def flush(database: AsyncDatabase[Document]) -> None:

@@ -12,7 +12,7 @@ from flusher.steps.due import LECTURE_COUNTERS, LECTURE_SECONDS, may_wait
 from shared.data import keys
 from shared.data.batch_id import batch_id
 from shared.data.tallies import course_tally, day_tally, lecture_tally
-from shared.stores.day_zone import ANALYTICS_SETTINGS
+from shared.stores.mongo import ANALYTICS_SETTINGS
 from shared.stores.redis_connection import Reply
 from tests.flusher import stage as staging
 from tests.flusher.stage import ONE_PING, Stage, course, pings

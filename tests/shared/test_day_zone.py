@@ -11,8 +11,8 @@ from pymongo.errors import ServerSelectionTimeoutError
 
 from shared.serving.program import CannotRun
 from shared.stores import day_zone, mongo
-from shared.stores.day_zone import ANALYTICS_SETTINGS, compare, note_day, settle
-from shared.stores.mongo import Document
+from shared.stores.day_zone import compare, note_day, settle
+from shared.stores.mongo import ANALYTICS_SETTINGS, Document
 
 BERLIN, KATHMANDU = ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Kathmandu")
 
