@@ -238,3 +238,23 @@ async def test_what_is_said_of_a_document_and_what_mongodb_finds_agree(stage: St
 def test_a_whole_document_gives_no_complaint() -> None:
     whole = {"totalViews": 5, "lectureStats": {LECTURE: {"views": 5.0, "rating": -1}}, "recentBatches": [], "epoch": 3}
     assert [] == list(complaints(COURSE, whole))
+
+
+async def test_what_a_number_would_swallow_goes_aside_with_a_reason_and_every_other_number_is_added_to(
+    stage: Stage,
+) -> None:
+    swallowing = [math.nan, math.inf, -1, 1e300, Decimal128("NaN"), Int64(2**62)]
+    adding = [5, 5.0, 5.75, Int64(5), Decimal128("5")]
+    courses = [course(number + 2) for number in range(len(swallowing) + len(adding))]
+    for course_id, number in zip(courses, swallowing + adding, strict=True):
+        document = {"totalViews": 0, "lectureStats": {LECTURE: {"totalWatchTime": number}}}
+        await stage.database[COURSE_ANALYTICS].insert_one({"courseId": ObjectId(course_id), **document})
+    await stage.ping(*courses)
+    before = await stage.shown(*courses)
+
+    report = await stage.flush()
+
+    assert (len(adding), len(swallowing)) == (report.cleared, report.quarantined)
+    assert before == await stage.shown(*courses)
+    aside = [text for each in courses for text in (await stage.hash(keys.quarantined_counters, each)).values()]
+    assert all(f"lectureStats.{LECTURE}.totalWatchTime is " in text for text in aside)
