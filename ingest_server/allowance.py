@@ -36,7 +36,7 @@ class Allowance:
 
     async def wait(self, caller: Caller, events: int) -> None:
         """Takes so many events from the caller's bucket, as soon as it holds them."""
-        while (missing := self._charge(caller, events)) > 0:
+        while (missing := self._charge(caller, events)) > 0:  # noqa: ASYNC110 - it is time that fills the bucket
             await asyncio.sleep(missing)
 
     def _charge(self, caller: Caller, events: int) -> float:
