@@ -144,6 +144,13 @@ class Unavailable(ServiceError):
         return [RETRY_AFTER]
 
 
+class StoreRefuses(ServiceError):
+    """A store refuses what it is asked, and would again: an operator has to look, the log has the reason."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    cause = "store"
+
+
 class CallerGone(Unavailable):
     """There is nobody left to be answered."""
 
