@@ -71,7 +71,9 @@ async def _courses(
         yield only[start : start + COURSES]
 
 
-async def _cold(database: AsyncDatabase[dict[str, Any]], course_ids: Sequence[str], odd: list[str]) -> Mapping[Key, int]:
+async def _cold(
+    database: AsyncDatabase[dict[str, Any]], course_ids: Sequence[str], odd: list[str]
+) -> Mapping[Key, int]:
     """What the documents of the courses say, without zeros; `odd` gets what is no total."""
     found: dict[Key, int] = {}
     for kind in KINDS:

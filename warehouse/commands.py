@@ -76,4 +76,3 @@ def away(error: Exception) -> int:
 
 
 STORES_AWAY = (PyMongoError, Unavailable, NotDelivered, OSError)
-

@@ -140,4 +140,3 @@ class Subscriber:
             log.error("records rejected", records=len(rejected), reason=rejected[0][1])
         if self._producer.flush(FLUSH_SECONDS):
             raise KafkaException(KafkaError(KafkaError._MSG_TIMED_OUT))  # noqa: SLF001 - the client's name for it
-

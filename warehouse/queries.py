@@ -1,4 +1,4 @@
-"""The questions across courses, as SQL. The order of the table's key makes each read only the counters that it names."""
+"""The questions across courses, as SQL. By the order of the table's key each reads only the counters that it names."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -26,7 +26,8 @@ SUMS = ", ".join(f"sumIf(total, counter = '{counter}') AS {counter}" for counter
 
 TOP = f"SELECT course, {SUMS} FROM ({DAYS}) WHERE course IN {{courses:Array(String)}} GROUP BY course"  # noqa: S608 - no text of a caller's
 TOP_IDS = f"""
-    SELECT course FROM ({DAYS}) GROUP BY course HAVING sum(total) > 0 ORDER BY sum(total) DESC, course LIMIT {{most:UInt32}}
+    SELECT course FROM ({DAYS}) GROUP BY course HAVING sum(total) > 0
+    ORDER BY sum(total) DESC, course LIMIT {{most:UInt32}}
 """  # noqa: S608 - no text of a caller's
 BY_DAY = f"""
     SELECT day, uniqExact(course), {SUMS} FROM ({DAYS}) WHERE total > 0 GROUP BY day ORDER BY day

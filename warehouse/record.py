@@ -42,13 +42,13 @@ def moment(time: Timestamp, generation: int) -> int:
 
     After a restore MongoDB's clock may go back: an operator then raises the generation, 0 to 255.
     """
-    ordinal = min(time.inc, 2**_ORDINAL_BITS - 1)
-    return (generation << _SECONDS_BITS | time.time) << _ORDINAL_BITS | ordinal
+    ordinal = min(int(time.inc), (1 << _ORDINAL_BITS) - 1)
+    return (generation << _SECONDS_BITS | int(time.time)) << _ORDINAL_BITS | ordinal
 
 
 def seconds_of(at: int) -> int:
     """The seconds since the epoch of a moment."""
-    return at >> _ORDINAL_BITS & 2**_SECONDS_BITS - 1
+    return at >> _ORDINAL_BITS & (1 << _SECONDS_BITS) - 1
 
 
 def encode(record: Record) -> bytes:

@@ -1,7 +1,7 @@
 """The warehouse put together: it follows its source, writes, and answers."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -89,16 +89,14 @@ async def follow(
         await kafka.Subscriber(settings.kafka_brokers, sink).follow(stop)
         return
 
-    async def deliver(records: "list[Record] | tuple[Record, ...]") -> None:
+    async def deliver(records: Sequence[Record]) -> None:
         refused = await sink.write(records)
         if refused:
             metrics.REJECTED.inc(len(refused))
             log.error("records rejected", records=len(refused), reason=refused[0][1])
 
     snapshot = Snapshot(database, generation=settings.warehouse_generation, known=lambda: known_tallies(store))
-    source = Source(
-        database, StoreProgress(store), deliver, snapshot, generation=settings.warehouse_generation
-    )
+    source = Source(database, StoreProgress(store), deliver, snapshot, generation=settings.warehouse_generation)
     await source.follow(stop)
 
 

@@ -4,10 +4,9 @@ Each part is read with the read concern "snapshot" and stamped with the cluster 
 would bury a newer total for ever.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from bson import SON
 from pymongo.asynchronous.database import AsyncDatabase
 
 from shared.data.tallies import KINDS, Kind, tally_of
@@ -15,51 +14,64 @@ from warehouse import metrics
 from warehouse.changes import totals_of
 from warehouse.record import Record, moment
 
+Database = AsyncDatabase[dict[str, Any]]
+
 READ_DOCUMENTS = 1_000
 # What a document has beside its counters, some of it large.
 LEFT_OUT = {"usersSketch": 0, "recentBatches": 0}
 
 
-async def read_documents(
-    database: AsyncDatabase[dict[str, Any]], kind: Kind, generation: int, *, only: Any = None
-) -> AsyncIterator[Record]:
-    """The records of all documents of a kind, or of the one with the `_id` `only`. Each clears what was before it."""
-    last: Mapping[str, Any] | None = None if only is None else {"_id": only}
+async def read_all(database: Database, kind: Kind, generation: int) -> AsyncIterator[Record]:
+    """The records of all documents of a kind. Each clears what was recorded of its tally before."""
+    last: object = None
     while True:
-        query = SON([("find", kind.collection), ("projection", LEFT_OUT), ("sort", {"_id": 1})])
-        if only is not None:
-            query["filter"] = {"_id": only}
-        elif last is not None:
+        query: dict[str, Any] = {"sort": {"_id": 1}, "limit": READ_DOCUMENTS + 1}
+        if last is not None:
             # `min` goes over ids of all types, where a comparison would stay within one; it includes the last one.
-            query |= {"hint": {"_id": 1}, "min": last}
-        query |= {"limit": READ_DOCUMENTS + 1, "singleBatch": True, "readConcern": {"level": "snapshot"}}
-        cursor = (await database.command(query))["cursor"]
-        at = moment(cursor["atClusterTime"], generation)
-        documents = [document for document in cursor["firstBatch"] if only is not None or not last or document["_id"] != last["_id"]]
-        for document in documents:
-            record = _record(kind, document, at)
-            if record is not None:
-                yield record
-        if only is not None or not documents:
+            query |= {"hint": {"_id": 1}, "min": {"_id": last}}
+        documents, at = await _read(database, kind, query, generation)
+        documents = [document for document in documents if document["_id"] != last]
+        if not documents:
             return
-        last = {"_id": documents[-1]["_id"]}
+        last = documents[-1]["_id"]
+        for record in _records(kind, documents, at):
+            yield record
 
 
-def _record(kind: Kind, document: Mapping[str, Any], at: int) -> Record | None:
-    name = str(document.get(kind.key))
-    if tally_of(name) is None:
-        return None
-    totals, odd = totals_of(kind, document)
-    metrics.REJECTED.inc(len(odd))
-    return Record(name, at, totals, cleared=True)
+async def read_one(database: Database, kind: Kind, generation: int, document_id: object) -> list[Record]:
+    """The record of one document, as it is now; none when it is gone."""
+    documents, at = await _read(database, kind, {"filter": {"_id": document_id}, "limit": 1}, generation)
+    return list(_records(kind, documents, at))
+
+
+async def _read(
+    database: Database, kind: Kind, query: Mapping[str, Any], generation: int
+) -> tuple[Sequence[Mapping[str, Any]], int]:
+    """Some documents, and the moment of which they are."""
+    find = {"find": kind.collection, "projection": LEFT_OUT, "singleBatch": True}
+    reply = await database.command({**find, **query, "readConcern": {"level": "snapshot"}})
+    cursor = reply["cursor"]
+    return cursor["firstBatch"], moment(cursor["atClusterTime"], generation)
+
+
+def _records(kind: Kind, documents: Iterable[Mapping[str, Any]], at: int) -> Iterator[Record]:
+    for document in documents:
+        name = str(document.get(kind.key))
+        if tally_of(name) is not None:  # else `flusher verify` names it
+            totals, odd = totals_of(kind, document)
+            metrics.REJECTED.inc(len(odd))
+            yield Record(name, at, totals, cleared=True)
 
 
 class Snapshot:
-    """Reads all documents of a database. `known` names the tallies of a store that is at hand, for those that are gone."""
+    """Reads all documents of a database.
+
+    `known` names the tallies of a store that is at hand, so that those whose documents are gone are cleared.
+    """
 
     def __init__(
         self,
-        database: AsyncDatabase[dict[str, Any]],
+        database: Database,
         *,
         generation: int,
         known: Callable[[], Awaitable[Sequence[str]]] | None = None,
@@ -76,7 +88,7 @@ class Snapshot:
         count = 0
         for kind in KINDS:
             part: list[Record] = []
-            async for record in read_documents(self._database, kind, self._generation):
+            async for record in read_all(self._database, kind, self._generation):
                 gone.discard(record.tally)
                 part.append(record)
                 if len(part) == READ_DOCUMENTS:

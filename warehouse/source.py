@@ -12,13 +12,13 @@ import structlog
 from bson import Timestamp
 from pymongo.asynchronous.change_stream import AsyncChangeStream
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import OperationFailure
 
-from shared.data.tallies import COURSE, KINDS, Kind, tally_of
+from shared.data.tallies import COURSE, Kind, tally_of
 from warehouse import metrics
 from warehouse.changes import KIND_OF_COLLECTION, Document, totals_of, touches_counters
 from warehouse.record import Record, moment, seconds_of
-from warehouse.snapshot import Snapshot, read_documents
+from warehouse.snapshot import Snapshot, read_one
 
 BATCH_RECORDS = 2_000
 BATCH_SECONDS = 0.5
@@ -103,9 +103,20 @@ class Source:
         await self._snapshot.deliver(self._deliver)
         await self._watch(stop, start_at_operation_time=started)
 
-    async def _watch(self, stop: asyncio.Event, **start: Any) -> None:
-        options = {"max_await_time_ms": int(BATCH_SECONDS * 1000), "batch_size": BATCH_RECORDS}
-        async with await self._database.watch(PIPELINE, **options, **start) as stream:
+    async def _watch(
+        self,
+        stop: asyncio.Event,
+        *,
+        resume_after: Mapping[str, Any] | None = None,
+        start_at_operation_time: Timestamp | None = None,
+    ) -> None:
+        async with await self._database.watch(
+            PIPELINE,
+            resume_after=resume_after,
+            start_at_operation_time=start_at_operation_time,
+            max_await_time_ms=int(BATCH_SECONDS * 1000),
+            batch_size=BATCH_RECORDS,
+        ) as stream:
             while not stop.is_set():
                 records = [record async for record in self._gather(stream)]
                 await self._deliver(records)
@@ -145,9 +156,7 @@ class Source:
             renamed = COURSE.key in changes["updatedFields"] and kind is COURSE
             if renamed or touches_counters(kind, removed):
                 yield Record(name, at, cleared=True)
-                async for record in read_documents(
-                    self._database, kind, self._generation, only=event["documentKey"]["_id"]
-                ):
+                for record in await read_one(self._database, kind, self._generation, event["documentKey"]["_id"]):
                     yield record
                 return
             totals, odd = totals_of(kind, changes["updatedFields"])
@@ -200,5 +209,3 @@ async def _pause(stop: asyncio.Event) -> None:
             await stop.wait()
     except TimeoutError:
         pass
-
-
