@@ -51,6 +51,8 @@ async def _read(
     find = {"find": kind.collection, "projection": LEFT_OUT, "singleBatch": True}
     reply = await database.command({**find, **query, "readConcern": {"level": "snapshot"}})
     cursor = reply["cursor"]
+    if not cursor["firstBatch"]:
+        return [], 0  # also of a collection that is not there, which has no time
     return cursor["firstBatch"], moment(cursor["atClusterTime"], generation)
 
 

@@ -25,8 +25,9 @@ BATCH_SECONDS = 0.5
 IDLE_SECONDS = 10.0
 RETRY_SECONDS = 1.0
 
-# ChangeStreamHistoryLost, ChangeStreamFatalError, InvalidResumeToken: what was missed is read from the documents.
-LOST = frozenset({286, 280, 260})
+# Unauthorized, AuthenticationFailed, MaxTimeMSExpired, ShutdownInProgress, ExceededTimeLimit and InterruptedAtShutdown
+# pass, or an operator mends them. Any other refusal of a place in the stream means that it is gone (286) or spoilt.
+PASSING = frozenset({13, 18, 50, 91, 262, 11600})
 
 PIPELINE: Sequence[Mapping[str, Any]] = [
     {
@@ -91,9 +92,9 @@ class Source:
             else:
                 await self._watch(stop, resume_after=token)
         except OperationFailure as error:
-            if error.code not in LOST:
+            if token is None or error.code in PASSING:
                 raise
-            log.warning("the oplog no longer has the place that was read last: all documents are read", code=error.code)
+            log.warning("the oplog does not have the place that was read last: all documents are read", code=error.code)
             await self._begin(stop)
 
     async def _begin(self, stop: asyncio.Event) -> None:
