@@ -10,8 +10,9 @@ from redis.exceptions import ResponseError
 
 from query_server.merge import Batch, Hot
 from shared.data import keys
+from shared.stores.probe import RedisProbe, counts_are_there
 from shared.stores.redis_connection import Command, RedisConnection, RedisUnreachable, Reply, pairs
-from shared.stores.topology import Topology, is_elsewhere, on_all
+from shared.stores.topology import Topology, is_elsewhere
 
 CONNECTIONS = 50
 # Twice within the time that a dashboard has: over an idle connection, and over a new one if that has died unnoticed.
@@ -26,6 +27,8 @@ class HotStore:
 
     def __init__(self, url: str, *, cluster: bool = False) -> None:
         self._topology = Topology(url, cluster=cluster)
+        check = counts_are_there(cluster=cluster, timeout=TIMEOUT_SECONDS)
+        self._probe = RedisProbe(self._topology, check, timeout=TIMEOUT_SECONDS)
         self._turns = asyncio.Semaphore(CONNECTIONS)
         self._idle: defaultdict[str, list[RedisConnection]] = defaultdict(list)
 
@@ -33,9 +36,8 @@ class HotStore:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for connections in self._idle.values():
-            for connection in connections:
-                await connection.close()
+        await self._probe.close()
+        await self._close_idle()
 
     async def read(self, course_id: str) -> Hot:
         """One transaction, so that no flush moves a count between two answers. Raises RedisUnreachable, RedisError.
@@ -66,18 +68,36 @@ class HotStore:
         return _hot(replies)
 
     async def ping(self) -> None:
-        """Returns when Redis answers: in a cluster a node for every partition. Raises RedisUnreachable, RedisError."""
-        nodes = await self._topology.primaries(timeout=TIMEOUT_SECONDS)
-        await on_all(self._ask(node, ("PING",)) for node in nodes)
+        """Returns when Redis answers: in a cluster a node for every partition. Raises RedisUnreachable, CannotRun."""
+        try:
+            await self._probe.ask()
+        except RedisUnreachable:
+            await self._close_idle()  # their server may be a replica by now, which lacks counts
+            raise
+
+    async def _close_idle(self) -> None:
+        for connections in self._idle.values():
+            while connections:
+                await connections.pop().close()
 
     async def _ask(self, node: str, *commands: Command) -> list[Reply]:
         async with self._turns:
-            if self._idle[node]:
+            connection = await self._fresh(node)
+            if connection is not None:
                 try:
-                    return await self._over(self._idle[node].pop(), node, commands)
+                    return await self._over(connection, node, commands)
                 except RedisUnreachable:
                     pass  # Reading twice does no harm.
             return await self._over(await RedisConnection.open(node, timeout=TIMEOUT_SECONDS), node, commands)
+
+    async def _fresh(self, node: str) -> RedisConnection | None:
+        """An idle connection to the node; those that are too old are closed."""
+        while self._idle[node]:
+            connection = self._idle[node].pop()
+            if connection.is_fresh:
+                return connection
+            await connection.close()
+        return None
 
     async def _over(self, connection: RedisConnection, node: str, commands: Sequence[Command]) -> list[Reply]:
         try:

@@ -4,6 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 from course_analytics.v1 import dashboard_pb2
+from pymongo import AsyncMongoClient
 
 from query_server.cold import ColdStore
 from query_server.hot import HotStore
@@ -17,7 +18,7 @@ SERVICE = dashboard_pb2.DESCRIPTOR.services_by_name["DashboardService"]
 
 
 async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: FBT001 - as workers.Serve calls it
-    """Runs the server until a signal. Raises CannotRun when it cannot listen."""
+    """Runs the server until a signal. Raises CannotRun when it cannot listen, or when its Redis is of another kind."""
     stop = lifecycle.stop_on_signal()
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(mongo.connect(settings.mongo_url, program="query"))
@@ -38,9 +39,18 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
 
         async with asyncio.TaskGroup() as tasks:
             renewing = tasks.create_task(verifier.follow_keys())
-            following = tasks.create_task(
-                readiness.follow(redis=hot_store.ping, mongodb=lambda: mongo.ping(client), keys=verifier.check_keys)
-            )
+            following = tasks.create_task(follow_stores(hot_store, client, verifier, readiness))
             await lifecycle.serve_until(stop, server, readiness)
             following.cancel()
             renewing.cancel()
+
+
+async def follow_stores(
+    hot_store: HotStore,
+    client: AsyncMongoClient[mongo.Document],
+    verifier: TokenVerifier,
+    readiness: lifecycle.Readiness,
+) -> None:
+    """Keeps the readiness in step with the stores and the keys. Raises what the first contact with Redis finds."""
+    await readiness.until_first_contact(redis=hot_store.ping)
+    await readiness.follow(redis=hot_store.ping, mongodb=lambda: mongo.ping(client), keys=verifier.check_keys)
