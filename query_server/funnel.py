@@ -19,7 +19,7 @@ class Funnel:
     """
 
     views: Sequence[int]
-    watch_seconds: Sequence[int]
+    watch_seconds: Sequence[float]
     retention_rates: Sequence[float]
     drop_off_rates: Sequence[float]
 
@@ -30,7 +30,7 @@ class Dashboard:
 
     total_views: int
     users: int
-    watch_seconds: int
+    watch_seconds: float
     average_watch_seconds: float
     drop_off_rate: float
     most_watched: int | None
@@ -42,7 +42,7 @@ def dashboard_of(totals: Totals, outline: Outline) -> Dashboard:
     funnel = _funnel(totals, outline)
     watched = sum(totals.counts[LECTURE_WATCH_TIME.name].values())
     return Dashboard(
-        total_views=totals.counts[COURSE_VIEWS.name][""],
+        total_views=int(totals.counts[COURSE_VIEWS.name][""]),
         users=totals.users,
         watch_seconds=watched,
         average_watch_seconds=watched / totals.users if totals.users else 0.0,
@@ -53,7 +53,7 @@ def dashboard_of(totals: Totals, outline: Outline) -> Dashboard:
 
 
 def _funnel(totals: Totals, outline: Outline) -> Funnel:
-    views = _column(totals.counts[LECTURE_VIEWS.name], outline)
+    views = [int(count) for count in _column(totals.counts[LECTURE_VIEWS.name], outline)]
     return Funnel(
         views=views,
         watch_seconds=_column(totals.counts[LECTURE_WATCH_TIME.name], outline),
@@ -62,7 +62,7 @@ def _funnel(totals: Totals, outline: Outline) -> Funnel:
     )
 
 
-def _column(counts: Mapping[str, int], outline: Outline) -> list[int]:
+def _column(counts: Mapping[str, float], outline: Outline) -> list[float]:
     return [counts.get(lecture_id, 0) for lecture_id, _ in outline]
 
 

@@ -1,17 +1,19 @@
-"""A course in Redis, read in one transaction."""
+"""Tallies in Redis: those of one course are read in one transaction."""
 
 import asyncio
-import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Self
 
 from redis.exceptions import ResponseError
 
-from query_server.merge import Batch, Hot
+from query_server import replies
+from query_server.merge import Hot
+from query_server.replies import Found
 from shared.data import keys
+from shared.data.tallies import Tally, course_tally
 from shared.stores.probe import RedisProbe, counts_are_there
-from shared.stores.redis_connection import Command, RedisConnection, RedisUnreachable, Reply, pairs
+from shared.stores.redis_connection import Command, RedisConnection, RedisUnreachable, Reply
 from shared.stores.topology import Topology, is_elsewhere
 
 CONNECTIONS = 50
@@ -40,32 +42,60 @@ class HotStore:
         await self._close_idle()
 
     async def read(self, course_id: str) -> Hot:
-        """One transaction, so that no flush moves a count between two answers. Raises RedisUnreachable, RedisError.
+        """A course's totals. Raises RedisUnreachable, RedisError."""
+        return (await self.read_tallies([course_tally(course_id)]))[course_id]
 
-        Keys that are on their way to another node are waited for a little.
+    async def read_tallies(self, tallies: Sequence[Tally]) -> dict[str, Hot]:
+        """Tallies of one course by name, in one transaction, so that no flush moves a count between two answers.
+
+        Raises RedisUnreachable, RedisError.
         """
+        partition = keys.partition_of(tallies[0].name)
+        commands = [command for tally in tallies for command in replies.reading(partition, tally)]
+        *_, answers = await self._ask_partition(partition, [("MULTI",), *commands, replies.TIME, ("EXEC",)])
+        return replies.hot_of(tallies, answers)
+
+    async def time(self, course_id: str) -> tuple[int, int]:
+        """Seconds since the epoch, and microseconds, by the clock of Redis. Raises RedisUnreachable, RedisError."""
+        ((seconds, microseconds),) = await self._ask_partition(keys.partition_of(course_id), [replies.TIME])
+        return int(seconds), int(microseconds)
+
+    async def find(self, days: Sequence[Tally]) -> Found:
+        """What Redis has of days of one course. Raises RedisUnreachable, RedisError.
+
+        A day that is not in the answer had nothing in Redis when it was asked: MongoDB has all of it.
+        """
+        partition = keys.partition_of(days[0].name)
+        return replies.found(days, await self._ask_partition(partition, replies.finding(partition, days)))
+
+    async def first_day(self, course_id: str) -> str | None:
+        """The course's first day with counts that are not flushed. Raises RedisUnreachable, RedisError."""
         partition = keys.partition_of(course_id)
+        (dirty,) = await self._ask_partition(partition, [("SMEMBERS", keys.dirty_courses(partition))])
+        return replies.first_day(course_id, dirty)
+
+    async def _ask_partition(self, partition: int, commands: Sequence[Command]) -> list[Reply]:
+        """Keys that are on their way to another node are waited for a little."""
         for pause in PAUSES_SECONDS:
             try:
-                return await self._read(partition, course_id)
+                return await self._ask_node(partition, commands)
             except ResponseError as error:
                 if not is_elsewhere(error):
                     raise
                 self._topology.mistrust(error)
             await asyncio.sleep(pause)
-        return await self._read(partition, course_id)
+        return await self._ask_node(partition, commands)
 
-    async def _read(self, partition: int, course_id: str) -> Hot:
+    async def _ask_node(self, partition: int, commands: Sequence[Command]) -> list[Reply]:
         node = await self._topology.node_of(partition, timeout=TIMEOUT_SECONDS)
         try:
-            *_, replies = await self._ask(node, *_transaction(partition, course_id))
+            return await self._ask(node, *commands)
         except RedisUnreachable:
             self._topology.mistrust()
             node_now = await self._topology.node_of(partition, timeout=TIMEOUT_SECONDS)
             if node_now == node:
                 raise
-            *_, replies = await self._ask(node_now, *_transaction(partition, course_id))
-        return _hot(replies)
+            return await self._ask(node_now, *commands)
 
     async def ping(self) -> None:
         """Returns when Redis answers: in a cluster a node for every partition. Raises RedisUnreachable, CannotRun."""
@@ -105,42 +135,3 @@ class HotStore:
         finally:
             if connection.is_open:
                 self._idle[node].append(connection)
-
-
-def _transaction(partition: int, course_id: str) -> list[Command]:
-    return [
-        ("MULTI",),
-        ("HGETALL", keys.course_counters(partition, course_id)),
-        ("HGETALL", keys.flushing_counters(partition, course_id)),
-        ("HGETALL", keys.quarantined_counters(partition, course_id)),
-        ("GET", keys.flushed_batch(partition, course_id)),
-        ("PFCOUNT", keys.course_users(partition, course_id)),
-        ("TIME",),
-        ("EXEC",),
-    ]
-
-
-def _hot(replies: Sequence[Reply]) -> Hot:
-    """A key of another type holds nothing: what else is known of the course is shown."""
-    counting, flushing, quarantined, flushed_batch, users, (seconds, microseconds) = replies
-    return Hot(
-        batches=(_batch(counting), _batch(flushing), *_quarantined(quarantined)),
-        flushed_batch=flushed_batch.decode() if isinstance(flushed_batch, bytes) else None,
-        users=users if isinstance(users, int) else 0,
-        seconds=int(seconds),
-        microseconds=int(microseconds),
-    )
-
-
-def _batch(flat: Sequence[bytes]) -> Batch:
-    fields = {} if isinstance(flat, ResponseError) else pairs(flat)
-    batch_id = fields.pop(keys.BATCH, b"").decode()
-    # What is no count is left out, as it is when the flusher puts such a batch into quarantine.
-    return Batch(batch_id, {field: int(count) for field, count in fields.items() if count.isdigit()})
-
-
-def _quarantined(flat: Sequence[bytes]) -> Iterator[Batch]:
-    for batch_id, text in [] if isinstance(flat, ResponseError) else pairs(flat).items():
-        kept = json.loads(text)
-        if kept["reason"] != keys.RESURRECTED:
-            yield Batch(batch_id, kept["counters"])

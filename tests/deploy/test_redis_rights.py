@@ -21,6 +21,7 @@ from ingest_server.events import CourseView, Telemetry
 from ingest_server.recorder import Recorder
 from query_server.hot import HotStore
 from shared.data import keys
+from shared.data.tallies import day_tally
 from shared.settings import Barrier
 from shared.stores.durability import HIDDEN
 from shared.stores.fitness import UnsuitableRedis
@@ -84,6 +85,7 @@ async def query(url: str) -> None:
     async with HotStore(url) as hot_store:
         await hot_store.ping()
         await hot_store.read(COURSE)
+        await hot_store.find([day_tally(COURSE, "2026-11-25")])
 
 
 def flusher(url: str, database: AsyncDatabase[Document]) -> Flusher:

@@ -100,5 +100,27 @@ class Platform:
         """Users in the course's HyperLogLog."""
         await self.redis.pfadd(self.key("course_users", course), *users)
 
-    def key(self, kind: str, course: Course) -> str:
-        return f"{kind}:{{{zlib.crc32(course.course_id.encode()) % 256}}}:{course.course_id}"
+    async def tally(self, course: Course, item: str, kind: str, batch: str, counters: Mapping[str, int]) -> None:
+        """What Redis holds of a day or a lecture: `counting`, `flushing` or `quarantined`."""
+        if kind == "quarantined":
+            entry = json.dumps({"reason": "too large", "counters": counters})
+            await self.redis.hset(self.key("quarantined_counters", course, item), batch, entry)
+            return
+        key = self.key({"counting": "course_counters", "flushing": "flushing_counters"}[kind], course, item)
+        await self.redis.hset(key, mapping=fields(batch, counters))
+        await self.redis.sadd(f"dirty_analytics_courses:{self.braces(course)}", f"{course.course_id}/{item}")
+
+    async def stored(self, course: Course, item: str, *batches: str, **numbers: Any) -> None:
+        """The document that the flusher has made of a day or a lecture."""
+        kind, repeated = ("days", {"day": item}) if "-" in item else ("", {"lectureId": ObjectId(item)})
+        name = f"{course.course_id}/{item}"
+        document = {"courseId": ObjectId(course.course_id), **repeated, "recentBatches": list(batches), "epoch": 1}
+        collection = self.database["courseanalyticsdays" if kind else "lectureanalytics"]
+        await collection.replace_one({"_id": name}, {"_id": name, **document, **numbers}, upsert=True)
+
+    def key(self, kind: str, course: Course, item: str = "") -> str:
+        return f"{kind}:{self.braces(course)}:{course.course_id}{f'/{item}' if item else ''}"
+
+    @staticmethod
+    def braces(course: Course) -> str:
+        return f"{{{zlib.crc32(course.course_id.encode()) % 256}}}"
