@@ -52,5 +52,6 @@ async def follow_stores(
     readiness: lifecycle.Readiness,
 ) -> None:
     """Keeps the readiness in step with the stores and the keys. Raises what the first contact with Redis finds."""
-    await readiness.until_first_contact(redis=hot_store.ping)
-    await readiness.follow(redis=hot_store.ping, mongodb=lambda: mongo.ping(client), keys=verifier.check_keys)
+    probes = {"redis": hot_store.ping, "mongodb": lambda: mongo.ping(client), "keys": verifier.check_keys}
+    await readiness.until_first_contact(**probes)
+    await readiness.follow(**probes)
