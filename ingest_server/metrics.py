@@ -15,8 +15,8 @@ FAILED = EVENTS.labels("failed")
 
 WITHOUT_ID = Counter(
     "analytics_events_without_id_total",
-    "Events sent to Redis that have no eventId, so that a retry counts again. By REST a misspelled field is not seen: a "
-    "player that means to send ids, and is counted here, misspells it.",
+    "Events sent to Redis that have no eventId, so that a retry counts again. A player that means to send ids, "
+    "and is counted here, misspells the field: by REST it is then ignored.",
 )
 
 EVENTS_REJECTED = Counter(
