@@ -6,7 +6,8 @@ from contextlib import AsyncExitStack
 
 from course_analytics.v1 import ingest_pb2
 
-from ingest_server import admission
+from ingest_server.admission import MAX_BATCH_BYTES, Admission
+from ingest_server.allowance import Allowance
 from ingest_server.catalog import Catalog
 from ingest_server.committer import Committer
 from ingest_server.identity import user_key
@@ -16,13 +17,17 @@ from ingest_server.servicer import IngestServicer
 from shared.identity.auth import TokenVerifier
 from shared.serving import lifecycle, methods, tls
 from shared.settings import ServerSettings
-from shared.stores import mongo
+from shared.stores import day_zone, mongo
 
 SERVICE = ingest_pb2.DESCRIPTOR.services_by_name["IngestService"]
 
 
 async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: FBT001 - as workers.Serve calls it
-    """Runs the server until a signal. Raises CannotRun when it cannot listen, or when the Redis it reaches is unfit."""
+    """Runs the server until a signal.
+
+    Raises CannotRun when it cannot listen, when the Redis it reaches is unfit, and when the days of this installation
+    are those of another zone.
+    """
     stop = lifecycle.stop_on_signal()
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(mongo.connect(settings.mongo_url, program="ingest"))
@@ -41,16 +46,18 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
             [SERVICE.full_name],
             shared_port=shared_port,
             credentials=tls.server_credentials(settings),
-            max_message_bytes=admission.MAX_BATCH_BYTES,
+            max_message_bytes=MAX_BATCH_BYTES,
         )
         stack.push_async_callback(server.stop, None)
-        servicer = IngestServicer(user_key(hash_key), Catalog(mongo.database(client)), committer, stop=stop)
+        admission = Admission(Allowance(), committer)
+        servicer = IngestServicer(admission, user_key(hash_key), Catalog(mongo.database(client)), committer, stop=stop)
         methods.add(SERVICE, servicer, server, verifier, admission.check)
         readiness = lifecycle.Readiness(health, SERVICE.full_name)
 
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(committer.run())
             renewing = tasks.create_task(verifier.follow_keys())
+            tasks.create_task(day_zone.compare(mongo.database(client), settings.day_zone, stop))
             following = tasks.create_task(follow_redis(recorder, committer, verifier, readiness))
             await lifecycle.serve_until(stop, server, readiness, farewell=servicer.farewell)
             following.cancel()

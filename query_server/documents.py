@@ -14,8 +14,16 @@ from shared.stores.mongo import ANALYTICS_SETTINGS, LECTURES, SECTIONS, Document
 
 FIRST_DAY = "first day"
 INSTALLATION = "days"  # the document of `analyticssettings`
-LIGHT = ("totalViews", "lectureViews", "watchTime", "uniqueActiveUsers", "notCounted", "recentBatches")
-BATCHES_AND_SKETCH = ("recentBatches", "usersSketch", "lectureStats")
+LIGHT = (
+    "totalViews",
+    "lectureViews",
+    "watchTime",
+    "uniqueActiveUsers",
+    "usersSketchSavedAt",
+    "notCounted",
+    "recentBatches",
+    "updatedAt",
+)
 
 
 def owned(course_id: str, user_id: str, *, outline: bool) -> list[Document]:
@@ -23,8 +31,7 @@ def owned(course_id: str, user_id: str, *, outline: bool) -> list[Document]:
 
     The size is counted before anything is put together: nobody else's answer waits for an enormous course.
     """
-    creators = [user_id, *([ObjectId(user_id)] if is_object_id(user_id) else [])]
-    mine = {"$in": ["$creator", {"$literal": creators}]}
+    mine = {"$in": ["$creator", {"$literal": _creators(user_id)}]}
     match = {"$match": {"_id": ObjectId(course_id)}}
     if not outline:
         return [match, {"$project": {"mine": mine}}]
@@ -42,6 +49,24 @@ def owned(course_id: str, user_id: str, *, outline: bool) -> list[Document]:
     ]
 
 
+def created_by(user_id: str, after: str | None) -> Document:
+    """The filter of a user's courses, all of them or those that are older than one of them."""
+    older = {"$lt": ObjectId(after)} if after is not None else {}
+    return {"creator": {"$in": _creators(user_id)}, "_id": {"$type": "objectId", **older}}
+
+
+def listed(course_ids: Sequence[str], last_days: Sequence[str]) -> list[Document]:
+    """The totals of courses, with their ids as `_id`, and their days without lectures; and the installation's first."""
+    names = [f"{course_id}/{day}" for course_id in course_ids for day in last_days]
+    fields = {"totalViews": 1, "uniqueActiveUsers": 1, "lectureStats": 1, "recentBatches": 1}
+    return [
+        {"$match": {"courseId": {"$in": [ObjectId(course_id) for course_id in course_ids]}}},
+        {"$project": {**fields, "_id": {"$toString": "$courseId"}}},
+        _and(DAY.collection, {"_id": {"$in": names}}, {"lectureViews": 1, "recentBatches": 1}),
+        _installation(),
+    ]
+
+
 def totals(course_id: str) -> Document:
     """A course's totals, without its sketch.
 
@@ -56,9 +81,19 @@ def lecture(tally: Tally) -> Document:
     return _and(LECTURE.collection, {"_id": tally.name}, {"updatedAt": 0})
 
 
-def days(names: Sequence[str], fields: Sequence[str]) -> Document:
-    """Days by their names, which may be many: neighbours are read as ranges."""
-    return _and(DAY.collection, {"_id": {"$in": list(names)}}, dict.fromkeys(fields, 1))
+def days(course_id: str, first: str, last: str) -> Document:
+    """Days of a course, without what they hold of each lecture, and without their sketches."""
+    return _and(DAY.collection, between(course_id, first, last), dict.fromkeys(LIGHT, 1))
+
+
+def whole_day(tally: Tally) -> Document:
+    """A day with its sketch, without what it holds of each lecture."""
+    return _and(DAY.collection, {"_id": tally.name}, dict.fromkeys([*LIGHT, "usersSketch"], 1))
+
+
+def between(course_id: str, first: str, last: str) -> Document:
+    """The filter of the days from the first to the last."""
+    return {"_id": {"$gte": f"{course_id}/{first}", "$lte": f"{course_id}/{last}"}}
 
 
 def beginnings(course_id: str) -> list[Document]:
@@ -72,8 +107,17 @@ def beginnings(course_id: str) -> list[Document]:
     ]
     return [
         {"$unionWith": {"coll": DAY.collection, "pipeline": first}},
-        _and(ANALYTICS_SETTINGS, {"_id": INSTALLATION}, {"recordedSince": 1}),
+        _installation(),
     ]
+
+
+def _installation() -> Document:
+    return _and(ANALYTICS_SETTINGS, {"_id": INSTALLATION}, {"recordedSince": 1})
+
+
+def _creators(user_id: str) -> list[object]:
+    """How the platform may have stored the user as a creator."""
+    return [user_id, *([ObjectId(user_id)] if is_object_id(user_id) else [])]
 
 
 def _and(collection: str, match: Document, fields: Document) -> Document:

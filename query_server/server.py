@@ -1,24 +1,31 @@
 """The query server put together: every dependency is made here, and handed on."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 
 from course_analytics.v1 import dashboard_pb2
 from pymongo import AsyncMongoClient
 
 from query_server.cold import ColdStore
+from query_server.courses import Courses
 from query_server.hot import HotStore
+from query_server.reports import Reports
 from query_server.servicer import DashboardServicer
 from shared.identity.auth import TokenVerifier
 from shared.serving import lifecycle, methods, tls
 from shared.settings import ServerSettings
-from shared.stores import mongo
+from shared.stores import day_zone, mongo
 
 SERVICE = dashboard_pb2.DESCRIPTOR.services_by_name["DashboardService"]
 
 
 async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: FBT001 - as workers.Serve calls it
-    """Runs the server until a signal. Raises CannotRun when it cannot listen, or when its Redis is of another kind."""
+    """Runs the server until a signal.
+
+    Raises CannotRun when it cannot listen, when its Redis is of another kind, and when the days of this installation
+    are those of another zone.
+    """
     stop = lifecycle.stop_on_signal()
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(mongo.connect(settings.mongo_url, program="query"))
@@ -33,12 +40,18 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
             credentials=tls.server_credentials(settings),
         )
         stack.push_async_callback(server.stop, None)
-        servicer = DashboardServicer(hot_store, ColdStore(mongo.database(client)))
+        # One thread: two that compute would take the interpreter from the event loop for twice as long.
+        aside = stack.enter_context(ThreadPoolExecutor(max_workers=1, thread_name_prefix="adds-up"))
+        cold_store = ColdStore(mongo.database(client))
+        reports = Reports(hot_store, cold_store, settings.day_zone, aside)
+        courses = Courses(hot_store, cold_store, settings.day_zone, aside)
+        servicer = DashboardServicer(hot_store, cold_store, reports, courses)
         methods.add(SERVICE, servicer, server, verifier)
         readiness = lifecycle.Readiness(health, SERVICE.full_name)
 
         async with asyncio.TaskGroup() as tasks:
             renewing = tasks.create_task(verifier.follow_keys())
+            tasks.create_task(day_zone.compare(mongo.database(client), settings.day_zone, stop))
             following = tasks.create_task(follow_stores(hot_store, client, verifier, readiness))
             await lifecycle.serve_until(stop, server, readiness)
             following.cancel()
