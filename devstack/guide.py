@@ -28,6 +28,10 @@ Everything is up. Demo data: "{course.title}", {len(course.lectures)} lectures, 
   metrics        {metrics(stack)}
   data and logs  {folder}  (make clean removes it)
 
+Watch a lecture; from there, or by its own address, open the instructor's page:
+  {stack.gateway.url}/demo/#token={learner}&instructor={instructor}
+  {stack.gateway.url}/instructor/#token={instructor}
+
 Counts move from Redis to MongoDB every {FLUSH_INTERVAL_SECONDS} s here (300 s by default); the dashboard shows both.
 
 A learner's token:
