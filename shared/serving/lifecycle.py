@@ -11,11 +11,11 @@ import grpc
 import structlog
 from course_analytics.v1 import dashboard_pb2, ingest_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from shared import metrics
 from shared.serving.health import Health
 from shared.serving.program import CannotRun
+from shared.serving.reflection import add_reflection
 
 STOP_SECONDS = 20
 # What is in hand takes 2 s at most; only those who watch the health stay longer.
@@ -124,7 +124,7 @@ async def grpc_server(
     servicer = Health(["", *services])
     servicer.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    reflection.enable_server_reflection([*services, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    add_reflection([*services, health.SERVICE_NAME], server)
     return server, servicer
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from devstack.gateway import check_open_files
 from devstack.servers import REDIS_OPTIONS, packaged
 from shared.setting_names import PREFIX
 from shared.settings import Settings
@@ -176,6 +177,12 @@ class TestGateway:
         (heap,) = (each["typed_config"]["max_heap_size_bytes"] for each in monitors if "fixed_heap" in each["name"])
         (mebibytes,) = re.findall(r"^(\d+)Mi$", CONTAINERS["gateway"]["resources"]["limits"]["memory"])
         assert heap * 1.2 < int(mebibytes) * 1024 * 1024
+
+    def test_it_has_more_open_files_than_it_takes_connections(self, moved: Path) -> None:
+        configuration = yaml.safe_load(moved.read_text())
+        check_open_files(configuration, COMPOSE["services"]["gateway"]["ulimits"]["nofile"])
+        (needed,) = re.findall(r"\[ \"\$\(ulimit -n\)\" -gt (\d+) \]", CONTAINERS["gateway"]["command"][2])
+        check_open_files(configuration, int(needed) + 1)
 
     def test_browsers_may_call_from_the_given_origin_alone(self, moved: Path) -> None:
         assert ["https://courses.example.org"] == re.findall(r'exact: "(.*?)"', moved.read_text())
