@@ -13,6 +13,7 @@ import yaml
 
 from devstack.gateway import check_open_files
 from devstack.servers import REDIS_OPTIONS, packaged
+from shared.serving import lifecycle
 from shared.setting_names import PREFIX
 from shared.settings import Settings
 from tests.deploy.guarded import DEPLOY
@@ -261,3 +262,11 @@ def test_the_guide_says_what_to_do_about_every_alert() -> None:
     assert set() == alerts - set(
         re.findall(r"^### (\w+)$", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE)
     )
+
+
+def test_a_systemd_unit_starts_a_program_again_whatever_it_ended_with() -> None:
+    lines = (DEPLOY / "systemd" / "analytics@.service").read_text().splitlines()
+    unit = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    assert ("always", "0") == (unit["Restart"], unit["StartLimitIntervalSec"])
+    assert "RestartPreventExitStatus" not in unit
+    assert lifecycle.STOP_SECONDS < int(unit["TimeoutStopSec"])
