@@ -14,6 +14,7 @@ from redis.exceptions import ResponseError
 
 from flusher import metrics, schema
 from flusher.steps import due, plan, wave
+from flusher.steps.aside import count_quarantined
 from flusher.steps.report import Report
 from flusher.steps.wave import CONNECT_SECONDS, Stores
 from flusher.tools import strays
@@ -38,6 +39,7 @@ class Flusher:
             stores.barrier, cluster=stores.redis_cluster, script_command="EVAL", timeout=CONNECT_SECONDS
         )
         self._next_sweep: dict[str, float] = {}
+        self._quarantined: dict[str, int] = {}
 
     async def cycle(self, stop: asyncio.Event, *, everything: bool = False) -> Report:
         """Flushes what is due now, or all that is dirty; in a cluster all nodes at once.
@@ -58,6 +60,7 @@ class Flusher:
             ):
                 report.add(one)
         report.left = +report.left
+        metrics.IN_QUARANTINE.set(sum(self._quarantined.values()) + report.quarantined)
         metrics.CYCLE_SECONDS.observe(time.perf_counter() - started)
         _note(report)
         say = log.warning if report.store_away else log.info
@@ -100,6 +103,7 @@ class Flusher:
             listed = await due.dirty_tallies(connection, partitions)
             if not everything:
                 listed.names = await due.without_waiting(connection, listed.names)
+            self._quarantined[node] = await count_quarantined(connection, partitions)
             oldest = await due.oldest_count(connection, listed.names)
             unsaved = await due.unsaved_days(connection, list(listed.names))
             listed.names = due.together(listed.names, unsaved.names)

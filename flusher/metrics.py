@@ -36,6 +36,11 @@ REFUSED = QUARANTINED.labels("refused")
 RESURRECTED = QUARANTINED.labels("resurrected")
 MALFORMED = QUARANTINED.labels("malformed")
 
+IN_QUARANTINE = Gauge(
+    "analytics_flush_quarantine_batches",
+    "Batches that lie in quarantine, by what this flusher found in its last cycle.",
+)
+
 WAVES = Counter(
     "analytics_flush_waves_total",
     "Waves, by how they ended: to the end (done), because a store did not answer (store_away), because a lock was over "

@@ -43,6 +43,7 @@ def quarantining(batch: Batch | Malformed, reason: str, *, token: str, spare_id:
             keys.quarantined_counters(partition, name),
             keys.dirty_courses(partition),
             keys.flush_lock(partition),
+            keys.quarantined_tallies(partition),
         ],
         batch.id,
         name,

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Puts a taken batch aside that MongoDB will not take.
 -- KEYS 1 flushing_counters   2 course_counters   3 quarantined_counters   4 dirty_analytics_courses
---      5 analytics_flush_lock
+--      5 analytics_flush_lock   6 quarantined_tallies
 -- ARGV 1 id of the batch as its hash has it, "" for none   2 name of the tally   3 id to keep it under   4 what to keep: JSON
 --      5 token of the holder
 -- Returns 1 when done, 0 when another batch is being flushed by now, or the lock is not the holder's: then nothing is
@@ -14,6 +14,7 @@ if redis.call('EXISTS', KEYS[1]) == 0 or (redis.call('HGET', KEYS[1], 'batch') o
   return 0
 end
 redis.call('HSET', KEYS[3], ARGV[3], ARGV[4])
+redis.call('SADD', KEYS[6], ARGV[2])
 redis.call('UNLINK', KEYS[1])
 if redis.call('EXISTS', KEYS[2]) == 0 then
   redis.call('SREM', KEYS[4], ARGV[2])

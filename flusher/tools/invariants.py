@@ -4,13 +4,14 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
+from bson import ObjectId
 from pymongo.asynchronous.database import AsyncDatabase
 
 from flusher.steps.lease import REDIS_SECONDS
 from flusher.steps.shape import complaints, number_of
 from flusher.steps.take import readable
 from flusher.tools.quarantine import quarantined
-from flusher.tools.strays import CountersKey, counters_keys, strays
+from flusher.tools.strays import CountersKey, counters_keys, of_another_type, strays
 from shared.data import keys
 from shared.data.tallies import COURSE_VIEWS, KINDS, LECTURE_VIEWS, Kind, fields_of, tally_of
 from shared.stores.mongo import Document
@@ -24,6 +25,8 @@ async def findings(nodes: Sequence[RedisConnection], database: AsyncDatabase[Doc
     """One sentence for each thing that is wrong. Raises RedisUnreachable, PyMongoError."""
     hot_views: defaultdict[str, float] = defaultdict(float)
     for node in nodes:
+        async for complaint in of_another_type(node):
+            yield complaint
         async for stray in strays(node):
             yield f"{stray.name} holds counts, but its tally is not in the dirty set: the next sweep puts it there"
     async for key, fields in _hashes(nodes):
@@ -41,7 +44,7 @@ async def _about_documents(database: AsyncDatabase[Document], hot_views: Mapping
     for kind in KINDS:
         async for document in database[kind.collection].find({}, {"usersSketch": 0}):
             name = str(document.get(kind.key))
-            for complaint in about_document(kind, document, hot_views.get(name, 0)):
+            for complaint in (*about_key(kind, document), *about_document(kind, document, hot_views.get(name, 0))):
                 yield f"{kind.collection} of {name} {complaint}"
 
 
@@ -75,9 +78,20 @@ def about_hash(key: CountersKey, fields: Mapping[str, str]) -> Iterator[str]:
         yield f"has a field that is no counter: {name} = {text}"
 
 
+def about_key(kind: Kind, document: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the field that finds the document."""
+    key = document.get(kind.key)
+    if kind.key == "_id":
+        tally = tally_of(key) if isinstance(key, str) else None
+        if tally is None or tally.kind is not kind:
+            yield "has the name of no tally of its kind: nothing is added to it, and nobody is shown it"
+    elif not isinstance(key, ObjectId):
+        yield f"has a {kind.key} that is no ObjectId: nothing is added to it, and nobody is shown it; see `migrate`"
+
+
 def about_document(kind: Kind, document: Mapping[str, Any], hot_views: float) -> Iterator[str]:
     """What is wrong with a document, whose tally has so many views in Redis."""
-    for complaint in complaints(kind, document):
+    for complaint in dict.fromkeys(complaints(kind, document)):  # two counters may have one parent
         yield f"goes to quarantine with its next counts: {complaint}"
     remembered = document.get("recentBatches")
     if isinstance(remembered, list) and len(remembered) > kind.window:

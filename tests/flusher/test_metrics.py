@@ -224,3 +224,29 @@ async def test_a_cycle_that_a_store_cut_short_is_a_warning(
     await stage.flush(redis_url=f"redis://{HOST}:{free_port()}/0")
 
     assert ["info", "warning"] == [line["log_level"] for line in logged if line["event"] == "cycle"]
+
+
+async def test_what_lies_in_quarantine_is_shown_for_as_long_as_it_does(stage: Stage) -> None:
+    analytics = stage.database[COURSE_ANALYTICS]
+    await analytics.insert_one({"courseId": ObjectId(COURSES[0]), "lectureStats": 5})
+    await stage.ping(COURSES[0])
+    seen = []
+    for _ in range(3):
+        await stage.flush()
+        seen.append(value("analytics_flush_quarantine_batches"))
+
+    key = keys.quarantined_counters(keys.partition_of(COURSES[0]), COURSES[0])
+    await stage.call("DEL", key)
+    await stage.flush()
+
+    assert ([1, 1, 1], 0) == (seen, value("analytics_flush_quarantine_batches"))
+    assert [] == await stage.call("KEYS", "quarantined_tallies:*")
+
+
+async def test_what_an_older_version_has_put_into_quarantine_is_found_by_the_sweep(stage: Stage) -> None:
+    key = keys.quarantined_counters(keys.partition_of(COURSES[0]), COURSES[0])
+    await stage.call("HSET", key, "b", '{"reason": "x", "counters": {}}')
+
+    await stage.flush()
+
+    assert 1 == value("analytics_flush_quarantine_batches")
