@@ -1,8 +1,8 @@
 """Generates, in one step, everything that is made from the protos, and parts of the gateway's configuration.
 
-Python code and type stubs beside the protos, and the descriptor set that the gateway and `buf` read. One step, because
-a server and a gateway that disagree about a field's type do not fail: a REST `-1` was read as 4294967295 and answered
-with 200. `gateway/envoy.yaml` has routes for the files of the script and the page, with their ETags;
+Python code and type stubs beside the protos, the descriptor set that the gateway and `buf` read, and the REST face as
+`docs/openapi.yaml`. One step, because a server and a gateway that disagree about a field's type do not fail: a REST
+`-1` was read as 4294967295 and answered with 200. `gateway/envoy.yaml` has routes for the files of the script and the page, with their ETags;
 `gateway/envoy-tls.yaml` is the same and nothing but TLS.
 
     python -m devstack.generate           writes them
@@ -23,12 +23,15 @@ import grpc_tools
 from devstack.gateway import GATEWAY
 from devstack.gateway_files import with_files
 from devstack.gateway_tls import with_tls
+from devstack.openapi import openapi
 
 ROOT = Path(__file__).parent.parent
 PROTOS = ROOT / "protos"
 DESCRIPTOR = GATEWAY / "course_analytics.binpb"
 CONFIGURATION = GATEWAY / "envoy.yaml"
 WITH_TLS = GATEWAY / "envoy-tls.yaml"
+OPENAPI = ROOT / "docs" / "openapi.yaml"
+ABOUT = "Counts what learners watch, and shows instructors the live numbers. Made from the protos by `make proto`."
 PACKAGE = Path("course_analytics/v1")
 
 
@@ -76,6 +79,8 @@ def main() -> int:
         for path, text in ((CONFIGURATION, configuration), (WITH_TLS, with_tls(configuration))):
             (fresh / path.name).write_text(text)
             targets[fresh / path.name] = path
+        (fresh / OPENAPI.name).write_text(openapi((fresh / DESCRIPTOR.name).read_bytes(), ABOUT))
+        targets[fresh / OPENAPI.name] = OPENAPI
         stale = [to for new, to in targets.items() if not (to.exists() and filecmp.cmp(new, to, shallow=False))]
         if check and stale:
             print("out of date, run `make proto`:", *(path.relative_to(ROOT) for path in stale))
