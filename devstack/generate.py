@@ -2,8 +2,8 @@
 
 Python code and type stubs beside the protos, the descriptor set that the gateway and `buf` read, and the REST face as
 `docs/openapi.yaml`. One step, because a server and a gateway that disagree about a field's type do not fail: a REST
-`-1` was read as 4294967295 and answered with 200. `gateway/envoy.yaml` has routes for the files of the script and the page, with their ETags;
-`gateway/envoy-tls.yaml` is the same and nothing but TLS.
+`-1` was read as 4294967295 and answered with 200. `gateway/envoy.yaml` has routes for the files of the script and the
+page, with their ETags; `gateway/envoy-tls.yaml` is the same and nothing but TLS.
 
     python -m devstack.generate           writes them
     python -m devstack.generate --check   exit 1 when writing them would change anything
@@ -21,7 +21,7 @@ import google.api
 import grpc_tools
 
 from devstack.gateway import GATEWAY
-from devstack.gateway_files import with_files
+from devstack.gateway_files import PUBLIC, kustomization, with_files
 from devstack.gateway_tls import with_tls
 from devstack.openapi import openapi
 
@@ -76,11 +76,13 @@ def main() -> int:
         targets = {path: PROTOS / PACKAGE / path.name for path in (fresh / PACKAGE).iterdir()}
         targets[fresh / DESCRIPTOR.name] = DESCRIPTOR
         configuration = with_files(CONFIGURATION.read_text())
-        for path, text in ((CONFIGURATION, configuration), (WITH_TLS, with_tls(configuration))):
-            (fresh / path.name).write_text(text)
-            targets[fresh / path.name] = path
-        (fresh / OPENAPI.name).write_text(openapi((fresh / DESCRIPTOR.name).read_bytes(), ABOUT))
-        targets[fresh / OPENAPI.name] = OPENAPI
+        texts = {CONFIGURATION: configuration, WITH_TLS: with_tls(configuration)}
+        texts[OPENAPI] = openapi((fresh / DESCRIPTOR.name).read_bytes(), ABOUT)
+        texts |= {folder.root / "kustomization.yaml": kustomization(folder) for folder in PUBLIC}
+        for path, text in texts.items():
+            new = fresh / f"{path.parent.name}-{path.name}"
+            new.write_text(text)
+            targets[new] = path
         stale = [to for new, to in targets.items() if not (to.exists() and filecmp.cmp(new, to, shallow=False))]
         if check and stale:
             print("out of date, run `make proto`:", *(path.relative_to(ROOT) for path in stale))
