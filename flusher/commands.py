@@ -13,6 +13,7 @@ from redis.exceptions import ResponseError
 
 from flusher import metrics, schema
 from flusher.cycle import Flusher, seconds_to_next
+from flusher.steps.aside import Quarantined
 from flusher.steps.lease import LeaseLost
 from flusher.steps.report import Report
 from flusher.steps.wave import CONNECT_SECONDS, Stores
@@ -67,7 +68,7 @@ async def init(settings: Settings) -> int:
 async def show_status(settings: Settings) -> int:
     """Prints what waits where, as far as the stores answer: 3 when one of them does not."""
     statuses: dict[int, status.PartitionStatus] = {}
-    aside: list[quarantine.Quarantined] = []
+    aside: list[Quarantined] = []
     away = []
     redis_answers = mongodb_answers = False
     try:
@@ -106,19 +107,16 @@ async def verify(settings: Settings) -> int:
 
 
 async def replay(settings: Settings) -> int:
-    """Sends quarantined batches again, and prints what became of each: 0 when none stays, else 3."""
+    """Sends quarantined batches again, and prints those that stay: 0 when none does, else 3."""
+    stays = 0
     async with _database(settings) as database, _redis(settings) as nodes:
         await schema.ensure(database, settings.day_zone)  # before anything leaves quarantine for a MongoDB that is away
-        before = [batch async for batch in quarantine.quarantined(nodes)]
-        report = await quarantine.replay(nodes, _flusher(settings, database), lifecycle.stop_on_signal())
-        stay = {(batch.name, batch.id): batch async for batch in quarantine.quarantined(nodes)}
-    for batch in before:
-        if (batch.name, batch.id) not in stay:
-            print(f"sent again: tally {batch.name}, batch {batch.id}")
-    for batch in stay.values():
-        print(f"stays quarantined: tally {batch.name}, batch {batch.id}: {batch.reason}")
-    print(f"{len(before) - len(stay)} of {len(before)} batches sent again, {len(stay)} stay")
-    return INCOMPLETE if stay or _left(report) else 0
+        report, sent = await quarantine.replay(nodes, _flusher(settings, database), lifecycle.stop_on_signal())
+        async for batch in quarantine.quarantined(nodes):
+            stays += 1
+            print(f"stays quarantined: tally {batch.name}, batch {batch.id}: {batch.reason}")
+        print(f"{sent} batches sent again, {report.cleared} tallies flushed, {stays} batches stay quarantined")
+    return INCOMPLETE if stays or _left(report) else 0
 
 
 async def forget(settings: Settings, name: str) -> int:

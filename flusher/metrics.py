@@ -36,9 +36,10 @@ REFUSED = QUARANTINED.labels("refused")
 RESURRECTED = QUARANTINED.labels("resurrected")
 MALFORMED = QUARANTINED.labels("malformed")
 
-IN_QUARANTINE = Gauge(
-    "analytics_flush_quarantine_batches",
-    "Batches that lie in quarantine, by what this flusher found in its last cycle.",
+QUARANTINED_BATCHES = Gauge(
+    "analytics_flush_quarantined_batches",
+    "Batches in quarantine that this flusher knows of: those that it put aside, and what others did as of its last "
+    "search of Redis, at most an hour ago.",
 )
 
 WAVES = Counter(

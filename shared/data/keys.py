@@ -48,14 +48,6 @@ def quarantined_counters(partition: int, tally: str) -> str:
     return f"quarantined_counters:{{{partition}}}:{tally}"
 
 
-def quarantined_tallies(partition: int) -> str:
-    """Set of the tallies with quarantined batches, by name: so that they can be counted without a search for them.
-
-    The flusher adds, and removes what is found empty.
-    """
-    return f"quarantined_tallies:{{{partition}}}"
-
-
 def flushed_batch(partition: int, tally: str) -> str:
     """Id of the batch cleared last. The flusher writes, the dashboard compares it with MongoDB; 120 s."""
     return f"flushed_batch:{{{partition}}}:{tally}"
