@@ -5,12 +5,14 @@ A request is answered only when Redis has it. What makes that fast is that one c
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from ingest_server import metrics
 from ingest_server.commit import Commit
+from ingest_server.durations import Durations
 from ingest_server.events import Event
 from ingest_server.recorder import Outcome, Outcomes
+from ingest_server.today import UTC_TODAY, Day
 from shared.data.keys import partition_of
 from shared.serving.errors import Implausible, Overloaded, Unavailable
 
@@ -22,7 +24,7 @@ class Committer:
     """Puts events into the next commit and sends it: takes events from `open` to `close`, sends them while `run` runs.
 
     `linger` tells how many seconds a commit waits for company; after one that carried a single event the next does not
-    wait. With a `watch_credit`, in seconds, watch time is bounded.
+    wait. With a `watch_credit`, in seconds, watch time is bounded. `today` tells the day that an event counts for.
     """
 
     def __init__(
@@ -30,11 +32,14 @@ class Committer:
         record: Callable[[Commit], Awaitable[Outcomes]],
         linger: Callable[[], float],
         watch_credit: float | None = None,
+        today: Callable[[], Day] = UTC_TODAY,
     ) -> None:
         self._record = record
         self._linger = linger
         self.watch_credit = watch_credit
-        self._next = Commit(watch_credit=watch_credit)
+        self._today = today
+        self._durations = Durations()
+        self._next = self._new_commit()
         self._in_flight = 0
         self._something = asyncio.Event()
         self._committed = asyncio.Event()
@@ -106,6 +111,9 @@ class Committer:
         self._closing = True
         self._something.set()
 
+    def _new_commit(self) -> Commit:
+        return Commit(watch_credit=self.watch_credit, today=self._today, durations=self._durations)
+
     def _check_room(self) -> None:
         if not self._accepting:
             raise Unavailable("this server has not reached Redis yet, or is stopping", cause="not_open")
@@ -118,7 +126,7 @@ class Committer:
             await asyncio.sleep(linger)
 
     async def _commit(self) -> int:
-        commit, self._next = self._next, Commit(watch_credit=self.watch_credit)
+        commit, self._next = self._next, self._new_commit()
         if not self._closing:
             self._something.clear()
         self._in_flight = commit.events
@@ -149,7 +157,7 @@ class Committer:
 
 def _complete(waiting: list[asyncio.Future[None]], outcome: Outcome) -> None:
     error = outcome if isinstance(outcome, Exception) else None
-    if isinstance(outcome, Sequence):
+    if isinstance(outcome, Mapping):
         _refuse(waiting, outcome)
     for done in waiting:
         if done.done():  # its caller has gone, or was refused
@@ -160,7 +168,7 @@ def _complete(waiting: list[asyncio.Future[None]], outcome: Outcome) -> None:
             done.set_exception(error)
 
 
-def _refuse(waiting: list[asyncio.Future[None]], positions: Sequence[int]) -> None:
-    for position in positions:
+def _refuse(waiting: list[asyncio.Future[None]], reasons: Mapping[int, str]) -> None:
+    for position in reasons:
         if not waiting[position].done():
             waiting[position].set_exception(Implausible())

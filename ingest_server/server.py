@@ -12,6 +12,7 @@ from ingest_server.identity import user_key
 from ingest_server.linger import Linger
 from ingest_server.recorder import Recorder
 from ingest_server.servicer import IngestServicer
+from ingest_server.today import Today
 from shared.identity.auth import TokenVerifier
 from shared.serving import lifecycle, methods, tls
 from shared.settings import ServerSettings
@@ -30,7 +31,8 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
             Recorder(settings.redis_url, settings.flush_barrier, process, cluster=settings.redis_cluster)
         )
         linger = Linger(settings.commit_linger_ms / 1000)
-        committer = Committer(recorder.record, linger.seconds, settings.watch_credit_seconds)
+        today = Today(settings.day_zone)
+        committer = Committer(recorder.record, linger.seconds, settings.watch_credit_seconds, today)
         hash_key = settings.user_hash_key.get_secret_value() if settings.user_hash_key else None
 
         verifier = TokenVerifier.of(settings)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from course_analytics.v1 import ingest_pb2
 
+from ingest_server import played
 from ingest_server.events import CourseView, Event, Telemetry
 from shared.serving.errors import InvalidRequest, Violation
 from shared.serving.validation import check_object_id, is_object_id
@@ -37,6 +38,8 @@ def telemetry(request: ingest_pb2.TrackTelemetryRequest, user: bytes) -> Telemet
     course_id, lecture_id, delta = request.course_id, request.lecture_id, request.watch_time_delta
     event_id = request.event_id if request.HasField("event_id") else None
     playback_id = request.playback_id if request.HasField("playback_id") else None
+    # Most pings say nothing of what they played.
+    bad_played = played.violations(request) if request.played or request.HasField("duration_seconds") else ()
     # What is wrong is worked out only when something is: nearly every ping is right.
     if not (
         is_object_id(course_id)
@@ -45,6 +48,7 @@ def telemetry(request: ingest_pb2.TrackTelemetryRequest, user: bytes) -> Telemet
         and _is_token(event_id)
         and _is_token(playback_id)
         and _is_user(request)
+        and not bad_played
     ):
         raise _refusal(
             check_object_id("courseId", course_id),
@@ -53,8 +57,10 @@ def telemetry(request: ingest_pb2.TrackTelemetryRequest, user: bytes) -> Telemet
             _check_token("eventId", event_id),
             _check_token("playbackId", playback_id),
             _check_user(request),
+            *bad_played,
         )
-    return Telemetry(course_id, user, event_id, lecture_id, math.floor(delta + 0.5), playback_id)
+    what = played.of(request) if request.played else None
+    return Telemetry(course_id, user, event_id, lecture_id, math.floor(delta + 0.5), playback_id, what)
 
 
 def event(request: ingest_pb2.Event, user: bytes) -> Event:
