@@ -42,9 +42,13 @@ lint: setup $(BROWSER) ## Format and lint checks, types, architecture, protos, d
 	@$(BIN)/buf breaking gateway/course_analytics.binpb --against protos/released.binpb --path course_analytics
 	@$(BIN)/buf format --diff --exit-code protos
 	@$(BIN)/python -m devstack.generate --check
+	@$(BIN)/python -m tests.browser.check
 	@$(BIN)/hadolint Dockerfile
-	@$(BIN)/yamllint --strict compose.yaml deploy gateway
+	@$(BIN)/yamllint --strict compose.yaml deploy gateway .github
 	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows $(wildcard .github/workflows/*.yml)
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	@$(BIN)/zizmor --offline --quiet --no-progress .github
 	@$(BIN)/kubernetes-validate --strict --quiet $(MANIFESTS)
 
 audit: setup ## Look for known vulnerabilities in the locked dependencies (needs PyPI's database)
@@ -67,8 +71,9 @@ format: setup ## Format the code
 	@$(BIN)/ruff check --fix
 	@$(BIN)/buf format --write protos
 
-proto: setup ## Generate Python code, type stubs and the gateway's descriptor from the protos, and its configuration with TLS
+proto: setup $(BROWSER) ## Generate what is made from the protos, the gateway's routes for files, and the types of the player's script
 	@$(BIN)/python -m devstack.generate
+	@$(BIN)/python -m tests.browser.check --write
 
 lock: setup ## Pin every dependency by hash again
 	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header \

@@ -7,6 +7,7 @@ import grpc
 import uvloop
 from course_analytics.v1 import ingest_pb2, ingest_pb2_grpc
 
+from ingest_server.admission import MAX_BATCH_BYTES
 from shared.serving import lifecycle
 
 TRACKED = ingest_pb2.TrackTelemetryResponse(message="tracked")
@@ -35,7 +36,9 @@ async def serve(address: str) -> None:
     """Serves with the very options of the real servers, until a signal."""
     stop = lifecycle.stop_on_signal()
     service = ingest_pb2.DESCRIPTOR.services_by_name["IngestService"].full_name
-    server, health = await lifecycle.grpc_server(address, [service], shared_port=False)
+    server, health = await lifecycle.grpc_server(
+        address, [service], shared_port=False, max_message_bytes=MAX_BATCH_BYTES
+    )
     ingest_pb2_grpc.add_IngestServiceServicer_to_server(Nothing(), server)  # type: ignore[abstract] # see there
     readiness = lifecycle.Readiness(health, service)
     readiness.set(None)

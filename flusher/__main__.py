@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[Command, str]] = {
     "init": (commands.init, "make the indexes in MongoDB, and exit"),
     "status": (commands.show_status, "show what waits where: dirty, in flight, quarantined, locks, last success"),
     "verify": (commands.verify, "check the invariants of what is stored; exit 1 when something is wrong"),
+    "migrate": (commands.show_migration, "say what is to be done to the documents that a platform wrote before"),
     "replay": (commands.replay, "send quarantined batches again; exit 3 when some stay"),
 }
 
@@ -34,7 +35,11 @@ def arguments() -> argparse.Namespace:
         "--once", action="store_true", help="flush once; exit 0 when all is done, 3 when something stayed"
     )
     what.add_argument("command", nargs="?", choices=COMMANDS, help="without any: flush now and at every interval")
-    return parser.parse_args()
+    parser.add_argument("--apply", action="store_true", help="with migrate: do it")
+    given = parser.parse_args()
+    if given.apply and given.command != "migrate":
+        parser.error("--apply belongs to migrate")
+    return given
 
 
 async def answer(command: Command, settings: Settings) -> int:
@@ -53,6 +58,8 @@ def main() -> int:
     given = arguments()
     flush = commands.once if given.once else commands.loop
     command = COMMANDS[given.command][0] if given.command else flush
+    if given.apply:
+        command = commands.migrate
     logs.configure("warning" if given.command else "info")  # whoever asks wants the answer alone
 
     def run() -> int:

@@ -13,6 +13,7 @@ from flusher import metrics, schema
 from flusher.cycle import Flusher, seconds_to_next
 from flusher.steps.wave import CONNECT_SECONDS, Report, Stores
 from flusher.tools import invariants, quarantine, status
+from flusher.tools import migrate as migration
 from shared.serving import endpoint, lifecycle
 from shared.settings import Settings
 from shared.stores import mongo
@@ -86,6 +87,26 @@ async def replay(settings: Settings) -> int:
             stays += 1
             print(f"stays quarantined: course {batch.course_id}, batch {batch.id}: {batch.reason}")
     return INCOMPLETE if stays or _left(report) else 0
+
+
+async def show_migration(settings: Settings) -> int:
+    """Prints what `migrate --apply` would do: 0 when there is nothing that it does not understand, else 1."""
+    return await _migrate(settings, apply=False)
+
+
+async def migrate(settings: Settings) -> int:
+    """Mends the documents that a platform wrote before, and prints what it did: 1 when it left some alone."""
+    return await _migrate(settings, apply=True)
+
+
+async def _migrate(settings: Settings, *, apply: bool) -> int:
+    done = left = 0
+    async with _database(settings) as database:
+        async for understood, sentence in migration.migrate(database, apply=apply):
+            done, left = done + understood, left + (not understood)
+            print(sentence)
+    print(f"{done} courses {'done' if apply else 'to do, with --apply'}, {left} left alone")
+    return FOUND if left else 0
 
 
 def _flusher(settings: Settings, database: AsyncDatabase[Document]) -> Flusher:

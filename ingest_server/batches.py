@@ -38,8 +38,7 @@ class SortedEvents:
 
 
 def parse(events: Sequence[ingest_pb2.Event], caller: Caller, user_key: UserKey) -> SortedEvents:
-    """Sorts a call's events into valid and refused ones. Raises InvalidRequest or PermissionDenied for the whole."""
-    validation.check_batch(events)
+    """Sorts a call's events into valid and refused ones. Raises PermissionDenied for the whole."""
     batch = SortedEvents()
     own = user_key(caller.user_id)
     for index, event in enumerate(events):

@@ -6,15 +6,17 @@ from collections.abc import Coroutine
 from typing import Any
 
 import grpc
-from course_analytics.v1 import ingest_pb2, ingest_pb2_grpc
+from course_analytics.v1 import ingest_pb2
 
-from ingest_server import batches, validation
+from ingest_server import admission, batches, validation
 from ingest_server.catalog import Catalog
 from ingest_server.committer import Committer
 from ingest_server.identity import UserKey
 from ingest_server.stream import Stream
-from shared.identity.auth import Caller, TokenVerifier
-from shared.serving.errors import CallerGone, answers_errors
+from shared.identity.auth import Caller
+from shared.serving import methods
+from shared.serving.errors import CallerGone
+from shared.serving.methods import Context
 
 VIEW_TRACKED = ingest_pb2.TrackCourseViewResponse(message="tracked")
 TELEMETRY_TRACKED = ingest_pb2.TrackTelemetryResponse(message="tracked")
@@ -23,19 +25,10 @@ TELEMETRY_TRACKED = ingest_pb2.TrackTelemetryResponse(message="tracked")
 FAREWELL_SECONDS = 0.25
 
 
-class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
+class IngestServicer:
     """Answers a call once Redis has counted its events. Streams end when `stop` is set."""
 
-    def __init__(
-        self,
-        verifier: TokenVerifier,
-        user_key: UserKey,
-        catalog: Catalog,
-        committer: Committer,
-        *,
-        stop: asyncio.Event,
-    ) -> None:
-        self._verifier = verifier
+    def __init__(self, user_key: UserKey, catalog: Catalog, committer: Committer, *, stop: asyncio.Event) -> None:
         self._user_key = user_key
         self._catalog = catalog
         self._committer = committer
@@ -51,13 +44,10 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
         if self._has_streamed:
             await asyncio.sleep(FAREWELL_SECONDS)
 
-    @answers_errors
     async def TrackCourseView(
-        self, request: ingest_pb2.TrackCourseViewRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+        self, request: ingest_pb2.TrackCourseViewRequest, caller: Caller, _context: Context
     ) -> ingest_pb2.TrackCourseViewResponse:
         """Counts a view of a course's page."""
-        metadata = context.invocation_metadata()
-        caller = self._verifier.caller(metadata) or await self._verifier.caller_by_new_keys(metadata)
         view = validation.course_view(request, self._user(request, caller))
         batches.permit(request, caller)
         if not self._catalog.has(view.course_id):
@@ -65,13 +55,10 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
         await self._committer.add(view)
         return VIEW_TRACKED
 
-    @answers_errors
     async def TrackTelemetry(
-        self, request: ingest_pb2.TrackTelemetryRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+        self, request: ingest_pb2.TrackTelemetryRequest, caller: Caller, _context: Context
     ) -> ingest_pb2.TrackTelemetryResponse:
         """Counts a ping of a player."""
-        metadata = context.invocation_metadata()
-        caller = self._verifier.caller(metadata) or await self._verifier.caller_by_new_keys(metadata)
         ping = validation.telemetry(request, self._user(request, caller))
         batches.permit(request, caller)
         if not self._catalog.has(ping.course_id, ping.lecture_id):
@@ -82,33 +69,25 @@ class IngestServicer(ingest_pb2_grpc.IngestServiceServicer):
     def _user(self, request: validation.Request, caller: Caller) -> bytes:
         return self._user_key(validation.named_user(request) or caller.user_id)
 
-    @answers_errors
     async def TrackBatch(
-        self, request: ingest_pb2.TrackBatchRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+        self, request: ingest_pb2.TrackBatchRequest, caller: Caller, _context: Context
     ) -> ingest_pb2.TrackBatchResponse:
         """Counts many events."""
-        metadata = context.invocation_metadata()
-        caller = self._verifier.caller(metadata) or await self._verifier.caller_by_new_keys(metadata)
         batch = batches.parse(request.events, caller, self._user_key)
         accepted = await batches.count(batch, self._catalog, self._committer)
         return ingest_pb2.TrackBatchResponse(accepted=accepted, rejected=batch.rejected)
 
-    @answers_errors
-    async def TrackStream(  # type: ignore[override] # grpc.aio also takes a coroutine that reads and writes by itself
-        self, _requests: object, context: "grpc.aio.ServicerContext[Any, Any]"
-    ) -> None:
+    async def TrackStream(self, caller: Caller, context: Context) -> None:
         """Counts batch after batch."""
-        metadata = context.invocation_metadata()
-        caller = self._verifier.caller(metadata) or await self._verifier.caller_by_new_keys(metadata)
         self._has_streamed = True
 
-        async def read() -> ingest_pb2.TrackStreamRequest | None:
-            request: Any = await context.read()
-            return None if request is grpc.aio.EOF else request
+        async def read() -> bytes | None:
+            data: Any = await context.read()
+            return None if data is grpc.aio.EOF else data
 
-        def start(
-            request: ingest_pb2.TrackStreamRequest,
-        ) -> Coroutine[Any, Any, ingest_pb2.TrackStreamResponse]:
+        def start(data: bytes) -> Coroutine[Any, Any, ingest_pb2.TrackStreamResponse]:
+            admission.check_batch(data)
+            request = methods.parse(ingest_pb2.TrackStreamRequest, data)
             return answer(batches.parse(request.events, caller, self._user_key))
 
         async def answer(batch: batches.SortedEvents) -> ingest_pb2.TrackStreamResponse:

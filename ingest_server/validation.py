@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections.abc import Sequence
 
 from course_analytics.v1 import ingest_pb2
 
@@ -71,12 +70,6 @@ def event(request: ingest_pb2.Event, user: bytes) -> Event:
         case "course_view":
             return course_view(request.course_view, user)
     raise _refusal(Violation("event", "must be a courseView or a telemetry"))
-
-
-def check_batch(events: Sequence[ingest_pb2.Event]) -> None:
-    """Raises InvalidRequest when a batch is none as a whole."""
-    if not 1 <= len(events) <= MAX_EVENTS:
-        raise InvalidRequest([Violation("events", f"must be 1 to {MAX_EVENTS:,} events")])
 
 
 def named_user(request: Request) -> str | None:

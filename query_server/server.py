@@ -32,8 +32,8 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
             credentials=tls.server_credentials(settings),
         )
         stack.push_async_callback(server.stop, None)
-        servicer = DashboardServicer(verifier, hot_store, ColdStore(mongo.database(client)))  # type: ignore[abstract] # no reports yet
-        methods.add(SERVICE, servicer, server)
+        servicer = DashboardServicer(hot_store, ColdStore(mongo.database(client)))
+        methods.add(SERVICE, servicer, server, verifier)
         readiness = lifecycle.Readiness(health, SERVICE.full_name)
 
         async with asyncio.TaskGroup() as tasks:

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-import grpc
-from course_analytics.v1 import dashboard_pb2, dashboard_pb2_grpc
+from course_analytics.v1 import dashboard_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from query_server.cold import ColdStore
@@ -13,28 +12,25 @@ from query_server.merge import totals_of
 from query_server.metrics import MERGE_SECONDS
 from query_server.outline import Outline
 from query_server.reading import read_course
-from shared.identity.auth import TokenVerifier
-from shared.serving.errors import InvalidRequest, answers_errors
+from shared.identity.auth import Caller
+from shared.serving.errors import InvalidRequest
+from shared.serving.methods import Context
 from shared.serving.validation import MAX_LECTURES, TOO_MANY_LECTURES, check_object_id
 
 MAX_INT32 = 2**31 - 1
 
 
-class DashboardServicer(dashboard_pb2_grpc.DashboardServiceServicer):
+class DashboardServicer:
     """Shows instructors their own courses."""
 
-    def __init__(self, verifier: TokenVerifier, hot_store: HotStore, cold_store: ColdStore) -> None:
-        self._verifier = verifier
+    def __init__(self, hot_store: HotStore, cold_store: ColdStore) -> None:
         self._hot_store = hot_store
         self._cold_store = cold_store
 
-    @answers_errors
     async def GetCourseDashboard(
-        self, request: dashboard_pb2.GetCourseDashboardRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+        self, request: dashboard_pb2.GetCourseDashboardRequest, caller: Caller, _context: Context
     ) -> dashboard_pb2.GetCourseDashboardResponse:
         """The live numbers of one course."""
-        metadata = context.invocation_metadata()
-        caller = self._verifier.caller(metadata) or await self._verifier.caller_by_new_keys(metadata)
         violation = check_object_id("courseId", request.course_id)
         if violation is not None:
             raise InvalidRequest([violation])

@@ -1,9 +1,8 @@
-"""Every error that a caller can get, the one table from error to gRPC status, and the decorator that applies it.
+"""Every error that a caller can get, the one table from error to gRPC status, and what applies it.
 
 The gateway turns a status into REST: its code into the HTTP status, its message and details into the JSON body.
 """
 
-import functools
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
@@ -23,8 +22,6 @@ RETRY_AFTER = RetryInfo(retry_delay=Duration(seconds=1))
 # In whose vocabulary the reason of an ErrorInfo is a word.
 ERROR_DOMAIN = "course_analytics.v1"
 
-Servicer = TypeVar("Servicer")
-Request = TypeVar("Request")
 Response = TypeVar("Response")
 
 
@@ -85,6 +82,16 @@ class Unreadable(ServiceError):
 
     def __init__(self) -> None:
         super().__init__("the request cannot be read: it is not the protobuf message of this method")
+
+
+class TooLarge(ServiceError):
+    """The bytes of the request are more than this method takes."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    cause = "too_large"
+
+    def __init__(self, size: int, most: int) -> None:
+        super().__init__(f"the message has {size:,} bytes, and this method takes {most:,}")
 
 
 class PermissionDenied(ServiceError):
@@ -157,25 +164,22 @@ async def _abort(context: "grpc.aio.ServicerContext[Any, Any]", error: ServiceEr
     raise AssertionError("abort_with_status() raises")
 
 
-def answers_errors(
-    method: Callable[[Servicer, Request, "grpc.aio.ServicerContext[Request, Response]"], Awaitable[Response]],
-) -> Callable[[Servicer, Request, "grpc.aio.ServicerContext[Request, Response]"], Awaitable[Response]]:
-    """Makes a servicer method answer a ServiceError with its status, anything else with INTERNAL, the text withheld."""
-    metrics.CALLS_REFUSED.labels(method.__name__, "INTERNAL", "bug")  # to Prometheus the first is no increase otherwise
+def answers_errors(call: Callable[..., Awaitable[Response]], method: str) -> Callable[..., Awaitable[Response]]:
+    """Makes a method's handler answer a ServiceError with its status, anything else with INTERNAL, the text withheld.
 
-    @functools.wraps(method)
-    async def answer(
-        self: Servicer, request: Request, context: "grpc.aio.ServicerContext[Request, Response]"
-    ) -> Response:
+    `call` takes a request and the context; `method` is its name in metrics and logs.
+    """
+    metrics.CALLS_REFUSED.labels(method, "INTERNAL", "bug")  # to Prometheus the first is no increase otherwise
+
+    async def answer(request: object, context: "grpc.aio.ServicerContext[Any, Any]") -> Response:
         try:
-            return await method(self, request, context)
+            return await call(request, context)
         except ServiceError as error:
             if not isinstance(error, CallerGone):
-                metadata = context.invocation_metadata()
-                refused(method.__name__, error.code.name, error, cause=error.cause, metadata=metadata)
+                refused(method, error.code.name, error, cause=error.cause, metadata=context.invocation_metadata())
             await _abort(context, error)
         except Exception as error:  # noqa: BLE001 - logged, with its stack
-            refused(method.__name__, "INTERNAL", error, cause="bug", metadata=context.invocation_metadata())
+            refused(method, "INTERNAL", error, cause="bug", metadata=context.invocation_metadata())
             await context.abort(grpc.StatusCode.INTERNAL, "internal error")
 
     return answer

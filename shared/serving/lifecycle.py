@@ -23,7 +23,7 @@ CALLS_SECONDS = 5
 PROBE_SECONDS = 0.5
 
 # What one caller can have of a server, whether it means well or not: see docs/limits.md.
-MAX_MESSAGE_BYTES = 1024 * 1024
+MAX_MESSAGE_BYTES = 64 * 1024  # unpacked
 # More than the gateway lets through. By default gRPC refuses by chance, between 8 and 16 KiB.
 MAX_METADATA_BYTES = 20 * 1024
 MAX_CONNECTIONS = 4_000
@@ -42,6 +42,9 @@ CONNECTION_GRACE_MS = 61 * 60 * 1000
 # leaves it there.)
 KEEPALIVE_MS = 60_000
 PING_TIMEOUT_MS = 20_000
+# How often a client may ask whether we are there, while its stream is quiet: by default once in 5 min, and a client
+# with a keepalive of 30 s loses its connection.
+LEAST_PING_MS = 1_000
 
 # SERVING as long as somebody answers at all: for a probe that restarts what hangs. Readiness has the other names.
 LIVENESS = "liveness"
@@ -83,13 +86,14 @@ async def grpc_server(
     *,
     shared_port: bool,
     credentials: grpc.ServerCredentials | None = None,
+    max_message_bytes: int = MAX_MESSAGE_BYTES,
 ) -> tuple[grpc.aio.Server, Health]:
     """A server bound to `address` (host:port), with health (NOT_SERVING at first) and reflection. Raises CannotRun."""
     server = grpc.aio.server(
         options=[
             # By default any second process would bind the same port silently and get half of the calls.
             ("grpc.so_reuseport", int(shared_port)),
-            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_receive_message_length", max_message_bytes),
             ("grpc.max_metadata_size", MAX_METADATA_BYTES),
             ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
             ("grpc.max_concurrent_streams", MAX_STREAMS),
@@ -107,6 +111,7 @@ async def grpc_server(
             ("grpc.keepalive_time_ms", KEEPALIVE_MS),
             ("grpc.http2.ping_timeout_ms", PING_TIMEOUT_MS),
             ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.min_ping_interval_without_data_ms", LEAST_PING_MS),
         ],
     )
     try:

@@ -1,50 +1,74 @@
-"""A service's methods, added to a server so that also bytes that are no message reach them, and are refused there.
+"""A service's methods, added to a server so that whoever has no valid token costs no more than its verification.
 
-gRPC's own answer to such bytes is UNKNOWN with the name of a Python class, whoever is calling.
+A call is judged in this order: its token, then what `admit` says of its bytes, then its message. gRPC would take in the
+message first, unpack and parse it: a kilobyte of an unknown caller's would become a megabyte of ours. So to gRPC every
+request is a stream, of which nothing is read before the caller is known.
 """
 
-from collections.abc import Callable
-from typing import Any, NoReturn
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from shared.serving.errors import Unreadable
+from shared.identity.auth import Caller, TokenVerifier
+from shared.serving.errors import Unreadable, answers_errors
+
+Request = TypeVar("Request", bound=Message)
+Context = Any  # grpc.aio.ServicerContext, of bytes in one direction and messages in the other
+
+# Raises the ServiceError that refuses the bytes of this method's request to this caller, before they are parsed.
+Admit = Callable[[str, bytes, Caller], None]
 
 
-class UnreadableRequest:
-    """Stands in for a request that cannot be read: whoever looks for a field of it gets the refusal.
-
-    Methods look at the token first, so that the token is also judged first.
-    """
-
-    def __getattr__(self, _field: str) -> NoReturn:
-        """Raises Unreadable."""
-        raise Unreadable
-
-
-def add(service: ServiceDescriptor, servicer: object, server: grpc.aio.Server) -> None:
-    """Adds every method of the service as the generated code would, apart from requests that cannot be read."""
-    handlers = {method.name: _handler(method, getattr(servicer, method.name)) for method in service.methods}
+def add(
+    service: ServiceDescriptor,
+    servicer: object,
+    server: grpc.aio.Server,
+    verifier: TokenVerifier,
+    admit: Admit | None = None,
+) -> None:
+    """Adds the methods of the service that the servicer has; they are called as `_handler` says."""
+    handlers = {
+        method.name: _handler(method, getattr(servicer, method.name), verifier, admit)
+        for method in service.methods
+        if hasattr(servicer, method.name)
+    }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
 
 
-def _handler(method: MethodDescriptor, behaviour: Callable[..., Any]) -> "grpc.RpcMethodHandler[Any, Any]":
-    make = grpc.stream_stream_rpc_method_handler if method.client_streaming else grpc.unary_unary_rpc_method_handler
-    return make(
-        behaviour,
-        request_deserializer=_reader(GetMessageClass(method.input_type)),
-        response_serializer=GetMessageClass(method.output_type).SerializeToString,
-    )
+def parse(message: type[Request], data: bytes) -> Request:
+    """The message that the bytes are. Raises Unreadable."""
+    try:
+        return message.FromString(data)
+    except DecodeError:
+        raise Unreadable from None
 
 
-def _reader(message: type[Message]) -> Callable[[bytes], Message | UnreadableRequest]:
-    def read(data: bytes) -> Message | UnreadableRequest:
-        try:
-            return message.FromString(data)
-        except DecodeError:
-            return UnreadableRequest()
+def _handler(
+    method: MethodDescriptor, behaviour: Callable[..., Awaitable[Any]], verifier: TokenVerifier, admit: Admit | None
+) -> "grpc.RpcMethodHandler[Any, Any]":
+    """A unary method is called with its message, its caller and the context; a stream's with caller and context."""
+    name, message = method.name, GetMessageClass(method.input_type)
 
-    return read
+    async def unary(_requests: object, context: Context) -> Any:  # noqa: ANN401 - the message that the method answers with
+        metadata = context.invocation_metadata()
+        caller = verifier.caller(metadata) or await verifier.caller_by_new_keys(metadata)
+        data = await context.read()
+        if data is grpc.aio.EOF:
+            raise Unreadable
+        if admit is not None:
+            admit(name, data, caller)
+        return await behaviour(parse(message, data), caller, context)
+
+    async def stream(_requests: object, context: Context) -> None:
+        metadata = context.invocation_metadata()
+        caller = verifier.caller(metadata) or await verifier.caller_by_new_keys(metadata)
+        await behaviour(caller, context)
+
+    serialize = GetMessageClass(method.output_type).SerializeToString
+    if method.client_streaming:
+        return grpc.stream_stream_rpc_method_handler(answers_errors(stream, name), response_serializer=serialize)
+    return grpc.stream_unary_rpc_method_handler(answers_errors(unary, name), response_serializer=serialize)

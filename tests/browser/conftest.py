@@ -16,6 +16,7 @@ from pymongo import MongoClient
 from devstack.child import free_port
 from devstack.gateway import local_gateway
 from tests.browser.install import CHROMIUM, FOLDER, READY
+from tests.browser.scene import Viewer
 from tests.browser.service import Service
 from tests.browser.site import Site
 from tests.servers import JWT_SECRET, assert_ends_well, fresh_database, program, running
@@ -85,3 +86,9 @@ async def page(chromium: Browser, complaints: list[str]) -> AsyncIterator[Page]:
         for each in context.pages:
             await each.unroute_all(behavior="wait")
     assert [] == uncaught
+
+
+@pytest.fixture
+def viewer(page: Page, service: Service, site: Site) -> Viewer:
+    """A viewer of a new course, who has not opened the page yet."""
+    return Viewer(page, service, site, service.course())

@@ -15,8 +15,10 @@ from redis.asyncio import Redis
 
 from query_server.cold import ColdStore
 from query_server.hot import HotStore
+from query_server.server import SERVICE
 from query_server.servicer import DashboardServicer
 from shared.identity.auth import TokenVerifier
+from shared.serving import methods
 from shared.stores import mongo
 from shared.stores.mongo import Document
 from tests.query_server.platform import Course, Platform
@@ -59,10 +61,7 @@ async def serving(hot_store: HotStore, cold_store: ColdStore) -> AsyncIterator[D
     """The service over these stores, on a free port."""
     server = grpc.aio.server()
     verifier = TokenVerifier(JWT_SECRET, algorithms=["HS256"])
-    dashboard_pb2_grpc.add_DashboardServiceServicer_to_server(
-        DashboardServicer(verifier, hot_store, cold_store),  # type: ignore[abstract] # no reports yet
-        server,
-    )
+    methods.add(SERVICE, DashboardServicer(hot_store, cold_store), server, verifier)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:

@@ -9,7 +9,19 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2
 
-from bench.h2 import DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, INITIAL_WINDOW_SIZE, PREFACE, SETTINGS, Call, frame
+from bench.h2 import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    GOAWAY,
+    HEADERS,
+    INITIAL_WINDOW_SIZE,
+    PING,
+    PREFACE,
+    SETTINGS,
+    Call,
+    frame,
+)
 from devstack.child import HOST, free_port
 from devstack.programs import PROBE_OPTIONS
 from shared.serving import lifecycle
@@ -113,3 +125,24 @@ async def test_a_name_that_a_server_does_not_have_is_unknown() -> None:
     assert grpc.StatusCode.NOT_FOUND == refused.value.code()
     response = health_pb2.HealthCheckResponse
     assert response.SERVICE_UNKNOWN == response.FromString(answer).status
+
+
+async def test_a_client_may_ask_while_its_stream_is_quiet_whether_the_server_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lifecycle, "LEAST_PING_MS", 50)  # by default it is 5 min, and the third sooner one is the last
+    async with served() as port, asyncio.timeout(PATIENCE):
+        reader, writer = await asyncio.open_connection(HOST, port)
+        watch = Call.grpc("/grpc.health.v1.Health/Watch", "none", b"")
+        writer.write(PREFACE + frame(SETTINGS, 0, 0))
+        writer.write(frame(HEADERS, END_HEADERS, 1, watch.headers) + frame(DATA, END_STREAM, 1, watch.data))
+        await reader.readuntil(b"application/grpc")  # its answer has begun; nothing more comes
+        for number in range(8):
+            await asyncio.sleep(0.1)  # the condition itself: longer than the least interval
+            writer.write(frame(PING, 0, 0, struct.pack(">Q", number)))
+            await reader.readuntil(struct.pack(">Q", number))
+        writer.close()
+
+
+def test_the_keepalive_that_backends_use_is_allowed() -> None:
+    assert lifecycle.LEAST_PING_MS <= 10_000

@@ -1,0 +1,50 @@
+"""Checks the scripts that browsers run: their types, and that the player's declarations are those of its code.
+
+python -m tests.browser.check           exit 1 when something is wrong
+python -m tests.browser.check --write   writes the declarations anew
+"""
+
+import argparse
+import filecmp
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.browser.install import MODULES, node
+
+ROOT = Path(__file__).parent.parent.parent
+TSC = MODULES / "typescript" / "bin" / "tsc"
+SCRIPT = ROOT / "player" / "track.js"
+DECLARATIONS = SCRIPT.with_suffix(".d.ts")
+
+
+def main() -> int:
+    """Entry point; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--write", action="store_true", help="write the declarations of the player's script")
+    write: bool = parser.parse_args().write
+    try:
+        node(str(TSC), "--project", str(ROOT / "tsconfig.json"))
+        with tempfile.TemporaryDirectory() as folder:
+            fresh = Path(folder) / DECLARATIONS.name
+            declare(fresh)
+            if write:
+                shutil.copyfile(fresh, DECLARATIONS)
+            elif not filecmp.cmp(fresh, DECLARATIONS, shallow=False):
+                print("out of date, run `make proto`:", DECLARATIONS.relative_to(ROOT))
+                return 1
+    except subprocess.CalledProcessError:
+        return 1  # it has said why
+    return 0
+
+
+def declare(to: Path) -> None:
+    """Writes the declarations of the player's script. CalledProcessError: its types are wrong."""
+    options = ["--ignoreConfig", "--allowJs", "--declaration", "--emitDeclarationOnly", "--target", "es2022"]
+    node(str(TSC), str(SCRIPT), *options, "--lib", "es2023,dom", "--outDir", str(to.parent))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
