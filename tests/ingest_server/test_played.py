@@ -120,7 +120,7 @@ async def test_an_hour_of_a_playback_is_less_than_200_bytes(player: Player, stor
         await player.ping(playback="p", seconds=60, played=[(60 * minute, 60 * minute + 60)])
     (bitmap,) = stored.seen("b")
     assert 360 == sum(count for name, count in stored.lecture().items() if name.startswith("segment_views:"))
-    assert stored.redis.memory_usage(bitmap) < 200
+    assert (stored.redis.memory_usage(bitmap) or 200) < 200
 
 
 @pytest.mark.parametrize("number", [0, 4319])
