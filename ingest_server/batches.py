@@ -9,8 +9,9 @@ from course_analytics.v1 import ingest_pb2
 
 from ingest_server import metrics, validation
 from ingest_server.catalog import Catalog
+from ingest_server.commit import COURSE_WEIGHT
 from ingest_server.committer import Committer
-from ingest_server.events import Event, Telemetry
+from ingest_server.events import Event, Telemetry, weight
 from ingest_server.identity import UserKey
 from shared.identity.auth import Caller
 from shared.serving.errors import Implausible, InvalidRequest, NotFound, PermissionDenied, ServiceError
@@ -54,7 +55,9 @@ def parse(events: Sequence[ingest_pb2.Event], caller: Caller, user_key: UserKey)
     return batch
 
 
-async def count(batch: SortedEvents, catalog: Catalog, committer: Committer, *, held: bool = False) -> int:
+async def count(
+    batch: SortedEvents, caller: Caller, catalog: Catalog, committer: Committer, *, held: bool = False
+) -> int:
     """Returns how many events are accepted, once Redis has counted them. Raises ServiceError when a part failed.
 
     When too many events wait already, the call is refused, or `held` until there is room again.
@@ -80,12 +83,12 @@ async def count(batch: SortedEvents, catalog: Catalog, committer: Committer, *, 
         known.append(event)
         places.append(index)
     if held:
-        await committer.room(len(known))
+        await committer.room(sum(map(weight, known)) + COURSE_WEIGHT * len(lectures), caller.user_id)
     if committer.watch_credit is None:
-        await asyncio.gather(*committer.add_all(known))
+        await asyncio.gather(*committer.add_all(known, caller.user_id))
         accepted = len(known)
     else:
-        outcomes = await asyncio.gather(*committer.add_each(known), return_exceptions=True)
+        outcomes = await asyncio.gather(*committer.add_each(known, caller.user_id), return_exceptions=True)
         accepted = _judge(batch, places, outcomes)
     batch.rejected.sort(key=lambda rejected: rejected.index)
     return accepted

@@ -52,7 +52,7 @@ class IngestServicer:
         batches.permit(request, caller)
         if not self._catalog.has(view.course_id):
             await self._catalog.require(view.course_id)
-        await self._committer.add(view)
+        await self._committer.add(view, caller.user_id)
         return VIEW_TRACKED
 
     async def TrackTelemetry(
@@ -63,7 +63,7 @@ class IngestServicer:
         batches.permit(request, caller)
         if not self._catalog.has(ping.course_id, ping.lecture_id):
             await self._catalog.require(ping.course_id, ping.lecture_id)
-        await self._committer.add(ping)
+        await self._committer.add(ping, caller.user_id)
         return TELEMETRY_TRACKED
 
     def _user(self, request: validation.Request, caller: Caller) -> bytes:
@@ -74,7 +74,7 @@ class IngestServicer:
     ) -> ingest_pb2.TrackBatchResponse:
         """Counts many events."""
         batch = batches.parse(request.events, caller, self._user_key)
-        accepted = await batches.count(batch, self._catalog, self._committer)
+        accepted = await batches.count(batch, caller, self._catalog, self._committer)
         return ingest_pb2.TrackBatchResponse(accepted=accepted, rejected=batch.rejected)
 
     async def TrackStream(self, caller: Caller, context: Context) -> None:
@@ -91,7 +91,7 @@ class IngestServicer:
             return answer(batches.parse(request.events, caller, self._user_key))
 
         async def answer(batch: batches.SortedEvents) -> ingest_pb2.TrackStreamResponse:
-            accepted = await batches.count(batch, self._catalog, self._committer, held=True)
+            accepted = await batches.count(batch, caller, self._catalog, self._committer, held=True)
             return ingest_pb2.TrackStreamResponse(accepted=accepted, rejected=batch.rejected)
 
         async def send(response: ingest_pb2.TrackStreamResponse) -> None:

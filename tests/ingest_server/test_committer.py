@@ -6,16 +6,16 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from ingest_server import committer as committer_module
 from ingest_server.commit import Commit
 from ingest_server.committer import Committer
 from ingest_server.events import CourseView
 from ingest_server.recorder import Outcomes
-from shared.serving.errors import Overloaded, Unavailable
+from shared.serving.errors import Unavailable
 from tests.servers import PATIENCE
 
 ONE_COURSE = CourseView("650000000000000000000001", b"ann", None)
 COURSE_OF_ANOTHER_PARTITION = CourseView("650000000000000000000002", b"ann", None)
+ANN, BOB = "ann", "bob"
 LONG = 3600.0
 
 
@@ -78,7 +78,7 @@ async def committer(recording: Recording) -> AsyncIterator[Committer]:
 
 
 async def test_an_answer_comes_with_the_end_of_its_commit(committer: Committer, recording: Recording) -> None:
-    done = committer.add(ONE_COURSE)
+    done = committer.add(ONE_COURSE, ANN)
     await recording.arrival()
     assert not done.done()
     recording.answer()
@@ -86,9 +86,9 @@ async def test_an_answer_comes_with_the_end_of_its_commit(committer: Committer, 
 
 
 async def test_what_comes_during_a_commit_shares_the_next(committer: Committer, recording: Recording) -> None:
-    first = committer.add(ONE_COURSE)
+    first = committer.add(ONE_COURSE, ANN)
     await recording.arrival()
-    rest = [committer.add(ONE_COURSE) for _ in range(10)]
+    rest = [committer.add(ONE_COURSE, ANN) for _ in range(10)]
     recording.answer()
     recording.answer()
     await asyncio.gather(first, *rest)
@@ -98,7 +98,7 @@ async def test_what_comes_during_a_commit_shares_the_next(committer: Committer, 
 async def test_one_commit_is_in_flight_at_a_time(committer: Committer, recording: Recording) -> None:
     futures = []
     for _ in range(5):
-        futures.append(committer.add(ONE_COURSE))
+        futures.append(committer.add(ONE_COURSE, ANN))
         await asyncio.sleep(0)
     for _ in futures:
         recording.answer()
@@ -109,32 +109,32 @@ async def test_one_commit_is_in_flight_at_a_time(committer: Committer, recording
 async def test_the_first_request_is_committed_at_once(recording: Recording) -> None:
     recording.answer()
     async with running(Committer(recording.record, linger=lambda: LONG)) as committer:
-        await committer.add(ONE_COURSE)
+        await committer.add(ONE_COURSE, ANN)
 
 
 async def test_a_lonely_request_after_another_does_not_wait(recording: Recording) -> None:
     async with running(Committer(recording.record, linger=lambda: LONG)) as committer:
         for _ in range(3):
             recording.answer()
-            await committer.add(ONE_COURSE)
+            await committer.add(ONE_COURSE, ANN)
 
 
 async def test_a_busy_server_waits_for_company(recording: Recording) -> None:
     async with running(Committer(recording.record, linger=lambda: 0.1)) as committer:
-        busy = [committer.add(ONE_COURSE) for _ in range(100)]
+        busy = [committer.add(ONE_COURSE, ANN) for _ in range(100)]
         recording.answer()
         await asyncio.gather(*busy)
-        first = committer.add(ONE_COURSE)
+        first = committer.add(ONE_COURSE, ANN)
         for _ in range(10):
             await asyncio.sleep(0)
-        company = committer.add(ONE_COURSE)
+        company = committer.add(ONE_COURSE, ANN)
         recording.answer()
         await asyncio.gather(first, company)
     assert [100, 2] == [commit.events for commit in recording.commits]
 
 
 async def test_partitions_of_a_commit_have_outcomes_of_their_own(committer: Committer, recording: Recording) -> None:
-    good, bad = committer.add(ONE_COURSE), committer.add(COURSE_OF_ANOTHER_PARTITION)
+    good, bad = committer.add(ONE_COURSE, ANN), committer.add(COURSE_OF_ANOTHER_PARTITION, ANN)
     commit = await recording.arrival()
     _, number = commit.partitions
     recording.answer({number: Unavailable("READONLY")})
@@ -144,7 +144,7 @@ async def test_partitions_of_a_commit_have_outcomes_of_their_own(committer: Comm
 
 
 async def test_a_caller_who_goes_away_does_not_disturb_the_others(committer: Committer, recording: Recording) -> None:
-    gone, there = committer.add(ONE_COURSE), committer.add(ONE_COURSE)
+    gone, there = committer.add(ONE_COURSE, ANN), committer.add(ONE_COURSE, ANN)
     await recording.arrival()
     gone.cancel()
     recording.answer()
@@ -152,7 +152,7 @@ async def test_a_caller_who_goes_away_does_not_disturb_the_others(committer: Com
 
 
 async def test_a_caller_who_goes_away_does_not_disturb_a_failure(committer: Committer, recording: Recording) -> None:
-    gone, there = committer.add(ONE_COURSE), committer.add(ONE_COURSE)
+    gone, there = committer.add(ONE_COURSE, ANN), committer.add(ONE_COURSE, ANN)
     gone.cancel()
     recording.answer(RuntimeError("a bug"))
     with pytest.raises(RuntimeError, match="a bug"):
@@ -162,63 +162,37 @@ async def test_a_caller_who_goes_away_does_not_disturb_a_failure(committer: Comm
 async def test_an_unexpected_error_ends_its_commit_and_no_later_one(committer: Committer, recording: Recording) -> None:
     recording.answer(RuntimeError("a bug"))
     with pytest.raises(RuntimeError, match="a bug"):
-        await committer.add(ONE_COURSE)
+        await committer.add(ONE_COURSE, ANN)
     recording.answer()
-    await committer.add(ONE_COURSE)
-
-
-@pytest.fixture
-def room_for_three(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(committer_module, "MAX_WAITING", 3)
-
-
-@pytest.mark.usefixtures("room_for_three")
-async def test_too_many_waiting_is_refused_at_once(committer: Committer, recording: Recording) -> None:
-    in_flight = committer.add(ONE_COURSE)
-    await recording.arrival()
-    waiting = [committer.add(ONE_COURSE) for _ in range(2)]
-    with pytest.raises(Overloaded):
-        await committer.add(ONE_COURSE)
-    recording.answer()
-    recording.answer()
-    await asyncio.gather(in_flight, *waiting)
-
-
-@pytest.mark.usefixtures("room_for_three")
-async def test_there_is_room_again_after_a_commit(committer: Committer, recording: Recording) -> None:
-    full = [committer.add(ONE_COURSE) for _ in range(3)]
-    recording.answer()
-    await asyncio.gather(*full)
-    recording.answer()
-    await committer.add(ONE_COURSE)
+    await committer.add(ONE_COURSE, ANN)
 
 
 async def test_the_events_of_a_batch_wait_for_each_partition_once(committer: Committer, recording: Recording) -> None:
-    futures = committer.add_all([ONE_COURSE, COURSE_OF_ANOTHER_PARTITION, ONE_COURSE])
+    futures = committer.add_all([ONE_COURSE, COURSE_OF_ANOTHER_PARTITION, ONE_COURSE], ANN)
     recording.answer()
     await asyncio.gather(*futures)
     assert (2, 3) == (len(futures), recording.commits[0].events)
 
 
 async def test_a_batch_without_a_good_event_waits_for_nothing(committer: Committer, recording: Recording) -> None:
-    assert [] == committer.add_all([])
+    assert [] == committer.add_all([], ANN)
     recording.answer()
-    await committer.add(ONE_COURSE)
+    await committer.add(ONE_COURSE, ANN)
 
 
 async def test_a_batch_without_a_good_event_does_not_ask_for_redis(recording: Recording) -> None:
-    assert [] == Committer(recording.record, at_once).add_all([])
+    assert [] == Committer(recording.record, at_once).add_all([], ANN)
 
 
 async def test_nothing_is_taken_before_it_is_open(recording: Recording) -> None:
     with pytest.raises(Unavailable):
-        await Committer(recording.record, at_once).add(ONE_COURSE)
+        await Committer(recording.record, at_once).add(ONE_COURSE, ANN)
 
 
 async def test_what_was_taken_is_answered_after_the_close(committer: Committer, recording: Recording) -> None:
-    in_flight = committer.add(ONE_COURSE)
+    in_flight = committer.add(ONE_COURSE, ANN)
     await recording.arrival()
-    waiting = committer.add(ONE_COURSE)
+    waiting = committer.add(ONE_COURSE, ANN)
     committer.close()
     recording.answer()
     recording.answer()
@@ -228,14 +202,14 @@ async def test_what_was_taken_is_answered_after_the_close(committer: Committer, 
 async def test_nothing_is_taken_after_the_close(committer: Committer) -> None:
     committer.close()
     with pytest.raises(Unavailable):
-        await committer.add(ONE_COURSE)
+        await committer.add(ONE_COURSE, ANN)
 
 
 async def test_it_cannot_be_opened_again(committer: Committer) -> None:
     committer.close()
     committer.open()
     with pytest.raises(Unavailable):
-        await committer.add(ONE_COURSE)
+        await committer.add(ONE_COURSE, ANN)
 
 
 async def test_an_idle_one_ends_with_the_close(recording: Recording) -> None:
@@ -244,19 +218,3 @@ async def test_an_idle_one_ends_with_the_close(recording: Recording) -> None:
     async with asyncio.timeout(PATIENCE):
         await committer.run()
     assert [] == recording.commits
-
-
-async def test_a_stream_waits_for_room_where_a_single_call_would_be_refused(
-    recording: Recording, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(committer_module, "MAX_WAITING", 4)
-    async with running(Committer(recording.record, at_once)) as committer:
-        first = committer.add_all([ONE_COURSE, ONE_COURSE])
-        await recording.arrival()
-        waiting = asyncio.create_task(committer.room(2))
-        await asyncio.sleep(0)
-        assert not waiting.done()
-        recording.answer()
-        await asyncio.gather(*first)
-        async with asyncio.timeout(PATIENCE):
-            await waiting

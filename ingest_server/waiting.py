@@ -1,0 +1,81 @@
+"""Events that wait for a place in a commit. Turns go round, so that nobody waits for all that another has sent.
+
+Pure.
+"""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from ingest_server.commit import COURSE_WEIGHT
+from ingest_server.events import Event, weight
+
+# The most that one turn takes of a commit. A call of more than that has several turns.
+TURN_WEIGHT = 500
+
+# An event, and the future of whoever waits for it.
+Asked = tuple[Event, "asyncio.Future[None]"]
+
+
+class Turn(NamedTuple):
+    """Events of one call that go into a commit together, and what they weigh there at most."""
+
+    asked: Sequence[Asked]
+    weight: int
+
+
+def portions(events: Sequence[Event]) -> Iterator[tuple[Sequence[Event], int]]:
+    """The events of one call, parted so that each part can have its turn; with each part's weight."""
+    portion: list[Event] = []
+    portion_weight = 0
+    courses: set[str] = set()
+    for event in events:
+        more = weight(event) + (0 if event.course_id in courses else COURSE_WEIGHT)
+        if portion and portion_weight + more > TURN_WEIGHT:
+            yield portion, portion_weight
+            portion, portion_weight, courses = [], 0, set()
+            more = weight(event) + COURSE_WEIGHT
+        portion.append(event)
+        portion_weight += more
+        courses.add(event.course_id)
+    if portion:
+        yield portion, portion_weight
+
+
+class Waiting:
+    """The turns of all callers, each caller's in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._turns: OrderedDict[str, deque[Turn]] = OrderedDict()
+        self._weights: dict[str, int] = {}
+        self.weight = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._turns)
+
+    def weight_of(self, caller: str) -> int:
+        """What a caller's turns weigh."""
+        return self._weights.get(caller, 0)
+
+    def put(self, caller: str, turn: Turn) -> None:
+        """Adds a turn behind the caller's others."""
+        self._turns.setdefault(caller, deque()).append(turn)
+        self._weights[caller] = self.weight_of(caller) + turn.weight
+        self.weight += turn.weight
+
+    def take(self, most: int) -> Iterator[Turn]:
+        """Removes and yields turns, one of each caller after the other, as long as they weigh no more together."""
+        while self._turns:
+            caller, own = next(iter(self._turns.items()))
+            if own[0].weight > most:
+                return
+            turn = own.popleft()
+            most -= turn.weight
+            self.weight -= turn.weight
+            if own:
+                self._weights[caller] -= turn.weight
+                self._turns.move_to_end(caller)
+            else:
+                del self._turns[caller], self._weights[caller]
+            yield turn
