@@ -8,7 +8,7 @@ ping: only Redis knows how much its user has watched.
 import asyncio
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -16,10 +16,24 @@ from ingest_server.durations import Durations
 from ingest_server.events import CourseView, Event, Played, Telemetry, weight
 from ingest_server.today import UTC_TODAY, Day
 from shared.data import keys
-from shared.data.tallies import COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME, SEGMENT_WATCHED
+from shared.data.tallies import (
+    COURSE_VIEWS,
+    LECTURE_VIEWS,
+    LECTURE_WATCH_TIME,
+    NOT_COUNTED,
+    NOT_COUNTED_SECONDS,
+    SEGMENT_WATCHED,
+)
 
 # What a course adds to the weight of its commit, beside its events: its keys, and those of its partition.
 COURSE_WEIGHT = 8
+
+
+# What the events of one call in one partition are told: the reasons of those that were refused, by place in the call.
+Told = Mapping[int, str]
+
+# Who waits for an event: the future, and the event's place in its call. A single call's only event has none.
+Waiter = tuple["asyncio.Future[Told]", int | None]
 
 
 @dataclass(slots=True)
@@ -66,7 +80,7 @@ class PartitionCommit:
     """What one partition gets, in one atomic script, and the futures of the requests that it answers."""
 
     courses: dict[tuple[str, str], CourseCommit] = field(default_factory=dict)
-    waiting: list[asyncio.Future[None]] = field(default_factory=list)
+    waiting: list[Waiter] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -84,25 +98,40 @@ class Commit:
     today: Callable[[], Day] = UTC_TODAY
     durations: Durations = field(default_factory=Durations)
 
-    def add(self, event: Event, done: asyncio.Future[None]) -> None:
+    def add(self, event: Event, done: "asyncio.Future[Told]", place: int | None = None) -> None:
         """Adds one event; `done` is completed with the outcome of its partition."""
         number = keys.partition_of(event.course_id)
-        partition = self.partitions.get(number)
-        if partition is None:
-            partition = self.partitions[number] = PartitionCommit()
-        day = self.today()
-        course = partition.courses.get((event.course_id, day.name))
-        if course is None:
-            course = partition.courses[event.course_id, day.name] = CourseCommit(event.course_id, day)
-            self.weight += COURSE_WEIGHT
+        partition = self._partition(number)
+        course = self._course(partition, event.course_id)
         position = len(partition.waiting)
-        partition.waiting.append(done)
+        partition.waiting.append((done, place))
         self.events += 1
         self.weight += weight(event)
         if isinstance(event, CourseView):
             _add_course_view(course, event, number, position)
         else:
             self._add_telemetry(course, event, number, position)
+
+    def refuse(self, course_id: str, reason: str, events: int, seconds: int) -> None:
+        """Adds events that are not counted, for a reason. Nobody waits for them."""
+        course = self._course(self._partition(keys.partition_of(course_id)), course_id)
+        course.add(NOT_COUNTED.field(reason), events)
+        if seconds:
+            course.add(NOT_COUNTED_SECONDS.field(reason), seconds)
+
+    def _partition(self, number: int) -> PartitionCommit:
+        partition = self.partitions.get(number)
+        if partition is None:
+            partition = self.partitions[number] = PartitionCommit()
+        return partition
+
+    def _course(self, partition: PartitionCommit, course_id: str) -> CourseCommit:
+        day = self.today()
+        course = partition.courses.get((course_id, day.name))
+        if course is None:
+            course = partition.courses[course_id, day.name] = CourseCommit(course_id, day)
+            self.weight += COURSE_WEIGHT
+        return course
 
     def _add_telemetry(self, course: CourseCommit, ping: Telemetry, partition: int, position: int) -> None:
         if ping.played is not None:

@@ -46,6 +46,14 @@ class Telemetry:
 Event = CourseView | Telemetry
 
 
+class Refused(NamedTuple):
+    """An event that is not counted: why not, in a word of `NotCounted.Reason`, and its watch time in whole seconds."""
+
+    course_id: str
+    reason: str
+    seconds: int
+
+
 # What a key of an event or playback id adds to its weight.
 ID_WEIGHT = 4
 
@@ -59,3 +67,8 @@ def weight(event: Event) -> int:
         return plain
     bitmap = ID_WEIGHT if event.playback_id is not None else 0
     return plain + bitmap + len(event.played.segments)
+
+
+def seconds_of(event: Event) -> int:
+    """The whole seconds that an event says were watched."""
+    return event.seconds if isinstance(event, Telemetry) else 0

@@ -59,7 +59,7 @@ def telemetry(request: ingest_pb2.TrackTelemetryRequest, user: bytes) -> Telemet
             *bad_played,
         )
     what = played.of(request) if request.played else None
-    return Telemetry(course_id, user, event_id, lecture_id, math.floor(delta + 0.5), playback_id, what)
+    return Telemetry(course_id, user, event_id, lecture_id, _whole(delta), playback_id, what)
 
 
 def event(request: ingest_pb2.Event, user: bytes) -> Event:
@@ -77,9 +77,20 @@ def named_user(request: Request) -> str | None:
     return request.user_id if request.HasField("user_id") else None
 
 
+def seconds_of(request: Request) -> int:
+    """The whole seconds of a ping that is refused; 0 when they are no watch time, and of a course view."""
+    if isinstance(request, ingest_pb2.TrackTelemetryRequest) and _is_watch_time(request.watch_time_delta):
+        return _whole(request.watch_time_delta)
+    return 0
+
+
 def of_event(request: ingest_pb2.Event) -> Request:
     """The request inside a batch's event; an empty one when there is none."""
     return request.telemetry if request.HasField("telemetry") else request.course_view
+
+
+def _whole(seconds: float) -> int:
+    return math.floor(seconds + 0.5)
 
 
 def _refusal(*problems: Violation | None) -> InvalidRequest:

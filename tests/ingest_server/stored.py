@@ -42,6 +42,10 @@ class Stored:
         """What a course, or a day of it, has not counted."""
         return {name: count for name, count in self.tally(tally).items() if name.startswith("not_counted")}
 
+    def has_counted_nothing(self, course: str = COURSE) -> bool:
+        """Whether nothing of a course is counted, but for why."""
+        return (self.counters(course), self.users(course)) == ({}, 0)
+
     def tally(self, name: str) -> dict[str, int]:
         """The counts of a tally, without the id of the batch."""
         counters = self.redis.hgetall(key("course_counters", name))

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest_server.commit import Commit, CourseCommit
+from ingest_server.commit import Commit, CourseCommit, Told
 from ingest_server.events import CourseView, Event, Played, Segment, Telemetry
 from ingest_server.today import Today
 from shared.data import keys
@@ -19,7 +19,7 @@ from shared.data.days import start_of
 # Few of each, so that events meet. The second and third course share a partition.
 COURSES = ["650000000000000000000001", "650000000000000000000002", "650000000000000000000570"]
 LECTURES = ["650000000000000000000011", "650000000000000000000012"]
-DONE: "asyncio.Future[None]" = sentinel.done
+DONE: "asyncio.Future[Told]" = sentinel.done
 KATHMANDU = ZoneInfo("Asia/Kathmandu")
 
 users = st.sampled_from([b"ann", b"bob", b"\0", b"a\0b"])
