@@ -58,7 +58,7 @@ class Folder:
 
 PUBLIC = (
     Folder("/player/", ROOT / "player", ("*.js",), SCRIPT),
-    Folder("/instructor/", ROOT / "page", ("index.html", "**/*.css", "**/*.js", "words/*.json"), PAGE),
+    Folder("/instructor/", ROOT / "page", ("index.html", "*.svg", "**/*.css", "**/*.js", "words/*.json"), PAGE),
 )
 DEMO = (Folder("/demo/", ROOT / "devstack" / "demo", ("*.html", "*.css", "*.js", "*.webm"), PAGE),)
 

@@ -1,0 +1,127 @@
+/** The service's answers, and what its refusals mean to the page. */
+
+/**
+ * @typedef {{lectureId: string, title: string, views: number, watchTimeSeconds: number, retentionRate: number,
+ *     dropOffRate: number}} Step
+ * @typedef {{overview: {totalViews: number, uniqueActiveUsers: number, totalWatchTimeSeconds: number,
+ *     averageWatchTimeSeconds: number, dropOffRate: number, asOf: string}, engagementFunnel: Step[]}} Dashboard
+ * @typedef {{courseId: string, title: string, totalViews: number, uniqueActiveUsers: number,
+ *     totalWatchTimeSeconds: number, last28Days: {day: string, lectureViews: number}[]}} Course
+ * @typedef {{courseViews: number, uniqueUsers: number, uniqueUsersStandardError: number, watchTimeSeconds: number,
+ *     averageWatchTimeSeconds: number, lectureViews: number, dropOffRate: number}} Overview
+ * @typedef {{day: string, courseViews: number, uniqueUsers: number, watchTimeSeconds: number,
+ *     lectureViews: number}} Day
+ * @typedef {"REPEATED" | "IMPLAUSIBLE" | "INVALID_FIELDS" | "UNKNOWN_LECTURE" | "USER_LIMIT" | "OVERLOADED"} Reason
+ * @typedef {{reason: Reason, events: number, seconds: number}} NotCounted
+ * @typedef {{range: {fromDay: string, toDay: string, days: number, dayZone: string, recordedSince: string,
+ *     final: boolean}, overview: Overview, previous?: Overview, days: Day[], today: Day & {notCounted: NotCounted[]},
+ *     engagementFunnel: Step[], notCounted: NotCounted[], asOf: string}} Report
+ * @typedef {{startSeconds: number, views: number, watchedSeconds: number, retentionRate: number,
+ *     passes: number}} Segment
+ * @typedef {{lectureId: string, title: string, segmentSeconds: number, durationSeconds?: number, playbacks: number,
+ *     segments: Segment[], mostRewatched: {fromSeconds: number, toSeconds: number, passes: number, views: number}[],
+ *     largestDrop?: {atSeconds: number, lostRate: number}, recordedSince: string, asOf: string}} Heatmap
+ * @typedef {{blob: Blob, name: string}} File
+ */
+
+/** A token, or where one comes from. @typedef {string | (() => string | Promise<string>)} Token */
+
+/**
+ * Why there is no answer: nobody is signed in (any more), somebody else's course, no such course or lecture, a question
+ * that has no answer, or a service that is away.
+ *
+ * @typedef {"session" | "foreign" | "missing" | "invalid" | "away"} Problem
+ */
+
+const PATIENCE_MS = 15_000;
+
+/** @type {Record<number, Problem>} */
+const PROBLEMS = {400: "invalid", 401: "session", 403: "foreign", 404: "missing"};
+
+/** A refusal, or no answer at all. */
+export class Refused extends Error {
+    /**
+     * @param {Problem} problem
+     * @param {string} message  the service's own words
+     */
+    constructor(problem, message) {
+        super(message);
+        this.problem = problem;
+    }
+}
+
+/** @typedef {ReturnType<typeof api>} Api */
+
+/**
+ * Questions to the service. Each rejects with `Refused`.
+ *
+ * @param {{endpoint: string, token: Token}} site  the endpoint is "https://analytics.example/api/v1/analytics"
+ */
+export function api({endpoint, token}) {
+    const root = `${endpoint.replace(/\/+$/, "")}/instructor`;
+
+    /** @param {string} path @param {Record<string, string>} query */
+    async function ask(path, query) {
+        const search = new URLSearchParams(query);
+        const url = `${root}${path}${search.size ? `?${search}` : ""}`;
+        let response = await send(url, await bearer());
+        // The site may have a newer token.
+        if (response.status === 401 && typeof token === "function") response = await send(url, await bearer());
+        if (response.ok) return response;
+        const told = await response.json().catch(() => ({}));
+        throw new Refused(PROBLEMS[response.status] ?? "away", told.message ?? "");
+    }
+
+    async function bearer() {
+        const value = typeof token === "function" ? await Promise.resolve(token()).catch(() => "") : token;
+        if (!value) throw new Refused("session", "");
+        return value;
+    }
+
+    /** @param {string} path @param {Record<string, string>} [query] */
+    async function json(path, query = {}) {
+        const response = await ask(path, query);
+        return response.json().catch(unreadable);
+    }
+
+    /** @param {string} path @param {Record<string, string>} query @returns {Promise<File>} */
+    async function file(path, query) {
+        const response = await ask(path, query);
+        const [, name] = /filename="([^"]+)"/.exec(response.headers.get("content-disposition") ?? "") ?? [];
+        return {blob: await response.blob().catch(unreadable), name: name ?? "analytics.csv"};
+    }
+
+    return {
+        /**
+         * @param {string} pageToken  "" for the first page
+         * @param {number} pageSize
+         * @returns {Promise<{courses: Course[], nextPageToken: string}>}
+         */
+        courses: (pageToken, pageSize) => json("", {pageSize: String(pageSize), ...(pageToken && {pageToken})}),
+        /** @param {string} course @returns {Promise<Dashboard>} */
+        dashboard: (course) => json(`/${course}`),
+        /** @param {string} course @param {Record<string, string>} range @returns {Promise<Report>} */
+        report: (course, range) => json(`/${course}/report`, range),
+        /** @param {string} course @param {string} lecture @returns {Promise<Heatmap>} */
+        heatmap: (course, lecture) => json(`/${course}/lectures/${lecture}/heatmap`),
+        /** @param {string} course @param {Record<string, string>} query  range and table */
+        reportFile: (course, query) => file(`/${course}/report.csv`, query),
+        /** @param {string} course @param {string} lecture */
+        heatmapFile: (course, lecture) => file(`/${course}/lectures/${lecture}/heatmap.csv`, {}),
+    };
+}
+
+/** @param {string} url @param {string} token */
+async function send(url, token) {
+    const options = {headers: {authorization: `Bearer ${token}`}, signal: AbortSignal.timeout(PATIENCE_MS)};
+    try {
+        return await fetch(url, {...options, cache: "no-store", credentials: "omit", referrerPolicy: "no-referrer"});
+    } catch {
+        throw new Refused("away", "");
+    }
+}
+
+/** @returns {never} */
+function unreadable() {
+    throw new Refused("away", "");
+}

@@ -1,0 +1,63 @@
+/** What was not counted, and why. */
+
+import {fill, h, toggle} from "../dom.js";
+import {notCounted} from "../figures.js";
+import {table} from "../table.js";
+import {cells} from "./view.js";
+
+/** @import {NotCounted} from "../api.js" */
+/** @import {Surroundings} from "./view.js" */
+
+/**
+ * One line, which opens into reasons, what they mean, and what to do.
+ *
+ * @param {Surroundings} around
+ */
+export function lost({words, formats}) {
+    const line = h("summary");
+    const repeated = h("p", {class: "repeated"});
+    const reasons = table(words, words.say("lost.name"));
+    const none = h("p", {class: "lost"}, words.say("lost.none"));
+    const details = h("details", {class: "lost"}, line, repeated, reasons.element);
+
+    const columns = [
+        {name: words.say("column.reason")},
+        {name: words.say("column.events"), number: true},
+        {name: words.say("column.watch"), number: true},
+        {name: words.say("column.meaning")},
+        {name: words.say("column.remedy")},
+    ];
+
+    /** @param {NotCounted} each */
+    function row({reason, events, seconds}) {
+        const cell = cells(formats);
+        return {
+            key: reason,
+            cells: [
+                {text: words.say(`reason.${reason}`)},
+                cell.number(events),
+                cell.duration(seconds),
+                {text: words.say(`meaning.${reason}`)},
+                {text: words.say(`remedy.${reason}`)},
+            ],
+        };
+    }
+
+    return {
+        element: h("div", {}, none, details),
+        /**
+         * @param {NotCounted[]} all
+         * @param {{courseViews: number, lectureViews: number}} counted
+         */
+        show(all, counted) {
+            const sum = notCounted(all, counted);
+            toggle(none, !sum.lost && !sum.repeated);
+            toggle(details, Boolean(sum.lost || sum.repeated));
+            const [events, number] = [formats.number(sum.events), formats.number(sum.lost)];
+            fill(line, words.say("lost.line", {n: sum.lost, lost: number, events}));
+            const twice = words.say("lost.repeated", {n: sum.repeated, events: formats.number(sum.repeated)});
+            fill(repeated, sum.repeated ? twice : "");
+            reasons.show(columns, all.map(row));
+        },
+    };
+}

@@ -1,0 +1,81 @@
+/** What the page says, in the languages of the folder `words/`. */
+
+/** @typedef {typeof import("./words/en.json")} English */
+/** @typedef {keyof English} Key */
+/** @typedef {Record<string, string | number>} Values */
+/** @typedef {Record<string, string | Record<string, string>>} Entries */
+/** @typedef {ReturnType<typeof speaker>} Words */
+
+export const LANGUAGES = /** @type {const} */ (["en", "de"]);
+
+/**
+ * The first of the languages asked for that the page speaks; English when it speaks none.
+ *
+ * @param {readonly string[]} asked  such as "de-AT"
+ */
+export function languageOf(asked) {
+    const spoken = asked.map((each) => each.slice(0, 2).toLowerCase());
+    return LANGUAGES.find((each) => each === spoken.find((one) => LANGUAGES.some((known) => known === one))) ?? "en";
+}
+
+/**
+ * How this person writes numbers and dates: as in the region that the browser names, when it is one of the language.
+ *
+ * @param {string} language
+ * @param {readonly string[]} asked
+ */
+export const localeOf = (language, asked) => asked.find((each) => languageOf([each]) === language) ?? language;
+
+/**
+ * Loads the words of a language.
+ *
+ * @param {string} language
+ */
+export async function wordsOf(language) {
+    const response = await fetch(new URL(`words/${language}.json`, import.meta.url));
+    return speaker(language, await response.json());
+}
+
+/**
+ * Speaks by these words. An entry is a template with `{names}`, or one for each plural form of the value `n`. Pure.
+ *
+ * @param {string} language
+ * @param {Entries} entries
+ */
+export function speaker(language, entries) {
+    const plurals = new Intl.PluralRules(language);
+
+    /** @param {Key} key @param {Values} values */
+    function template(key, values) {
+        const entry = entries[key] ?? key;
+        if (typeof entry === "string") return entry;
+        return entry[plurals.select(Number(values.n))] ?? entry.other ?? key;
+    }
+
+    return {
+        language,
+        /**
+         * A sentence with its values in their places. `n` chooses the plural form; what is shown is another value.
+         *
+         * @param {Key} key
+         * @param {Values} [values]
+         */
+        say: (key, values = {}) => template(key, values).replace(/\{(\w+)\}/g, (_, name) => String(values[name])),
+        /**
+         * The same around an element, which stands where the sentence has `{name}`.
+         *
+         * @param {Key} key
+         * @param {string} name
+         * @param {Node} element
+         * @param {Values} [values]
+         * @returns {(string | Node)[]}
+         */
+        around: (key, name, element, values = {}) =>
+            template(key, values)
+                .split(/(\{\w+\})/)
+                .map((part) => {
+                    const [, hole] = /^\{(\w+)\}$/.exec(part) ?? [];
+                    return hole === name ? element : hole ? String(values[hole]) : part;
+                }),
+    };
+}
