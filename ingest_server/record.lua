@@ -2,13 +2,15 @@
 -- Adds one partition's share of a commit, exactly once.
 --
 -- KEYS  1 commit:{p}:<process>   2 dirty_analytics_courses:{p}   3 unsaved_users:{p}
---       4 refused:{p}:<process>, only with guarded events
+--       with guarded events also 4 refused:{p}:<process>, and the hashes alive:{p}:<kind><window> from user to bytes:
+--         5 event ids of this window   6 of the last one   7 playback ids of this window   8 of the last one
 --       then for each course and day: course_counters and course_users of the course, the same two of the day,
 --         course_counters of each lecture whose segments were played, and the keys of its guarded events, in their
 --         order: seen: of an event id (t, v), of a playback id (p), of its segments (b), and watch: of a bounded ping
 -- ARGV  1 number of the commit   2 id of the batch, should this commit start one
 --       3 seconds that an event id is remembered   4 seconds that a playback id is, after its last ping
 --       5 the watch credit in milliseconds, 0 where watch time is not bounded   6 1 with guarded events, else 0
+--       7 how many bytes of ids a user may have alive   8 the window of playback ids
 --       then for each course and day: names of the course's tally and of the day's, when the day's users expire;
 --         how many sums, users that count for certain, users, lectures, guarded events;
 --         the sums: field, count;   the users;
@@ -24,6 +26,9 @@
 -- ping moves it on by its seconds, from now at the earliest. It may be ahead of the clock by the credit, and no more.
 -- Once the clock has come up with it, it says nothing any more, and ends.
 --
+-- An id is alive in the window in which it came, or its playback had its last ping, and in the next one. It is charged to
+-- its user with about what it takes in Redis. Who has reached the limit may repeat, and go on with what has begun.
+--
 -- The bits of a playback's segments: bit 0 that it was counted as a playback, bit n + 1 its view of segment n.
 --
 -- Without flags in the first line a Redis that is out of memory, or a replica, refuses the script before its first
@@ -31,7 +36,7 @@
 
 local last = tonumber(redis.call('GET', KEYS[1]) or '0')
 local number = tonumber(ARGV[1])
-local credit, guarding = tonumber(ARGV[5]), ARGV[6] == '1'
+local credit, guarding, limit = tonumber(ARGV[5]), ARGV[6] == '1', tonumber(ARGV[7])
 if last >= number then
   local refused = guarding and redis.call('GET', KEYS[4]) or ''
   return string.match(refused, '^' .. ARGV[1] .. ' (.+)') or 0
@@ -55,7 +60,7 @@ if wrong then
 end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', 3600)
 
-local k, a = 4, 7
+local k, a = 4, 9
 local function next_key()
   k = k + 1
   return KEYS[k - 1]
@@ -69,7 +74,56 @@ local now
 if guarding then
   local time = redis.call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
-  k = 5
+  k = 9
+end
+
+-- What the users of one course and day have alive. An account is a hash, what it has of each user, and who was charged.
+local ID_BYTES = 120
+local events, playbacks, alive
+
+-- Calls f with the first and last of so many, in steps: unpack() has a limit of some thousand.
+local function in_steps(count, f)
+  for first = 1, count, 1000 do
+    f(first, math.min(first + 999, count))
+  end
+end
+
+local function account(key, users)
+  local bytes = {}
+  in_steps(#users, function(first, last)
+    local found = redis.pcall('HMGET', key, unpack(users, first, last))
+    for i = first, last do
+      bytes[i] = tonumber(found[i - first + 1] or 0) or 0
+    end
+  end)
+  return { key = key, bytes = bytes, charged = {} }
+end
+
+local function open_accounts(users)
+  events, playbacks = account(KEYS[5], users), account(KEYS[7], users)
+  local event_before, playback_before = account(KEYS[6], users), account(KEYS[8], users)
+  alive = {}
+  for i = 1, #users do
+    alive[i] = events.bytes[i] + playbacks.bytes[i] + event_before.bytes[i] + playback_before.bytes[i]
+  end
+end
+
+local function charge(to, user, bytes)
+  to.bytes[user], to.charged[user] = to.bytes[user] + bytes, true
+  alive[user] = alive[user] + bytes
+end
+
+local function close_account(of, users, seconds)
+  local pairs_of = {}
+  for user in pairs(of.charged) do
+    pairs_of[#pairs_of + 1], pairs_of[#pairs_of + 2] = users[user], of.bytes[user]
+  end
+  in_steps(#pairs_of, function(first, last)
+    redis.pcall('HSET', of.key, unpack(pairs_of, first, last))
+  end)
+  if #pairs_of > 0 then
+    redis.call('EXPIRE', of.key, 2 * seconds)
+  end
 end
 
 local function add(sums, field, count)
@@ -97,33 +151,60 @@ local function write(sums, counters, tally)
 end
 
 -- Moves the watched time on, unless that is more than the credit allows; whether it was allowed.
-local function watch(key, seconds)
-  local watched = math.max(now, tonumber(redis.call('GET', key) or '0')) + seconds * 1000
+local function watch(key, seconds, user)
+  local before = redis.call('GET', key)
+  local watched = math.max(now, tonumber(before or '0')) + seconds * 1000
   if watched - now > credit then
     return false
   end
   if watched > now then
     redis.call('SET', key, string.format('%.0f', watched), 'PX', string.format('%.0f', watched - now))
+    if not before then
+      charge(events, user, ID_BYTES)
+    end
   end
   return true
 end
 
+local function is_new(key)
+  return key and redis.call('EXISTS', key) == 0
+end
+
 -- Why the event counts nothing; nil when it does, and is remembered.
-local function refusal(event, watched, seconds)
-  if event and redis.call('EXISTS', event) == 1 then -- a repeat costs no credit
+local function refusal(event, playback, watched, seconds, user)
+  if event and not is_new(event) then -- a repeat costs no credit
     return 'REPEATED'
   end
-  if watched and not watch(watched, seconds) then
+  if alive[user] >= limit and (event or is_new(playback) or is_new(watched)) then
+    return 'USER_LIMIT'
+  end
+  if watched and not watch(watched, seconds, user) then
     return 'IMPLAUSIBLE'
   end
   if event then
     redis.call('SET', event, '', 'EX', ARGV[3])
+    charge(events, user, ID_BYTES)
   end
+end
+
+-- Remembers a playback anew; whether it is a new one, and whether it was charged, for the first time in this window.
+local function remember(playback, user)
+  local before = redis.call('SET', playback, ARGV[8], 'EX', ARGV[4], 'GET')
+  if before == ARGV[8] then
+    return false, false
+  end
+  charge(playbacks, user, ID_BYTES)
+  return not before, true
+end
+
+-- Marks a segment as seen; whether it was not yet.
+local function see(bits, bit)
+  return redis.call('SETBIT', bits, bit, 1) == 0
 end
 
 -- Counts the segments of a ping, which begin at argument `first`, and those that its playback sees for the first time.
 local function add_segments(sums, first, segments, duration, bits)
-  if bits and redis.call('SETBIT', bits, 0, 1) == 0 then
+  if bits and see(bits, 0) then
     add(sums, 'playbacks', 1)
     if duration ~= '' then
       add(sums, 'duration:' .. duration, 1)
@@ -132,17 +213,14 @@ local function add_segments(sums, first, segments, duration, bits)
   for i = first, first + 3 * (segments - 1), 3 do
     local segment = ARGV[i]
     add(sums, 'segment_watched:' .. segment, ARGV[i + 1])
-    if bits and ARGV[i + 2] == '1' and redis.call('SETBIT', bits, segment + 1, 1) == 0 then
+    if bits and ARGV[i + 2] == '1' and see(bits, segment + 1) then
       add(sums, 'segment_views:' .. segment, 1)
     end
-  end
-  if bits then
-    redis.call('EXPIRE', bits, ARGV[4])
   end
 end
 
 -- Counts one guarded event, or why not; whether it counts.
-local function guard(sums, lectures)
+local function guard(sums, lectures, user)
   local position = next_argument()
   local event = next_argument() == '1' and next_key()
   local lecture, seconds = next_argument(), 0
@@ -159,7 +237,7 @@ local function guard(sums, lectures)
     watched = credit > 0 and next_key()
   end
 
-  local reason = refusal(event, watched, seconds)
+  local reason = refusal(event, playback, watched, seconds, user)
   if reason then
     add(sums, 'not_counted:' .. reason, 1)
     if lecture ~= '' then
@@ -174,24 +252,34 @@ local function guard(sums, lectures)
     add(sums, 'course_views', 1)
     return true
   end
-  if not (playback and redis.call('SET', playback, '', 'EX', ARGV[4], 'GET')) then -- remembered anew in any case
+  local is_view, is_charged = true, false
+  if playback then
+    is_view, is_charged = remember(playback, user)
+  end
+  if is_view then
     add(sums, 'lecture_views:' .. lecture, 1)
   end
   add(sums, 'lecture_watchtime:' .. lecture, seconds)
-  if lecture_sums then
+  if bits then
+    local before = redis.call('STRLEN', bits)
     add_segments(lecture_sums, first, segments, duration, bits)
+    redis.call('EXPIRE', bits, ARGV[4])
+    local bytes = redis.call('STRLEN', bits)
+    charge(playbacks, user, (is_charged or before == 0) and ID_BYTES + bytes or bytes - before)
+  elseif lecture_sums then
+    add_segments(lecture_sums, first, segments, duration)
   end
   return true
 end
 
 -- Whoever broke the HyperLogLog must mend it; views and seconds are counted all the same.
 local function add_users(key, users, expires)
-  for first = 1, #users, 1000 do -- unpack() has a limit of some thousand
-    local changed = redis.pcall('PFADD', key, unpack(users, first, math.min(first + 999, #users)))
+  in_steps(#users, function(first, last)
+    local changed = redis.pcall('PFADD', key, unpack(users, first, last))
     if expires and changed == 1 then
       redis.call('EXPIREAT', key, expires)
     end
-  end
+  end)
 end
 
 while k <= #KEYS do
@@ -202,8 +290,10 @@ while k <= #KEYS do
 
   local sums = {}
   add_arguments(sums, fields)
-  local first_user = a - 1
-  a = a + people
+  local everybody = {}
+  for i = 1, people do
+    everybody[i] = next_argument()
+  end
 
   local lectures, lecture_keys, lecture_names = {}, {}, {}
   for i = 1, tallies do
@@ -213,13 +303,18 @@ while k <= #KEYS do
 
   local users, is_counted = {}, {}
   for i = 1, certain do
-    users[i], is_counted[i] = ARGV[first_user + i], true
+    users[i], is_counted[i] = everybody[i], true
   end
-  for _ = 1, guarded do
-    local user = tonumber(next_argument())
-    if guard(sums, lectures) and not is_counted[user] then
-      users[#users + 1], is_counted[user] = ARGV[first_user + user], true
+  if guarded ~= '0' then
+    open_accounts(everybody)
+    for _ = 1, guarded do
+      local user = tonumber(next_argument())
+      if guard(sums, lectures, user) and not is_counted[user] then
+        users[#users + 1], is_counted[user] = everybody[user], true
+      end
     end
+    close_account(events, everybody, ARGV[3])
+    close_account(playbacks, everybody, ARGV[4])
   end
 
   write(sums, course_counters, course)

@@ -73,7 +73,8 @@ class Recorder:
         and the callers are told UNAVAILABLE.
         """
         self._commits += 1
-        batch = batch_id(self._process, self._commits, time.time())
+        now = time.time()
+        batch = batch_id(self._process, self._commits, now)
         calls = {
             number: script_call(
                 number,
@@ -81,6 +82,7 @@ class Recorder:
                 process=self._process,
                 commit=self._commits,
                 batch=batch,
+                now=now,
                 watch_credit=commit.watch_credit,
             )
             for number, partition in commit.partitions.items()

@@ -10,6 +10,9 @@ from shared.data.tallies import day_tally, lecture_tally
 EVENT_SECONDS = 900
 PLAYBACK_SECONDS = 24 * 60 * 60
 
+# What the ids of one user may take in the Redis of one partition: some 8,000 of them.
+USER_BYTES = 1024 * 1024
+
 Argument = str | bytes | int
 
 
@@ -20,18 +23,27 @@ def script_call(
     process: str,
     commit: int,
     batch: str,
+    now: float,
     watch_credit: float | None = None,
 ) -> tuple[list[str], list[Argument]]:
-    """The call for one partition; `batch` is the id of batches that the commit starts."""
+    """The call for one partition. `batch` is the id of batches that the commit starts; `now`, since the epoch."""
     guarded = any(course.guarded for course in partition.courses.values())
     names = [keys.last_commit(number, process), keys.dirty_courses(number), keys.unsaved_users(number)]
     if guarded:
         names.append(keys.refused(number, process))
+        names += _accounts(number, now)
     credit = 0 if watch_credit is None else round(watch_credit * 1000)
     arguments: list[Argument] = [commit, batch, EVENT_SECONDS, PLAYBACK_SECONDS, credit, int(guarded)]
+    arguments += (USER_BYTES, int(now) // PLAYBACK_SECONDS)
     for course in partition.courses.values():
         _add_course(names, arguments, number, course)
     return names, arguments
+
+
+def _accounts(number: int, now: float) -> Iterator[str]:
+    for kind, seconds in (("e", EVENT_SECONDS), ("p", PLAYBACK_SECONDS)):
+        window = int(now) // seconds
+        yield from (keys.alive(number, kind, window), keys.alive(number, kind, window - 1))
 
 
 def _add_course(names: list[str], arguments: list[Argument], number: int, course: CourseCommit) -> None:

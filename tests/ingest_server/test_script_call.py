@@ -12,6 +12,9 @@ from ingest_server.script_call import Argument, script_call
 from shared.data import keys
 from tests.ingest_server.test_commit import COURSES, LECTURES, commit_of, ids, pings, users, views
 
+# In window 289 of event ids and 3 of playback ids.
+NOW = 3 * 86_400 + 901.5
+
 segments = st.builds(Segment, st.integers(0, 4319), st.integers(1, 100), st.booleans())
 played = st.builds(Played, st.lists(segments, max_size=3), st.none() | st.integers(1, 43_200))
 playing = st.builds(
@@ -26,7 +29,7 @@ class Call(NamedTuple):
 
 
 def call(number: int, partition: PartitionCommit) -> Call:
-    return Call(*script_call(number, partition, process="p", commit=7, batch="p-7-0"))
+    return Call(*script_call(number, partition, process="p", commit=7, batch="p-7-0", now=NOW))
 
 
 class Reader:
@@ -94,9 +97,12 @@ def test_a_call_says_what_the_commit_holds(events: list[Event]) -> None:
         sent = call(number, partition)
         reader = Reader(sent)
         guarding = any(course.guarded for course in partition.courses.values())
-        assert [7, "p-7-0", 900, 86400, 0, int(guarding)] == reader.take(6)
+        assert [7, "p-7-0", 900, 86400, 0, int(guarding), 2**20, 3] == reader.take(8)
         header = [f"commit:{{{number}}}:p", f"dirty_analytics_courses:{{{number}}}", f"unsaved_users:{{{number}}}"]
-        assert header + [f"refused:{{{number}}}:p"] * guarding == [next(reader.keys) for _ in range(3 + guarding)]
+        if guarding:
+            windows = ("e289", "e288", "p3", "p2")
+            header += [f"refused:{{{number}}}:p", *(f"alive:{{{number}}}:{window}" for window in windows)]
+        assert header == [next(reader.keys) for _ in header]
         for course in partition.courses.values():
             read_course(reader, number, course)
         assert [] == [*reader.keys, *reader.arguments]
