@@ -61,7 +61,8 @@ class Flusher:
         report.left = +report.left
         metrics.CYCLE_SECONDS.observe(time.perf_counter() - started)
         _note(report)
-        log.info("cycle", cleared=report.cleared, quarantined=report.quarantined, left=dict(report.left))
+        say = log.warning if report.store_away else log.info
+        say("cycle", cleared=report.cleared, quarantined=report.quarantined, left=dict(report.left))
         return report
 
     async def _drain(self, node: str, partitions: Sequence[int], stop: asyncio.Event) -> Report:

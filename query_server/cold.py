@@ -1,7 +1,8 @@
 """A course in MongoDB: whose it is, its outline and its flushed counts, read in one aggregation."""
 
+import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from query_server import documents
 from query_server.outline import Outline, outline_of
+from shared.data.tallies import DAY
 from shared.expiring import ExpiringCache
 from shared.serving.errors import InvalidRequest, NotFound, PermissionDenied
 from shared.serving.validation import TOO_MANY_LECTURES
@@ -24,25 +26,49 @@ CACHED_ENTRIES = 200_000  # courses and lectures together, ~200 bytes each
 # Longer than anyone here waits: a question that was given up need not be worked out to its end.
 SERVER_LIMIT_MS = 2_000
 
-# Documents are decoded one by one, when it is known that the caller may see them. Whatever time or text is stored.
-RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
+# Whatever time or text is stored.
 ANY_VALUE: CodecOptions[Document] = CodecOptions(
     datetime_conversion=DatetimeConversion.DATETIME_AUTO, tz_aware=True, unicode_decode_error_handler="replace"
 )
+RAW: CodecOptions[RawBSONDocument] = cast("Any", ANY_VALUE).with_options(document_class=RawBSONDocument)
 
 RawCollection = AsyncCollection[RawBSONDocument]
 
 
+class Documents(Mapping[str, Document]):
+    """Tallies by name, each decoded when it is first looked at; the course's own totals have its id for a name."""
+
+    def __init__(self, course_id: str, found: Iterable[RawBSONDocument]) -> None:
+        self._raw = {document.get("_id", course_id): document for document in found}
+        self._decoded: dict[str, Document] = {}
+
+    def __getitem__(self, name: str) -> Document:
+        if name not in self._decoded:
+            self._decoded[name] = decoded(self._raw[name])
+        return self._decoded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._raw)
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+    def fingerprint(self, names: Iterable[str]) -> bytes:
+        """Equal only for equal documents, missing ones included."""
+        together = hashlib.blake2b()
+        for name in names:
+            raw = self._raw.get(name)
+            together.update(raw.raw if raw is not None else name.encode())
+        return together.digest()
+
+
 @dataclass(frozen=True, slots=True)
 class Course:
-    """A course in MongoDB at one moment; its outline may be up to a minute old.
-
-    `documents` are its tallies by name; the course's own totals have the course id for a name.
-    """
+    """A course in MongoDB at one moment; its outline may be up to a minute old."""
 
     course_id: str
     outline: Outline
-    documents: Mapping[str, Mapping[str, Any]]
+    documents: Documents
 
     @property
     def analytics(self) -> Mapping[str, Any]:
@@ -55,6 +81,7 @@ class ColdStore:
 
     def __init__(self, database: AsyncDatabase[Document], now: Callable[[], float] = time.monotonic) -> None:
         self._courses = cast("RawCollection", database.get_collection(COURSES, codec_options=cast("Any", RAW)))
+        self._days = cast("RawCollection", database.get_collection(DAY.collection, codec_options=cast("Any", RAW)))
         self._primary_courses = self._courses.with_options(read_preference=ReadPreference.PRIMARY)
         self._now = now
         self._outlines: ExpiringCache[str, Outline] = ExpiringCache(CACHED_ENTRIES, now)
@@ -70,6 +97,19 @@ class ColdStore:
     async def read_primary(self, course_id: str, user_id: str, tallies: Sequence[Document] = ()) -> Course:
         """The same from the primary, which has every count that a flush has taken out of Redis."""
         return await self._read(self._primary_courses, course_id, user_id, tallies)
+
+    async def days(self, course_id: str, first: str, last: str) -> Documents:
+        """Days of a course with everything that they hold. Raises PyMongoError."""
+        return await self._find_days(self._days, course_id, first, last)
+
+    async def days_of_primary(self, course_id: str, first: str, last: str) -> Documents:
+        """The same from the primary."""
+        primary = self._days.with_options(read_preference=ReadPreference.PRIMARY)
+        return await self._find_days(primary, course_id, first, last)
+
+    async def _find_days(self, days: RawCollection, course_id: str, first: str, last: str) -> Documents:
+        found = days.find(documents.between(course_id, first, last), max_time_ms=SERVER_LIMIT_MS)
+        return Documents(course_id, await found.to_list())
 
     async def _read(self, courses: RawCollection, course_id: str, user_id: str, tallies: Sequence[Document]) -> Course:
         outline = self._outlines.get(course_id)
@@ -88,12 +128,7 @@ class ColdStore:
         if outline is None:
             outline = outline_of(course["sections"], course["sectionsFound"], course["lecturesFound"])
             self._outlines.put(course_id, outline, until=self._now() + OUTLINE_SECONDS, weight=1 + len(outline))
-        return Course(course_id, outline, by_name(found[1:], course_id))
-
-
-def by_name(others: Iterable[RawBSONDocument], course_id: str) -> dict[str, Document]:
-    """The documents of tallies by the tallies' names."""
-    return {document.get("_id", course_id): document for document in map(decoded, others)}
+        return Course(course_id, outline, Documents(course_id, found[1:]))
 
 
 def decoded(document: RawBSONDocument) -> Document:

@@ -4,8 +4,6 @@ Whatever the platform has stored, the answer has the shape that is asked for: li
 document of a tally is told from the others by its `_id`: that is the tally's name, and a course's totals have none.
 """
 
-from collections.abc import Sequence
-
 from bson import ObjectId
 
 from shared.data.tallies import COURSE, DAY, LECTURE, Tally
@@ -14,8 +12,16 @@ from shared.stores.mongo import ANALYTICS_SETTINGS, LECTURES, SECTIONS, Document
 
 FIRST_DAY = "first day"
 INSTALLATION = "days"  # the document of `analyticssettings`
-LIGHT = ("totalViews", "lectureViews", "watchTime", "uniqueActiveUsers", "notCounted", "recentBatches")
-BATCHES_AND_SKETCH = ("recentBatches", "usersSketch", "lectureStats")
+LIGHT = (
+    "totalViews",
+    "lectureViews",
+    "watchTime",
+    "uniqueActiveUsers",
+    "usersSketchSavedAt",
+    "notCounted",
+    "recentBatches",
+    "updatedAt",
+)
 
 
 def owned(course_id: str, user_id: str, *, outline: bool) -> list[Document]:
@@ -56,9 +62,19 @@ def lecture(tally: Tally) -> Document:
     return _and(LECTURE.collection, {"_id": tally.name}, {"updatedAt": 0})
 
 
-def days(names: Sequence[str], fields: Sequence[str]) -> Document:
-    """Days by their names, which may be many: neighbours are read as ranges."""
-    return _and(DAY.collection, {"_id": {"$in": list(names)}}, dict.fromkeys(fields, 1))
+def days(course_id: str, first: str, last: str) -> Document:
+    """Days of a course, without what they hold of each lecture, and without their sketches."""
+    return _and(DAY.collection, between(course_id, first, last), dict.fromkeys(LIGHT, 1))
+
+
+def whole_day(tally: Tally) -> Document:
+    """A day with its sketch, without what it holds of each lecture."""
+    return _and(DAY.collection, {"_id": tally.name}, dict.fromkeys([*LIGHT, "usersSketch"], 1))
+
+
+def between(course_id: str, first: str, last: str) -> Document:
+    """The filter of the days from the first to the last."""
+    return {"_id": {"$gte": f"{course_id}/{first}", "$lte": f"{course_id}/{last}"}}
 
 
 def beginnings(course_id: str) -> list[Document]:

@@ -8,8 +8,7 @@ from typing import Self
 from redis.exceptions import ResponseError
 
 from query_server import replies
-from query_server.merge import Hot
-from query_server.replies import Found
+from query_server.merge import Hot, HotTallies
 from shared.data import keys
 from shared.data.tallies import Tally, course_tally
 from shared.stores.probe import RedisProbe, counts_are_there
@@ -55,24 +54,27 @@ class HotStore:
         *_, answers = await self._ask_partition(partition, [("MULTI",), *commands, replies.TIME, ("EXEC",)])
         return replies.hot_of(tallies, answers)
 
+    async def read_lecture(self, lecture: Tally) -> HotTallies:
+        """A lecture's tally, and the course's first day in Redis. Raises as `read_tallies`."""
+        partition = keys.partition_of(lecture.name)
+        (dirty,) = await self._ask_partition(partition, [("SMEMBERS", keys.dirty_courses(partition))])
+        return HotTallies(await self.read_tallies([lecture]), replies.first_day(lecture.course_id, dirty))
+
+    async def read_days(self, days: Sequence[Tally]) -> HotTallies:
+        """Days of one course: the first of them, and of the others those of which Redis has anything.
+
+        It is looked for first. What comes to another day between the look and the read is newer than the question.
+        Raises as `read_tallies`.
+        """
+        partition = keys.partition_of(days[0].name)
+        found = replies.found(days, await self._ask_partition(partition, replies.finding(partition, days)))
+        tallies = await self.read_tallies(list(dict.fromkeys([days[0], *found.days])))
+        return HotTallies(tallies, found.first_day, found.unsaved)
+
     async def time(self, course_id: str) -> tuple[int, int]:
         """Seconds since the epoch, and microseconds, by the clock of Redis. Raises RedisUnreachable, RedisError."""
         ((seconds, microseconds),) = await self._ask_partition(keys.partition_of(course_id), [replies.TIME])
         return int(seconds), int(microseconds)
-
-    async def find(self, days: Sequence[Tally]) -> Found:
-        """What Redis has of days of one course. Raises RedisUnreachable, RedisError.
-
-        A day that is not in the answer had nothing in Redis when it was asked: MongoDB has all of it.
-        """
-        partition = keys.partition_of(days[0].name)
-        return replies.found(days, await self._ask_partition(partition, replies.finding(partition, days)))
-
-    async def first_day(self, course_id: str) -> str | None:
-        """The course's first day with counts that are not flushed. Raises RedisUnreachable, RedisError."""
-        partition = keys.partition_of(course_id)
-        (dirty,) = await self._ask_partition(partition, [("SMEMBERS", keys.dirty_courses(partition))])
-        return replies.first_day(course_id, dirty)
 
     async def _ask_partition(self, partition: int, commands: Sequence[Command]) -> list[Reply]:
         """Keys that are on their way to another node are waited for a little."""

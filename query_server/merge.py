@@ -1,6 +1,6 @@
 """What both stores say of a tally, made one: every count in it exactly once, wherever a flush has got to. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,9 +29,23 @@ class Hot:
     seconds: int
     microseconds: int
     sketch: bytes = b""
+    is_empty: bool = False  # Redis holds no hash of it, not even one that is not shown
 
 
-NOTHING = Hot((), None, 0, 0, 0)
+@dataclass(frozen=True, slots=True)
+class HotTallies:
+    """Tallies of one course in Redis, by name. One that is missing had nothing there: MongoDB has all of it.
+
+    `first_day` is the course's first day with unflushed counts, also if it is not among them; `unsaved` are days whose
+    users are not all in MongoDB.
+    """
+
+    tallies: Mapping[str, Hot]
+    first_day: str | None = None
+    unsaved: Set[str] = frozenset()
+
+
+NOTHING = Hot((), None, 0, 0, 0, is_empty=True)
 """A tally of which Redis holds nothing."""
 
 
@@ -49,7 +63,7 @@ def is_consistent(hot: Hot, document: Mapping[str, Any]) -> bool:
 
 
 def are_consistent(hot: Mapping[str, Hot], documents: Mapping[str, Mapping[str, Any]]) -> bool:
-    """The same of several tallies, by name. A tally of which one store holds nothing may be missing there."""
+    """The same of several tallies, by name. One of which MongoDB has nothing may be missing there."""
     return all(is_consistent(each, documents.get(name, {})) for name, each in hot.items())
 
 

@@ -13,8 +13,12 @@ from query_server.funnel import Dashboard, Funnel
 from query_server.heatmap import SEGMENT_SECONDS, Heatmap
 from query_server.merge import Hot
 from query_server.outline import Lecture, Outline
+from query_server.report import Day, Overview, Refused
+from query_server.reports import Report
+from query_server.sketches import STANDARD_ERROR
 
 MAX_INT32 = 2**31 - 1
+MOST_DAYS_WITH_FUNNEL = 92
 
 
 def as_of(hot: Hot) -> Timestamp:
@@ -102,6 +106,65 @@ def heatmap_message(
         recorded_since=recorded_since,
         as_of=moment,
     )
+
+
+def report_message(report: Report) -> dashboard_pb2.GetCourseReportResponse:
+    """The answer of GetCourseReport."""
+    today = report.today
+    return dashboard_pb2.GetCourseReportResponse(
+        range=dashboard_pb2.ReportRange(
+            from_day=report.stretch.first,
+            to_day=report.stretch.last,
+            days=len(report.stretch),
+            day_zone=report.zone,
+            recorded_since=report.recorded_since,
+            final=report.final,
+        ),
+        overview=_overview(report.overview, report.outline),
+        previous=_overview(report.previous, report.outline) if report.previous else None,
+        days=[dashboard_pb2.ReportDay(**_numbers(day)) for day in report.days],
+        today=dashboard_pb2.Today(**_numbers(today), not_counted=not_counted(today.refused)),
+        engagement_funnel=funnel_steps(report.overview.funnel, report.outline) if has_funnel(report) else [],
+        not_counted=not_counted(report.refused),
+        as_of=Timestamp(seconds=report.seconds, nanos=report.microseconds * 1000),
+    )
+
+
+def has_funnel(report: Report) -> bool:
+    """Whether the range is short enough to show each lecture."""
+    return len(report.stretch) <= MOST_DAYS_WITH_FUNNEL
+
+
+def not_counted(refused: Refused) -> list[dashboard_pb2.NotCounted]:
+    """What was not counted, in the order of the reasons; a reason that is not known is left out."""
+    return [
+        dashboard_pb2.NotCounted(reason=value, events=int32(refused[name][0]), seconds=refused[name][1])
+        for name, value in dashboard_pb2.NotCounted.Reason.items()
+        if name in refused
+    ]
+
+
+def _overview(overview: Overview, outline: Outline) -> dashboard_pb2.ReportOverview:
+    return dashboard_pb2.ReportOverview(
+        course_views=int32(overview.course_views),
+        unique_users=int32(overview.users),
+        unique_users_standard_error=STANDARD_ERROR,
+        watch_time_seconds=overview.watch_seconds,
+        average_watch_time_seconds=overview.average_watch_seconds,
+        lecture_views=int32(overview.lecture_views),
+        drop_off_rate=overview.drop_off_rate,
+        most_watched_lecture=most_watched(overview.most_watched, overview.funnel, outline),
+    )
+
+
+def _numbers(day: Day) -> Any:  # noqa: ANN401 - the fields that ReportDay and Today share
+    return {
+        "day": day.day,
+        "course_views": int32(day.course_views),
+        "unique_users": int32(day.users),
+        "watch_time_seconds": day.watch_seconds,
+        "lecture_views": int32(day.lecture_views),
+    }
 
 
 def int32(count: int) -> int:

@@ -1,7 +1,7 @@
 """Reads a course from both stores at once, and from MongoDB again where the two answers do not fit together."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from typing import NamedTuple, TypeVar
 
 import structlog
@@ -11,7 +11,7 @@ from redis.exceptions import RedisError, ResponseError
 from query_server import metrics
 from query_server.cold import ColdStore, Course
 from query_server.hot import HotStore
-from query_server.merge import Hot, are_consistent
+from query_server.merge import Hot, HotTallies, are_consistent
 from shared.metrics import MONGODB_ERRORS
 from shared.serving.errors import StoreRefuses, Unavailable
 from shared.stores.mongo import Document
@@ -50,16 +50,16 @@ class Question(NamedTuple):
 async def read_course(hot_store: HotStore, cold_store: ColdStore, course_id: str, user_id: str) -> tuple[Hot, Course]:
     """The totals of the user's course in both stores, fit to be merged. Raises as `read_both`."""
 
-    async def totals() -> dict[str, Hot]:
-        return {course_id: await hot_store.read(course_id)}
+    async def totals() -> HotTallies:
+        return HotTallies({course_id: await hot_store.read(course_id)})
 
     hot, course = await read_both(totals(), cold_store, Question(course_id, user_id), deadline())
-    return hot[course_id], course
+    return hot.tallies[course_id], course
 
 
 async def read_both(
-    hot: Awaitable[Mapping[str, Hot]], cold_store: ColdStore, question: Question, until: float
-) -> tuple[Mapping[str, Hot], Course]:
+    hot: Awaitable[HotTallies], cold_store: ColdStore, question: Question, until: float
+) -> tuple[HotTallies, Course]:
     """Tallies of the user's course in both stores, fit to be merged. `until` is a `deadline`.
 
     Raises, decided in this order, NotFound, PermissionDenied, InvalidRequest, Unavailable, StoreRefuses.
@@ -73,7 +73,7 @@ async def read_both(
             ask("MongoDB", cold_store.read(*question), until), ask("Redis", hot, until), return_exceptions=True
         )
         course, found = _answer(course), _answer(found)
-        if not are_consistent(found, course.documents):
+        if not are_consistent(found.tallies, course.documents):
             metrics.REREADS.inc()
             course = await ask("MongoDB", cold_store.read_primary(*question), until)
     return found, course

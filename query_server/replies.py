@@ -39,15 +39,11 @@ def reading(partition: int, tally: Tally) -> list[Command]:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What Redis has of some days of a course.
-
-    `days`: those that must be read, perhaps with a few of which there is nothing. `unsaved`: the names of those whose
-    users are not all in MongoDB. `first`: the first day with unflushed counts, also of those that were not asked for.
-    """
+    """Of which days Redis has anything, perhaps with a few of which it has not; the rest as in HotTallies."""
 
     days: Sequence[Tally]
+    first_day: str | None
     unsaved: Set[str]
-    first: str | None
 
 
 def finding(partition: int, days: Sequence[Tally]) -> list[Command]:
@@ -73,8 +69,8 @@ def found(days: Sequence[Tally], replies: Sequence[Reply]) -> Found:
     unsaved = {day.name for day, each in zip(days, is_unsaved, strict=True) if each}
     return Found(
         [day for position, day in enumerate(days) if existing[position // GROUP] or day.name in unsaved],
-        unsaved,
         first_day(days[0].course_id, dirty),
+        unsaved,
     )
 
 
@@ -100,6 +96,7 @@ def hot_of(tallies: Sequence[Tally], replies: Sequence[Reply]) -> dict[str, Hot]
             seconds=int(seconds),
             microseconds=int(microseconds),
             sketch=users if isinstance(users, bytes) else b"",
+            is_empty=not (counting or flushing or quarantined),
         )
     return found
 

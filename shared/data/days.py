@@ -27,6 +27,11 @@ def day_after(day: str, days: int = 1) -> str:
     return (dt.date.fromisoformat(day) + days * ONE_DAY).isoformat()
 
 
+def days_between(first: str, last: str) -> int:
+    """How many days later the last one is."""
+    return (dt.date.fromisoformat(last) - dt.date.fromisoformat(first)).days
+
+
 def start_of(day: str, zone: ZoneInfo) -> float:
     """The first moment of a day, in seconds since the epoch: midnight, or what a clock change leaves of it."""
     date = dt.date.fromisoformat(day)

@@ -85,11 +85,11 @@ class Platform:
         await self.redis.hset(self.key("flushing_counters", course), mapping=fields(batch, counters))
 
     async def quarantined(
-        self, course: Course, batch: str, counters: Mapping[str, int], reason: str = "too large"
+        self, course: Course, batch: str, counters: Mapping[str, int], reason: str = "too large", item: str = ""
     ) -> None:
         """What MongoDB would not take."""
         entry = json.dumps({"reason": reason, "counters": counters})
-        await self.redis.hset(self.key("quarantined_counters", course), batch, entry)
+        await self.redis.hset(self.key("quarantined_counters", course, item), batch, entry)
 
     async def cleared(self, course: Course, batch: str) -> None:
         """The last thing that a flush does."""
@@ -103,8 +103,7 @@ class Platform:
     async def tally(self, course: Course, item: str, kind: str, batch: str, counters: Mapping[str, int]) -> None:
         """What Redis holds of a day or a lecture: `counting`, `flushing` or `quarantined`."""
         if kind == "quarantined":
-            entry = json.dumps({"reason": "too large", "counters": counters})
-            await self.redis.hset(self.key("quarantined_counters", course, item), batch, entry)
+            await self.quarantined(course, batch, counters, item=item)
             return
         key = self.key({"counting": "course_counters", "flushing": "flushing_counters"}[kind], course, item)
         await self.redis.hset(key, mapping=fields(batch, counters))
@@ -117,6 +116,16 @@ class Platform:
         document = {"courseId": ObjectId(course.course_id), **repeated, "recentBatches": list(batches), "epoch": 1}
         collection = self.database["courseanalyticsdays" if kind else "lectureanalytics"]
         await collection.replace_one({"_id": name}, {"_id": name, **document, **numbers}, upsert=True)
+
+    async def day_users(self, course: Course, day: str, users: set[int]) -> dict[str, Any]:
+        """Users in the day's HyperLogLog; what the flusher saves of it."""
+        key = self.key("course_users", course, day)
+        await self.redis.delete(key)
+        if not users:
+            return {}
+        await self.redis.pfadd(key, *users)
+        sketch = await self.redis.execute_command("GET", key, NEVER_DECODE=True)  # type: ignore[no-untyped-call]
+        return {"usersSketch": bytes(sketch), "uniqueActiveUsers": await self.redis.pfcount(key)}
 
     def key(self, kind: str, course: Course, item: str = "") -> str:
         return f"{kind}:{self.braces(course)}:{course.course_id}{f'/{item}' if item else ''}"
