@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import pymongo
 import structlog
-from bson import ObjectId
 from pymongo import ReadPreference, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
@@ -19,14 +18,13 @@ from pymongo.read_concern import ReadConcern
 
 from flusher import metrics
 from flusher.steps.take import Batch
-from shared.data.tallies import COURSE
+from shared.data.tallies import Tally
 from shared.metrics import MONGODB_ERRORS
 from shared.stores.mongo import Document
 
-RECENT_BATCHES = 32
 BULK_COUNTERS = 20_000
 # MongoDB's time for one update grows with the square of its counters: more than these would not be acknowledged in
-# APPLY_SECONDS however often it is sent. Above what the largest course has, because lectures are replaced.
+# APPLY_SECONDS however often it is sent. Above what the largest tally has, because lectures are replaced.
 MAX_COUNTERS = 30_000
 APPLY_SECONDS = 4
 VERIFY_SECONDS = 2
@@ -72,18 +70,20 @@ def update_of(batch: Batch, epoch: int) -> UpdateOne:
     Where there is a document that it may not touch, the upsert runs into the unique index: a duplicate key, and no
     change.
     """
-    increments = COURSE.increments(batch.counts)
+    tally = batch.tally
+    users = {"uniqueActiveUsers": batch.unique_users} if tally.kind.users else {}
     return UpdateOne(
         {
-            "courseId": ObjectId(batch.course_id),
+            **tally.identity(),
             "recentBatches": {"$ne": batch.id},
             "epoch": {"$not": {"$gt": epoch}},
         },
         {
-            "$inc": increments,
-            "$max": {"epoch": epoch, "uniqueActiveUsers": batch.unique_users},
-            "$push": {"recentBatches": {"$each": [batch.id], "$slice": -RECENT_BATCHES}},
+            "$inc": tally.kind.increments(batch.counts),
+            "$max": {"epoch": epoch, **users},
+            "$push": {"recentBatches": {"$each": [batch.id], "$slice": -tally.kind.window}},
             "$currentDate": {"updatedAt": True},
+            "$set": tally.repeated(),
         },
         upsert=True,
     )
@@ -106,7 +106,9 @@ def bulks(batches: Sequence[Batch], counters: int = BULK_COUNTERS) -> Iterator[l
 async def apply(
     collection: AsyncCollection[Document], batches: Sequence[Batch], epoch: int, *, timeout: float
 ) -> list[Outcome]:
-    """Adds the batches to their documents within `timeout` seconds; the outcomes, in their order. Raises PyMongoError.
+    """Adds the batches, all of one kind, to their documents within `timeout` seconds. Raises PyMongoError.
+
+    Returns the outcomes in the order of the batches.
 
     Only a complete, undisturbed success is taken at its word. A duplicate key says nothing: it may be this batch, not
     yet majority, or a newer epoch, or another creator of the document.
@@ -147,7 +149,7 @@ async def _judged(
         await close(collection, refused, epoch)
     documents = await committed(collection, batches)
     outcomes = [
-        outcome_of(batch, documents.get(batch.course_id, {}), epoch, sent, position)
+        outcome_of(batch, documents.get(batch.name, {}), epoch, sent, position)
         for position, batch in enumerate(batches)
     ]
     _count(outcomes, sent)
@@ -180,9 +182,7 @@ async def close(collection: AsyncCollection[Document], refused: Sequence[Batch],
     One may be on its way, or in the hand of a flusher that sleeps, until somebody mends what MongoDB refused: the batch
     would be in the document and in quarantine, and count twice. Where this is refused too, the batch is not put aside.
     """
-    updates = [
-        UpdateOne({"courseId": ObjectId(batch.course_id)}, {"$max": {"epoch": epoch}}, upsert=True) for batch in refused
-    ]
+    updates = [UpdateOne(batch.tally.identity(), {"$max": {"epoch": epoch}}, upsert=True) for batch in refused]
     try:
         with pymongo.timeout(VERIFY_SECONDS):
             await collection.bulk_write(updates, ordered=False)
@@ -192,17 +192,26 @@ async def close(collection: AsyncCollection[Document], refused: Sequence[Batch],
 
 
 async def committed(collection: AsyncCollection[Document], batches: Sequence[Batch]) -> dict[str, Document]:
-    """What a majority of MongoDB's members knows of the batches, by course. Raises PyMongoError.
+    """What a majority of MongoDB's members knows of the batches, by tally. Raises PyMongoError.
 
     A majority, because what only this primary has may be rolled back: then the batch would be cleared and lost.
     """
     majority = collection.with_options(read_concern=ReadConcern("majority"), read_preference=ReadPreference.PRIMARY)
     with pymongo.timeout(VERIFY_SECONDS), metrics.VERIFY.time():
-        found = await majority.find(
-            {"courseId": {"$in": [ObjectId(batch.course_id) for batch in batches]}},
-            {"courseId": 1, "recentBatches": 1, "epoch": 1},
-        ).to_list()
-    return {str(document["courseId"]): document for document in found}
+        return await documents_of(majority, [batch.tally for batch in batches], "recentBatches", "epoch")
+
+
+async def documents_of(
+    collection: AsyncCollection[Document], tallies: Sequence[Tally], *fields: str
+) -> dict[str, Document]:
+    """Some fields of the tallies' documents, by the tallies' names; the tallies are all of one kind."""
+    if not tallies:
+        return {}
+    key = tallies[0].kind.key
+    found = await collection.find(
+        {key: {"$in": [tally.identity()[key] for tally in tallies]}}, {key: 1, **dict.fromkeys(fields, 1)}
+    ).to_list()
+    return {str(document[key]): document for document in found}
 
 
 def outcome_of(batch: Batch, document: Document, epoch: int, sent: Sent, position: int) -> Outcome:

@@ -6,13 +6,12 @@ from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
 
-from flusher.steps.apply import RECENT_BATCHES
 from flusher.steps.lease import REDIS_SECONDS
 from flusher.steps.take import readable
 from flusher.tools.quarantine import quarantined
 from flusher.tools.strays import CountersKey, counters_keys, strays
 from shared.data import keys
-from shared.data.tallies import COURSE, COURSE_VIEWS, LECTURE_VIEWS, fields_of
+from shared.data.tallies import COURSE, COURSE_VIEWS, LECTURE_VIEWS, Kind, fields_of, tally_of
 from shared.stores.mongo import COURSE_ANALYTICS, Document
 from shared.stores.redis_connection import RedisConnection, pairs
 
@@ -25,14 +24,14 @@ async def findings(nodes: Sequence[RedisConnection], database: AsyncDatabase[Doc
     hot_views: Counter[str] = Counter()
     for node in nodes:
         async for stray in strays(node):
-            yield f"{stray.name} holds counts, but its course is not in the dirty set: the next sweep puts it there"
+            yield f"{stray.name} holds counts, but its tally is not in the dirty set: the next sweep puts it there"
     async for key, fields in _hashes(nodes):
-        hot_views[key.course_id] += _views(readable(fields)[0])
+        hot_views[key.tally] += _views(readable(_kind(key.tally), fields)[0])
         for complaint in about_hash(key, fields):
             yield f"{key.name} {complaint}"
     async for batch in quarantined(nodes):
-        hot_views[batch.course_id] += _views(batch.counters)
-        yield f"batch {batch.id} of course {batch.course_id} is quarantined: {batch.reason}"
+        hot_views[batch.name] += _views(batch.counters)
+        yield f"batch {batch.id} of {batch.name} is quarantined: {batch.reason}"
     async for document in database[COURSE_ANALYTICS].find({}, {"usersSketch": 0}):
         for complaint in about_document(document, hot_views[str(document.get("courseId"))]):
             yield f"courseanalytics of course {document.get('courseId')} {complaint}"
@@ -52,13 +51,18 @@ async def _fields(connection: RedisConnection, key: CountersKey) -> dict[str, st
     return {name: value.decode(errors="replace") for name, value in pairs(flat).items()}
 
 
+def _kind(name: str) -> Kind | None:
+    tally = tally_of(name)
+    return tally.kind if tally else None
+
+
 def about_hash(key: CountersKey, fields: Mapping[str, str]) -> Iterator[str]:
     """What is wrong with a hash of counters; without fields it has just been flushed."""
-    if keys.partition_of(key.course_id) != key.partition:
+    if keys.partition_of(key.tally) != key.partition:
         yield "is in the wrong partition: nothing reads it"
     if fields and keys.BATCH not in fields:
         yield "names no batch: the next flush quarantines it"
-    counts, unreadable = readable({name: text for name, text in fields.items() if name != keys.BATCH})
+    counts, unreadable = readable(_kind(key.tally), {name: text for name, text in fields.items() if name != keys.BATCH})
     for name, text in unreadable.items():
         yield f"has a field that is no counter: {name} = {text}"
     yield from _about_counts(counts)
@@ -70,8 +74,8 @@ def about_document(document: Mapping[str, Any], hot_views: int) -> Iterator[str]
     yield from _about_counts(counts)
     if not isinstance(document.get(LECTURE_VIEWS.parent, {}), dict):
         yield f"has {LECTURE_VIEWS.parent} that are no map: its counts of lectures go to quarantine"
-    if len(document.get("recentBatches", ())) > RECENT_BATCHES:
-        yield f"remembers more than {RECENT_BATCHES} batches"
+    if len(document.get("recentBatches", ())) > COURSE.window:
+        yield f"remembers more than {COURSE.window} batches"
     users, views = document.get("uniqueActiveUsers", 0), max(0, _views(counts)) + hot_views
     if users < 0:
         yield f"has a negative number of users: {users}"

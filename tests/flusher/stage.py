@@ -5,8 +5,9 @@ The reader is the dashboard's own: a count is right only when the dashboard says
 
 import asyncio
 import secrets
+import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -20,20 +21,20 @@ from devstack.programs import Program
 from flusher import schema
 from flusher.cycle import Flusher
 from flusher.steps.lease import Lease
+from flusher.steps.report import Report
 from flusher.steps.take import Batch, take
-from flusher.steps.wave import Report, Stores
-from ingest_server.commit import Commit
-from ingest_server.events import CourseView, Telemetry
+from flusher.steps.wave import UTC, Stores
 from ingest_server.recorder import Recorder
 from query_server.cold import ColdStore
 from query_server.hot import HotStore
 from query_server.merge import totals_of
 from query_server.reading import read_course
 from shared.data import keys
-from shared.data.tallies import COURSE, COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME, fields_of
+from shared.data.batch_id import batch_id
+from shared.data.tallies import COURSE, COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME, Tally, fields_of
 from shared.settings import Barrier
 from shared.stores.mongo import COURSE_ANALYTICS, COURSES, Document
-from shared.stores.redis_connection import RedisConnection, pairs
+from shared.stores.redis_connection import Command, RedisConnection, pairs
 from tests.servers import PATIENCE
 
 INSTRUCTOR = "650000000000000000000099"
@@ -80,6 +81,7 @@ class Stage:
     redis_url: str
     database: AsyncDatabase[Document]
     redis: RedisConnection
+    counting: RedisConnection
     recorder: Recorder
     hot: HotStore
     cold: ColdStore
@@ -87,25 +89,35 @@ class Stage:
     _listed: set[str] = field(default_factory=set)
 
     async def ping(self, *course_ids: str, user: bytes = b"learner") -> None:
-        """One ping of each course, acknowledged."""
-        commit = Commit()
+        """One ping of each course, acknowledged; of its totals alone, as before there were days."""
+        batch = batch_id(secrets.token_hex(4), 1, time.time())
+        commands: list[Command] = [("MULTI",)]
         for course_id in course_ids:
-            for event in (
-                CourseView(course_id=course_id, user=user, event_id=None),
-                Telemetry(
-                    course_id=course_id,
-                    user=user,
-                    event_id=None,
-                    lecture_id=LECTURE,
-                    seconds=SECONDS,
-                    playback_id=None,
-                ),
-            ):
-                commit.add(event, asyncio.get_running_loop().create_future())
-        outcomes = await self.recorder.record(commit)
-        assert {None} == set(outcomes.values())
+            partition = keys.partition_of(course_id)
+            hot = keys.course_counters(partition, course_id)
+            commands.append(("HSETNX", hot, keys.BATCH, batch))
+            commands += [("HINCRBY", hot, counter, number) for counter, number in ONE_PING.items()]
+            commands.append(("SADD", keys.dirty_courses(partition), course_id))
+            commands.append(("PFADD", keys.course_users(partition, course_id), user))
+        await self.counting.call(*commands, ("EXEC",), timeout=PATIENCE)
         for course_id in course_ids:
             self.acknowledged[course_id].update(ONE_PING)
+
+    async def count(self, tally: Tally, counts: Mapping[str, int], *users: bytes, batch: str = "") -> None:
+        """Counts of a tally, as the ingest server's script adds them; of a day together with its users."""
+        partition = keys.partition_of(tally.name)
+        hot = keys.course_counters(partition, tally.name)
+        await self.call("HSETNX", hot, keys.BATCH, batch or batch_id(secrets.token_hex(4), 1, time.time()))
+        for counter, number in counts.items():
+            await self.call("HINCRBY", hot, counter, number)
+        await self.call("SADD", keys.dirty_courses(partition), tally.name)
+        if users:
+            await self.call("PFADD", keys.course_users(partition, tally.name), *users)
+            await self.call("SADD", keys.unsaved_users(partition), tally.name)
+
+    async def document_of(self, tally: Tally) -> Document:
+        """The tally's document, {} when there is none."""
+        return await self.database[tally.kind.collection].find_one(tally.identity()) or {}
 
     def stores(self, **given: Any) -> Stores:
         """What a flusher works with."""
@@ -114,8 +126,8 @@ class Stage:
         )
 
     async def flush(self, **given: Any) -> Report:
-        """One cycle, in this process."""
-        return await Flusher(self.stores(**given)).cycle(asyncio.Event())
+        """One cycle of everything that is dirty, in this process."""
+        return await Flusher(self.stores(**given)).cycle(asyncio.Event(), everything=True)
 
     def lease(self, connection: RedisConnection, **given: Any) -> Lease:
         """A lease that lasts a minute by a clock that stands still."""
@@ -199,10 +211,11 @@ class Stage:
 @asynccontextmanager
 async def staged(redis_url: str, database: AsyncDatabase[Document]) -> AsyncIterator[Stage]:
     """A stage on these stores."""
-    await schema.ensure(database)
-    onlooker = await RedisConnection.open(redis_url, timeout=5)
+    await schema.ensure(database, UTC)
+    onlooker, counting = [await RedisConnection.open(redis_url, timeout=5) for _ in range(2)]
     async with Recorder(redis_url, AOF, secrets.token_hex(4)) as recorder, HotStore(redis_url) as hot:
         try:
-            yield Stage(redis_url, database, onlooker, recorder, hot, ColdStore(database))
+            yield Stage(redis_url, database, onlooker, counting, recorder, hot, ColdStore(database))
         finally:
+            await counting.close()
             await onlooker.close()

@@ -92,7 +92,7 @@ class TestReplay:
         code, said = ask("replay")
 
         assert 3 == code
-        assert f"stays quarantined: course {COURSE}" in said
+        assert f"stays quarantined: tally {COURSE}" in said
         await refused.assert_exact()
 
     async def test_every_batch_of_a_course_is_replayed(self, refused: Stage, ask: Ask) -> None:
@@ -145,7 +145,7 @@ class TestReplay:
 class TestStatus:
     @pytest.mark.usefixtures("stage")
     async def test_nothing_to_say_of_idle_partitions(self, ask: Ask) -> None:
-        assert (0, "0 courses dirty, 0 in flight, 0 batches quarantined, last success never") == last_line(
+        assert (0, "0 tallies dirty, 0 in flight, 0 batches quarantined, last success never") == last_line(
             ask("status")
         )
 
@@ -180,7 +180,7 @@ class TestStatus:
     async def test_quarantined_batches_are_listed_with_their_reason(self, ask: Ask) -> None:
         code, said = ask("status")
         assert 0 == code
-        assert f"quarantined: course {COURSE}" in said
+        assert f"quarantined: tally {COURSE}" in said
         assert "Cannot create field" in said
 
     def test_3_with_one_line_when_redis_is_away(self, start_program: Callable[..., Program], mongo_url: str) -> None:
@@ -248,7 +248,7 @@ class TestVerify:
     async def test_what_is_quarantined_is_a_finding(self, ask: Ask) -> None:
         code, said = ask("verify")
         assert 1 == code
-        assert f"of course {COURSE} is quarantined: Cannot create field" in said
+        assert f"of {COURSE} is quarantined: Cannot create field" in said
 
     async def test_a_counter_of_every_kind_has_its_place_in_the_document(self, stage: Stage) -> None:
         await stage.ping(COURSE)
