@@ -2,7 +2,7 @@
 -- Adds one partition's share of a commit, exactly once.
 --
 -- KEYS  1 commit:{p}:<process>   2 dirty_analytics_courses:{p}   3 unsaved_users:{p}
---       with guarded events also 4 refused:{p}:<process>, and the hashes alive:{p}:<kind><window> from user to bytes:
+--       with guarded events also 4 refused:{p}:<process>, and the hashes alive:{p}:<kind><window>, from a user to bytes:
 --         5 event ids of this window   6 of the last one   7 playback ids of this window   8 of the last one
 --       then for each course and day: course_counters and course_users of the course, the same two of the day,
 --         course_counters of each lecture whose segments were played, and the keys of its guarded events, in their
@@ -13,7 +13,7 @@
 --       7 how many bytes of ids a user may have alive   8 the window of playback ids
 --       then for each course and day: names of the course's tally and of the day's, when the day's users expire;
 --         how many sums, users that count for certain, users, lectures, guarded events;
---         the sums: field, count;   the users;
+--         the sums: field, count;   the users;   with guarded events the digests of the users, for their accounts;
 --         the lectures: name of the tally, how many sums; field, count;
 --         the guarded events: which user, position, 1 with an event id; lecture id, "" for a course view;
 --           of a ping also: seconds, 1 with a playback id, which lecture's segments, 0 for none; with segments the
@@ -68,6 +68,13 @@ end
 local function next_argument()
   a = a + 1
   return ARGV[a - 1]
+end
+local function arguments(count)
+  local taken = {}
+  for i = 1, count do
+    taken[i] = next_argument()
+  end
+  return taken
 end
 local refused = {}
 local now
@@ -290,10 +297,7 @@ while k <= #KEYS do
 
   local sums = {}
   add_arguments(sums, fields)
-  local everybody = {}
-  for i = 1, people do
-    everybody[i] = next_argument()
-  end
+  local everybody, accounts = arguments(people), arguments(guarded ~= '0' and people or 0)
 
   local lectures, lecture_keys, lecture_names = {}, {}, {}
   for i = 1, tallies do
@@ -306,15 +310,15 @@ while k <= #KEYS do
     users[i], is_counted[i] = everybody[i], true
   end
   if guarded ~= '0' then
-    open_accounts(everybody)
+    open_accounts(accounts)
     for _ = 1, guarded do
       local user = tonumber(next_argument())
       if guard(sums, lectures, user) and not is_counted[user] then
         users[#users + 1], is_counted[user] = everybody[user], true
       end
     end
-    close_account(events, everybody, ARGV[3])
-    close_account(playbacks, everybody, ARGV[4])
+    close_account(events, accounts, ARGV[3])
+    close_account(playbacks, accounts, ARGV[4])
   end
 
   write(sums, course_counters, course)

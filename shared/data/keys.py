@@ -85,7 +85,7 @@ def seen(partition: int, kind: str, digest: str) -> str:
 
 
 def alive(partition: int, kind: str, window: int) -> str:
-    """Hash from user to the bytes that their ids take which came in that window of 900 s (e) or 24 h (p).
+    """Hash from a user's digest to the bytes that their ids take which came in that window of 900 s (e) or 24 h (p).
 
     Ingest alone; twice the window.
     """

@@ -1,5 +1,6 @@
 """What `record.lua` is called with: everything that the commit holds, and as much of each as it announces."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -77,6 +78,8 @@ def read_course(reader: Reader, number: int, sent: CourseCommit) -> None:
     fields, certain, people, lectures, guarded = (reader.number() for _ in range(5))
     assert sent.sums == reader.sums(fields)
     everybody = reader.take(people)
+    if guarded:
+        assert [hashlib.blake2b(user, digest_size=16).digest() for user in everybody] == reader.take(people)  # type: ignore[arg-type]
     assert sent.users == set(everybody[:certain])
     assert {one.user for one in sent.guarded} | sent.users == set(everybody)
     tallies = []
