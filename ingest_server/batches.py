@@ -20,6 +20,10 @@ from shared.serving.errors import InvalidRequest, NotFound, PermissionDenied, Se
 
 WRITE_SCOPE = "analytics:write"
 
+# Of so many refused events of a batch the reasons are told.
+MAX_REASONS = 100
+NO_REASON = f"refused; of one batch only {MAX_REASONS} reasons are told"
+
 
 def permit(request: validation.Request, caller: Caller) -> None:
     """Raises PermissionDenied when a request names a user, and the caller may not report for others."""
@@ -36,9 +40,10 @@ class SortedEvents:
     not_counted: list[Refused | None] = field(default_factory=list)
 
     def reject(self, index: int, error: ServiceError) -> None:
-        """Notes that one is not counted."""
-        metrics.EVENTS_REJECTED.labels(error.cause).inc()
-        self.rejected.append(ingest_pb2.RejectedEvent(index=index, reason=str(error)))
+        """Notes that one is not counted. Only the first ones are told why: texts cost more than judging."""
+        metrics.rejected(error.cause).inc()
+        reason = str(error) if len(self.rejected) < MAX_REASONS else NO_REASON
+        self.rejected.append(ingest_pb2.RejectedEvent(index=index, reason=reason))
 
 
 def parse(events: Sequence[ingest_pb2.Event], caller: Caller, user_key: UserKey) -> SortedEvents:
@@ -76,8 +81,7 @@ async def count(
     refusals.count(batch.not_counted)
     events = [event for _, event in batch.valid]
     if held:
-        courses = {event.course_id for event in events}
-        await committer.room(sum(map(weight, events)) + COURSE_WEIGHT * len(courses), caller.user_id)
+        await committer.room(_weight(events), caller.user_id)
     try:
         taken = committer.add_all(events, caller.user_id)
     except ServiceError as error:
@@ -90,6 +94,10 @@ async def count(
             batch.reject(batch.valid[place][0], error_of(reason))
     batch.rejected.sort(key=lambda rejected: rejected.index)
     return accepted
+
+
+def _weight(events: Sequence[Event]) -> int:
+    return sum(map(weight, events)) + COURSE_WEIGHT * len({event.course_id for event in events})
 
 
 async def _drop_unknown(batch: SortedEvents, catalog: Catalog) -> None:
@@ -107,7 +115,7 @@ async def _drop_unknown(batch: SortedEvents, catalog: Catalog) -> None:
         # The catalog's rules are for what is not plainly there: nearly every event is.
         if course is None or not course.has(lecture_id):
             try:
-                await catalog.require(event.course_id, lecture_id)
+                catalog.check(event.course_id, lecture_id)
             except (NotFound, InvalidRequest) as error:
                 batch.reject(index, error)
                 batch.not_counted.append(refused(event.course_id, seconds_of(event), error))

@@ -93,6 +93,7 @@ class Commit:
 
     partitions: dict[int, PartitionCommit] = field(default_factory=dict)
     events: int = 0
+    without_id: int = 0
     weight: int = 0
     watch_credit: float | None = None
     today: Callable[[], Day] = UTC_TODAY
@@ -106,6 +107,7 @@ class Commit:
         position = len(partition.waiting)
         partition.waiting.append((done, place))
         self.events += 1
+        self.without_id += event.event_id is None
         self.weight += weight(event)
         if isinstance(event, CourseView):
             _add_course_view(course, event, number, position)

@@ -108,6 +108,10 @@ class Committer:
             sums[1] += event.seconds
             self._something.set()
 
+    def check_room(self, more: int, caller: str) -> None:
+        """Raises Overloaded when a batch of this weight, or more, would be refused."""
+        self._check_room(caller, more, QUEUE_WEIGHT_FOR_BATCHES)
+
     async def room(self, more: int, caller: str) -> None:
         """Returns once there is room for events of this weight: streams wait where batches are refused."""
         while self._accepting and not self._has_room(caller, more, QUEUE_WEIGHT_FOR_STREAMS):
@@ -180,6 +184,7 @@ class Committer:
         if not self._next.events and not self._refused and not self._closing:
             self._something.clear()
         metrics.COMMIT_EVENTS.observe(commit.events)
+        metrics.WITHOUT_ID.inc(commit.without_id)
         sent = time.perf_counter()
         try:
             outcomes = await self._record(commit)

@@ -1,5 +1,7 @@
 """What the ingest server measures beyond `shared/metrics.py`. A ping that the catalog knows touches nothing here."""
 
+from functools import cache
+
 from prometheus_client import Counter, Gauge, Histogram
 
 from shared.metrics import SECONDS
@@ -13,12 +15,20 @@ EVENTS = Counter(
 COUNTED = EVENTS.labels("counted")
 FAILED = EVENTS.labels("failed")
 
+WITHOUT_ID = Counter(
+    "analytics_events_without_id_total",
+    "Events sent to Redis that have no eventId, so that a retry counts again. A player that means to send ids, "
+    "and is counted here, misspells the field: by REST it is then ignored.",
+)
+
 EVENTS_REJECTED = Counter(
     "analytics_events_rejected_total",
     "Events refused one by one in batches and streams, by short cause. A single event that is refused is in "
     "analytics_calls_refused_total.",
     ["cause"],
 )
+
+rejected = cache(EVENTS_REJECTED.labels)  # which takes a third of the time that judging an event does
 
 COMMIT_EVENTS = Histogram(
     "analytics_commit_events",

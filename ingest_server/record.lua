@@ -76,7 +76,7 @@ local function arguments(count)
   end
   return taken
 end
-local refused = {}
+local dirty, refused = {}, {}
 local now
 if guarding then
   local time = redis.call('TIME')
@@ -126,11 +126,10 @@ local function close_account(of, users, seconds)
     pairs_of[#pairs_of + 1], pairs_of[#pairs_of + 2] = users[user], of.bytes[user]
   end
   in_steps(#pairs_of, function(first, last)
-    redis.pcall('HSET', of.key, unpack(pairs_of, first, last))
+    if redis.pcall('HSET', of.key, unpack(pairs_of, first, last)) ~= 0 then -- users who are new in it
+      redis.call('EXPIRE', of.key, 2 * seconds)
+    end
   end)
-  if #pairs_of > 0 then
-    redis.call('EXPIRE', of.key, 2 * seconds)
-  end
 end
 
 local function add(sums, field, count)
@@ -150,7 +149,7 @@ local function write(sums, counters, tally)
     return false
   end
   local is_new = redis.call('HSETNX', counters, 'batch', ARGV[2]) == 1
-  redis.call('SADD', KEYS[2], tally)
+  dirty[#dirty + 1] = tally
   for field, count in pairs(sums) do
     redis.call('HINCRBY', counters, field, count)
   end
@@ -177,19 +176,31 @@ local function is_new(key)
   return key and redis.call('EXISTS', key) == 0
 end
 
--- Why the event counts nothing; nil when it does, and is remembered.
+-- Why an event must not count that would count otherwise; nil when it may.
 local function refusal(event, playback, watched, seconds, user)
-  if event and not is_new(event) then -- a repeat costs no credit
-    return 'REPEATED'
-  end
   if alive[user] >= limit and (event or is_new(playback) or is_new(watched)) then
     return 'USER_LIMIT'
   end
   if watched and not watch(watched, seconds, user) then
     return 'IMPLAUSIBLE'
   end
+end
+
+-- Why the event counts nothing; nil when it does, and is remembered.
+local function judge(event, playback, watched, seconds, user)
+  if watched or alive[user] >= limit then
+    if event and not is_new(event) then -- a repeat costs no credit
+      return 'REPEATED'
+    end
+    local reason = refusal(event, playback, watched, seconds, user)
+    if reason then
+      return reason
+    end
+  end
   if event then
-    redis.call('SET', event, '', 'EX', ARGV[3])
+    if not redis.call('SET', event, '', 'NX', 'EX', ARGV[3]) then
+      return 'REPEATED'
+    end
     charge(events, user, ID_BYTES)
   end
 end
@@ -204,26 +215,36 @@ local function remember(playback, user)
   return not before, true
 end
 
--- Marks a segment as seen; whether it was not yet.
-local function see(bits, bit)
-  return redis.call('SETBIT', bits, bit, 1) == 0
+-- Counts the segments of a ping, which begin at argument `first`.
+local function add_segments(sums, first, segments)
+  for i = first, first + 3 * (segments - 1), 3 do
+    add(sums, 'segment_watched:' .. ARGV[i], ARGV[i + 1])
+  end
 end
 
--- Counts the segments of a ping, which begin at argument `first`, and those that its playback sees for the first time.
-local function add_segments(sums, first, segments, duration, bits)
-  if bits and see(bits, 0) then
+-- Counts the playback and those of the segments that it sees for the first time. Returns by how many bytes its bitmap
+-- has grown, and to how many.
+local function see_segments(sums, first, segments, duration, bits)
+  local before = redis.call('STRLEN', bits)
+  if before == 0 then
+    redis.call('SETBIT', bits, 0, 1)
     add(sums, 'playbacks', 1)
     if duration ~= '' then
       add(sums, 'duration:' .. duration, 1)
     end
   end
+  local bytes = math.max(before, 1)
   for i = first, first + 3 * (segments - 1), 3 do
-    local segment = ARGV[i]
-    add(sums, 'segment_watched:' .. segment, ARGV[i + 1])
-    if bits and ARGV[i + 2] == '1' and see(bits, segment + 1) then
-      add(sums, 'segment_views:' .. segment, 1)
+    if ARGV[i + 2] == '1' then
+      local bit = ARGV[i] + 1
+      if redis.call('SETBIT', bits, bit, 1) == 0 then
+        add(sums, 'segment_views:' .. ARGV[i], 1)
+        bytes = math.max(bytes, math.floor(bit / 8) + 1)
+      end
     end
   end
+  redis.call('EXPIRE', bits, ARGV[4])
+  return bytes - before, bytes
 end
 
 -- Counts one guarded event, or why not; whether it counts.
@@ -244,7 +265,7 @@ local function guard(sums, lectures, user)
     watched = credit > 0 and next_key()
   end
 
-  local reason = refusal(event, playback, watched, seconds, user)
+  local reason = judge(event, playback, watched, seconds, user)
   if reason then
     add(sums, 'not_counted:' .. reason, 1)
     if lecture ~= '' then
@@ -267,14 +288,12 @@ local function guard(sums, lectures, user)
     add(sums, 'lecture_views:' .. lecture, 1)
   end
   add(sums, 'lecture_watchtime:' .. lecture, seconds)
+  if lecture_sums then
+    add_segments(lecture_sums, first, segments)
+  end
   if bits then
-    local before = redis.call('STRLEN', bits)
-    add_segments(lecture_sums, first, segments, duration, bits)
-    redis.call('EXPIRE', bits, ARGV[4])
-    local bytes = redis.call('STRLEN', bits)
-    charge(playbacks, user, (is_charged or before == 0) and ID_BYTES + bytes or bytes - before)
-  elseif lecture_sums then
-    add_segments(lecture_sums, first, segments, duration)
+    local more, bytes = see_segments(lecture_sums, first, segments, duration, bits)
+    charge(playbacks, user, (is_charged or more == bytes) and ID_BYTES + bytes or more)
   end
   return true
 end
@@ -332,6 +351,9 @@ while k <= #KEYS do
   add_users(day_users, users, expires)
 end
 
+in_steps(#dirty, function(first, last)
+  redis.call('SADD', KEYS[2], unpack(dirty, first, last))
+end)
 if #refused == 0 then
   return 1
 end

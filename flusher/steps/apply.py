@@ -5,7 +5,7 @@ sent. The epoch keeps out a flusher that slept until its batch's id was forgotte
 """
 
 import enum
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from flusher import metrics
+from flusher.steps.shape import misshapen, number_of
 from flusher.steps.take import Batch
 from shared.data.tallies import Tally
 from shared.metrics import MONGODB_ERRORS
@@ -31,9 +32,10 @@ VERIFY_SECONDS = 2
 
 DUPLICATE_KEY = 11000
 TOO_LARGE = 10334
+NOT_VALID = 121
 # BadValue, TypeMismatch, PathNotViable, ConflictingUpdateOperators, DocumentValidationFailure; and too large a
 # document, twice.
-NEVER = frozenset({2, 14, 28, 40, 121, TOO_LARGE, 17419})
+NEVER = frozenset({2, 14, 28, 40, NOT_VALID, TOO_LARGE, 17419})
 
 
 log = structlog.get_logger()
@@ -76,7 +78,7 @@ def update_of(batch: Batch, epoch: int) -> UpdateOne:
         {
             **tally.identity(),
             "recentBatches": {"$ne": batch.id},
-            "epoch": {"$not": {"$gt": epoch}},
+            **not_newer(epoch),
         },
         {
             "$inc": tally.kind.increments(batch.counts),
@@ -87,6 +89,14 @@ def update_of(batch: Batch, epoch: int) -> UpdateOne:
         },
         upsert=True,
     )
+
+
+def not_newer(epoch: int) -> Document:
+    """The filter that keeps out who is older than the document; also where its epoch is none, so that nobody knows."""
+    return {
+        "$or": [{"epoch": None}, {"epoch": {"$lte": epoch}}],
+        "epoch": {"$not": {"$type": "array"}},  # of which one element would do
+    }
 
 
 def bulks(batches: Sequence[Batch], counters: int = BULK_COUNTERS) -> Iterator[list[Batch]]:
@@ -111,8 +121,25 @@ async def apply(
     Returns the outcomes in the order of the batches.
 
     Only a complete, undisturbed success is taken at its word. A duplicate key says nothing: it may be this batch, not
-    yet majority, or a newer epoch, or another creator of the document.
+    yet majority, or a newer epoch, or another creator of the document. Batches whose documents cannot be added to are
+    not sent.
     """
+    with pymongo.timeout(min(timeout, VERIFY_SECONDS)):
+        odd = await misshapen(collection, [batch.tally for batch in batches])
+    kept = [batch for batch in batches if batch.name in odd]
+    fit = [batch for batch in batches if batch.name not in odd]
+    of_kept: Iterable[Outcome] = ()
+    if kept:
+        refusals = {number: (NOT_VALID, odd[batch.name]) for number, batch in enumerate(kept)}
+        of_kept = await _judged(collection, kept, epoch, Sent(complete=True, errors=refusals))
+    of_fit = await _apply(collection, fit, epoch, timeout=timeout) if fit else ()
+    each_kept, each_fit = iter(of_kept), iter(of_fit)
+    return [next(each_kept if batch.name in odd else each_fit) for batch in batches]
+
+
+async def _apply(
+    collection: AsyncCollection[Document], batches: Sequence[Batch], epoch: int, *, timeout: float
+) -> list[Outcome]:
     if len(batches) == 1 and len(batches[0].counts) > MAX_COUNTERS:  # such a one is alone: see `bulks`
         reason = f"the batch has more than {MAX_COUNTERS:,} counters, which MongoDB would not add in time"
         return await _judged(collection, batches, epoch, Sent(complete=True, errors={0: (TOO_LARGE, reason)}))
@@ -173,7 +200,7 @@ async def _apply_halves(
 ) -> list[Outcome]:
     middle = len(batches) // 2
     halves = (batches[:middle], batches[middle:])
-    return [outcome for half in halves for outcome in await apply(collection, half, epoch, timeout=timeout / 2)]
+    return [outcome for half in halves for outcome in await _apply(collection, half, epoch, timeout=timeout / 2)]
 
 
 async def close(collection: AsyncCollection[Document], refused: Sequence[Batch], epoch: int) -> None:
@@ -217,13 +244,16 @@ async def documents_of(
 def outcome_of(batch: Batch, document: Document, epoch: int, sent: Sent, position: int) -> Outcome:
     """What a document, {} when there is none, says about the batch that was sent to it under `epoch`."""
     code, text = sent.errors.get(position, (0, ""))
-    newer = document.get("epoch", 0) > epoch
-    if batch.id in document.get("recentBatches", ()):
+    written = number_of(document.get("epoch"))
+    newer = written is not None and written > epoch
+    remembered = document.get("recentBatches")
+    if isinstance(remembered, list) and batch.id in remembered:
         # A batch that was hot until now, and yet had been there before this write.
         resurrected = batch.fresh and code == DUPLICATE_KEY and sent.complete and not newer
         return Outcome(Verdict.RESURRECTED if resurrected else Verdict.APPLIED)
     if newer:
         return Outcome(Verdict.FENCED)
-    if code in NEVER and document.get("epoch") == epoch:  # closed to every older update
+    # Closed to every older update, by our epoch, or because it is none.
+    if code in NEVER and (written == epoch or (written is None and document.get("epoch") is not None)):
         return Outcome(Verdict.REFUSED, text)
     return Outcome(Verdict.LEFT, text)

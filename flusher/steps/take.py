@@ -4,22 +4,24 @@ What the transaction reads is the batch, wherever it comes from: a fresh rename,
 left it there.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from redis.exceptions import ResponseError
 
 from flusher.steps.lease import REDIS_SECONDS, Lease, LeaseLost
+from flusher.steps.shape import MOST
 from shared.data import keys
-from shared.data.tallies import Kind, Tally, tally_of
-from shared.stores.redis_connection import Command, RedisConnection, Reply, pairs
+from shared.data.tallies import Kind, Tally, UnknownCounter, tally_of
+from shared.stores.redis_connection import Command, RedisConnection, Reply, is_utf8, pairs, text_of
 from shared.stores.topology import is_elsewhere
 
 ATTEMPTS = 3
 
 ELSEWHERE = "its slot of the Redis cluster is on another node, or on the way to one"
 
-_INT64 = range(-(2**63), 2**63)
+_DIGITS = re.compile(r"[0-9]{1,16}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ def taken_of(partition: int, name: str, renamed: Reply, flat: Reply, users: Repl
     """
     if isinstance(flat, ResponseError):
         return Malformed(partition, name, "", {}, str(flat))
-    fields = {field: value.decode(errors="replace") for field, value in pairs(flat).items()}
+    fields = {field: text_of(value) for field, value in pairs(flat).items()}
     if not fields:
         return Nothing(partition, name)
     batch_id = fields.pop(keys.BATCH, "")
@@ -134,10 +136,8 @@ def taken_of(partition: int, name: str, renamed: Reply, flat: Reply, users: Repl
     if tally is None:
         return Malformed(partition, name, batch_id, fields, "no tally has this name")
     counts, unreadable = readable(tally.kind, fields)
-    if unreadable:
-        return Malformed(partition, name, batch_id, fields, f"unreadable: {', '.join(sorted(unreadable))}")
-    if not batch_id:
-        return Malformed(partition, name, batch_id, fields, "the hash names no batch")
+    if unreadable or not batch_id or not is_utf8(batch_id):
+        return Malformed(partition, name, batch_id, fields, _complaint(batch_id, unreadable))
     return Batch(
         partition,
         tally,
@@ -149,8 +149,14 @@ def taken_of(partition: int, name: str, renamed: Reply, flat: Reply, users: Repl
     )
 
 
+def _complaint(batch_id: str, unreadable: Iterable[str]) -> str:
+    if unreadable:
+        return f"unreadable: {', '.join(sorted(unreadable))}"
+    return "the batch's id is not UTF-8" if batch_id else "the hash names no batch"
+
+
 def readable(kind: Kind | None, fields: Mapping[str, str]) -> tuple[dict[str, int], dict[str, str]]:
-    """The fields that are counters of the kind with a count that MongoDB can hold, and the rest."""
+    """The fields that are counters of the kind with a count that a document can hold, and the rest."""
     counts, rest = {}, {}
     for field, text in fields.items():
         count = _count(kind, field, text)
@@ -166,7 +172,7 @@ def _count(kind: Kind | None, field: str, text: str) -> int | None:
         return None
     try:
         kind.counter_of(field)
-        count = int(text)
-    except ValueError:
+    except UnknownCounter:
         return None
-    return count if count in _INT64 else None
+    count = int(text) if _DIGITS.fullmatch(text) else MOST + 1
+    return count if count <= MOST else None

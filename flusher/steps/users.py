@@ -21,8 +21,9 @@ from pymongo.read_concern import ReadConcern
 from redis.exceptions import ResponseError
 
 from flusher.steps import scripts
-from flusher.steps.apply import documents_of
+from flusher.steps.apply import documents_of, not_newer
 from flusher.steps.lease import REDIS_SECONDS
+from flusher.steps.shape import number_of
 from shared.data import keys
 from shared.data.days import users_end
 from shared.data.tallies import DAY, Tally
@@ -62,10 +63,10 @@ def is_due(live: int, saved: Document, now: dt.datetime) -> bool:
 
     Also when it is smaller: then Redis has lost users that the saved one still knows.
     """
-    estimate, at = saved.get("usersSketchEstimate"), saved.get("usersSketchSavedAt")
-    if not isinstance(estimate, int | float) or not isinstance(at, dt.datetime):  # nothing is saved, or not by us
+    estimate, at = number_of(saved.get("usersSketchEstimate")), saved.get("usersSketchSavedAt")
+    if estimate is None or not isinstance(at, dt.datetime):  # nothing is saved, or not by us
         return live > 0
-    if live > GROWTH * estimate or live < estimate:
+    if live > GROWTH * float(estimate) or live < estimate:
         return True
     return live != estimate and bool(now - at >= SAVE_AGAIN)
 
@@ -154,7 +155,7 @@ def _update(users: Users, merged: Reply, saving: Saving) -> UpdateOne:
     """Only while no newer flusher has written the document: an older sketch must not replace a newer."""
     estimate, sketch = merged
     return UpdateOne(
-        {**users.tally.identity(), "epoch": {"$not": {"$gt": saving.epoch}}},
+        {**users.tally.identity(), **not_newer(saving.epoch)},
         {
             "$set": {
                 "usersSketch": Binary(sketch),

@@ -142,8 +142,8 @@ async def _lock(lease: Lease, wave: plan.Wave, report: Report) -> list[plan.Shar
         held = await lease.acquire({share.partition for share in wave})
     for share in wave:
         if share.partition not in held:
-            elsewhere = share.partition in lease.elsewhere
-            report.leave(share.partition, share.names, ELSEWHERE if elsewhere else "locked by another flusher")
+            not_locked = ELSEWHERE if share.partition in lease.elsewhere else "locked by another flusher"
+            report.leave(share.partition, share.names, lease.broken.get(share.partition, not_locked))
     return [share for share in wave if share.partition in held]
 
 

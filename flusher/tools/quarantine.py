@@ -13,7 +13,7 @@ from flusher.steps.take import readable
 from flusher.tools.strays import counters_keys
 from shared.data import keys
 from shared.data.tallies import tally_of
-from shared.stores.redis_connection import RedisConnection, pairs
+from shared.stores.redis_connection import RedisConnection, pairs, text_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Quarantined:
     partition: int
     name: str
     id: str
-    text: str
+    text: bytes
     reason: str
     counters: dict[str, int]
     unreadable: dict[str, str]
@@ -50,24 +50,33 @@ async def _quarantined(connection: RedisConnection) -> AsyncIterator[Quarantined
             if key.state == "quarantined":
                 (flat,) = await connection.call(("HGETALL", key.name), timeout=REDIS_SECONDS)
                 for batch, text in pairs(flat).items():
-                    yield _parsed(key.partition, key.tally, batch, text.decode())
+                    yield _parsed(key.partition, key.tally, batch, text)
 
 
-def _parsed(partition: int, name: str, batch: str, text: str) -> Quarantined:
+def _parsed(partition: int, name: str, batch: str, text: bytes) -> Quarantined:
     """Its counters are told from the rest anew: an older version did not know all of them, nor all tallies."""
-    kept = json.loads(text)
+    reason, fields = _kept(text)
     tally = tally_of(name)
-    fields = {field: str(count) for field, count in (kept["counters"] | kept.get("unreadable", {})).items()}
     counters, unreadable = readable(tally.kind if tally else None, fields)
     return Quarantined(
         partition=partition,
         name=name,
         id=batch,
         text=text,
-        reason=kept["reason"],
+        reason=reason,
         counters=counters,
         unreadable=unreadable,
     )
+
+
+def _kept(text: bytes) -> tuple[str, dict[str, str]]:
+    """The reason, and the fields with their counts; what nobody here has written is one unreadable field."""
+    try:
+        kept = json.loads(text)
+        fields = kept["counters"] | kept.get("unreadable", {})
+        return str(kept["reason"]), {field: str(count) for field, count in fields.items()}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return "not written by a flusher", {"": text_of(text)}
 
 
 async def put_back(connection: RedisConnection, batch: Quarantined) -> bool:

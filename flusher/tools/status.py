@@ -16,7 +16,7 @@ from flusher.tools.strays import CountersKey, counters_keys
 from shared.data import keys
 from shared.data.batch_id import born
 from shared.stores.mongo import Document
-from shared.stores.redis_connection import RedisConnection, Reply
+from shared.stores.redis_connection import RedisConnection, Reply, text_of
 
 MONGO_SECONDS = 3
 
@@ -61,7 +61,7 @@ async def _add_holders(connection: RedisConnection, statuses: dict[int, Partitio
     )
     for partition, holder in zip(partitions, holders, strict=True):
         if isinstance(holder, bytes):  # and not a partition of another node
-            statuses[partition].holder = holder.decode()
+            statuses[partition].holder = text_of(holder)
 
 
 async def _add_batches(
@@ -74,7 +74,7 @@ async def _add_batches(
     for key, batch in zip(taken, replies, strict=False):
         status = statuses[key.partition]
         status.in_flight += 1
-        since = born((batch or b"").decode(errors="replace")) or time.time()
+        since = born(text_of(batch or b"")) or time.time()
         status.in_flight_since = min(since, status.in_flight_since or since)
     for key, batches in zip(aside, replies[len(taken) :], strict=True):
         statuses[key.partition].quarantined += batches

@@ -15,7 +15,7 @@ from shared.stores.topology import is_elsewhere
 
 SCANNED_KEYS = 1_000
 
-_KEY = re.compile(r"(course|flushing|quarantined)_counters:\{(\d+)\}:(.+)", re.DOTALL)
+_KEY = re.compile(r"(course|flushing|quarantined)_counters:\{([0-9]{1,9})\}:(.+)", re.DOTALL)
 
 log = structlog.get_logger()
 

@@ -174,6 +174,11 @@ def text_of(name: bytes) -> str:
     return name.decode(errors="surrogateescape")
 
 
+def is_utf8(text: str) -> bool:
+    """Whether a text that Redis has can go elsewhere than to Redis."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def pairs(flat: Sequence[bytes]) -> dict[str, bytes]:
     """A reply such as HGETALL's or CONFIG GET's, [name, value, name, value, ...], as a mapping."""
     return {text_of(name): value for name, value in zip(flat[::2], flat[1::2], strict=True)}

@@ -53,12 +53,13 @@ async def test_ingest_counts_what_it_accepted_and_refused_by_reason(
         await refusal(player.ping(NONE))
         await refusal(player.ping(seconds=0))
         await refusal(player.ping(metadata=bearer("nonsense")))
-        await report(player, [ping(), ping(seconds=0), ping(seconds=300)])
+        await report(player, [ping(event="a-1"), ping(seconds=0), ping(seconds=300)])
 
     assert 4 == watcher.value("analytics_events_total", outcome="counted")
     assert 1 == watcher.value("analytics_events_rejected_total", cause="fields")
     assert 1 == watcher.value("analytics_events_rejected_total", cause="implausible")
     assert 6 == watcher.value("analytics_commit_events_sum")
+    assert 5 == watcher.value("analytics_events_without_id_total")
     assert watcher.value("analytics_commit_seconds_count") == watcher.value("analytics_commit_events_count") > 0
     assert 1 == refused_calls(watcher, "TrackTelemetry", "NOT_FOUND", "unknown_id")
     assert 1 == refused_calls(watcher, "TrackTelemetry", "INVALID_ARGUMENT", "fields")
