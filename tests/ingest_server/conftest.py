@@ -71,7 +71,7 @@ async def _answers(player: Player) -> bool:
 async def settle(player: Player, redis_url: str) -> None:
     """Returns when nothing is counted any more that nobody waits for, such as the last test's refusals."""
     async with asyncio.timeout(PATIENCE):
-        while not await _answers(player):
+        while not await _answers(player):  # noqa: ASYNC110 - what it waits for happens in another process
             await asyncio.sleep(0.05)
     with redis.Redis.from_url(redis_url) as client:
         client.flushdb()
