@@ -156,7 +156,7 @@ class TestWhatIsInRedis:
 
     async def test_an_event_id_and_a_playback_id_leave_one_key_each(self, player: Player, stored: Stored) -> None:
         await player.ping(event="e", playback="p")
-        assert (1, 1, 9) == (len(stored.seen("t")), len(stored.seen("p")), len(stored.keys()))
+        assert (1, 1, 11) == (len(stored.seen("t")), len(stored.seen("p")), len(stored.keys()))
 
     async def test_the_course_and_its_day_are_dirty(self, player: Player, stored: Stored) -> None:
         await player.view()
