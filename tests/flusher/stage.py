@@ -212,11 +212,7 @@ class Stage:
 async def staged(redis_url: str, database: AsyncDatabase[Document]) -> AsyncIterator[Stage]:
     """A stage on these stores."""
     await schema.ensure(database, UTC)
-<<<<<<< HEAD
-    onlooker, counting = [await RedisConnection.open(redis_url, timeout=5) for _ in range(2)]
-=======
-    onlooker = await RedisConnection.open_to_any(redis_url, timeout=5)
->>>>>>> aec44722be934b0b800fea31de4cfa0b3f68fc04
+    onlooker, counting = [await RedisConnection.open_to_any(redis_url, timeout=5) for _ in range(2)]
     async with Recorder(redis_url, AOF, secrets.token_hex(4)) as recorder, HotStore(redis_url) as hot:
         try:
             yield Stage(redis_url, database, onlooker, counting, recorder, hot, ColdStore(database))
