@@ -7,7 +7,7 @@ BROWSER := $(VENV)/browser/.ready
 PYTHON ?= python3
 MANIFESTS := $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml))
 
-.PHONY: help setup run test browser bench chaos endurance model lint audit format proto lock clean
+.PHONY: help setup run test browser bench chaos siege endurance model lint audit format proto lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -59,6 +59,9 @@ audit: setup ## Look for known vulnerabilities in the locked dependencies (needs
 
 bench: setup ## Measure, print a table, and write docs/benchmarks.md
 	@$(BIN)/python -m bench
+
+siege: setup ## Attacks on the whole service, a learner beside them; ends in a table (SECONDS=30 of each, 7 minutes)
+	@$(BIN)/python -m tests.siege --seconds $(or $(SECONDS),30)
 
 chaos: setup ## Load, readers and the killing of everything; ends in a table (SECONDS=120)
 	@$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),120)

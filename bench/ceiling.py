@@ -41,7 +41,7 @@ async def serve(address: str) -> None:
     )
     ingest_pb2_grpc.add_IngestServiceServicer_to_server(Nothing(), server)  # type: ignore[abstract] # see there
     readiness = lifecycle.Readiness(health, service)
-    readiness.set(None)
+    readiness.set({})
     await lifecycle.serve_until(stop, server, readiness)
 
 

@@ -1,11 +1,12 @@
 """The gateway's configuration as it stands in the repository, moved to other ports."""
 
+import resource
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from devstack.child import HOST, free_port
+from devstack.child import HOST, StartError, free_port
 from devstack.gateway_files import DEMO, PUBLIC, ROOT, with_files
 from devstack.servers import EnvoyServer
 
@@ -14,10 +15,14 @@ LOCAL_ORIGINS = r"http://(localhost|127\.0\.0\.1)(:[0-9]+)?"
 
 
 def local_gateway(folder: Path, *, port: int, ingest: str, query: str) -> EnvoyServer:
-    """An Envoy on this port of 127.0.0.1, in front of two servers (host:port), for web pages of this machine."""
+    """An Envoy on this port of 127.0.0.1, in front of two servers (host:port), for web pages of this machine.
+
+    With reflection, for grpcurl. Raises StartError when it may have too few files open.
+    """
     admin_port = free_port()
     # Only the local stack serves the demo's page.
     configuration = yaml.safe_load(with_files((GATEWAY / "envoy.yaml").read_text(), (*PUBLIC, *DEMO)))
+    check_open_files(configuration, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     move(configuration, port=port, admin_port=admin_port, servers={"ingest": ingest, "query": query})
     path = folder / "envoy.yaml"
     folder.mkdir(parents=True, exist_ok=True)
@@ -26,7 +31,8 @@ def local_gateway(folder: Path, *, port: int, ingest: str, query: str) -> EnvoyS
 
 
 def move(configuration: dict[str, Any], *, port: int, admin_port: int, servers: dict[str, str]) -> None:
-    """Changes what is different on each machine: addresses, paths of files and the CORS origins."""
+    """Changes what is different on each machine: addresses, paths of files, the CORS origins, and reflection."""
+    configuration["layered_runtime"]["layers"][0]["static_layer"]["reflection"] = 100
     resources = configuration["static_resources"]
     configuration["admin"]["address"] = address(f"{HOST}:{admin_port}")
     resources["listeners"][0]["address"] = address(f"{HOST}:{port}")
@@ -40,7 +46,8 @@ def move(configuration: dict[str, Any], *, port: int, admin_port: int, servers: 
     cors = host["typed_per_filter_config"]["envoy.filters.http.cors"]
     cors["allow_origin_string_match"] = [{"safe_regex": {"regex": LOCAL_ORIGINS}}]
     for route in host["routes"]:
-        if body := route.get("direct_response", {}).get("body"):
+        body = route.get("direct_response", {}).get("body", {})
+        if "filename" in body:
             body["filename"] = str(ROOT / body["filename"])
 
 
@@ -55,6 +62,21 @@ def virtual_host(configuration: dict[str, Any]) -> dict[str, Any]:
     """The part about routes."""
     found: dict[str, Any] = manager(configuration)["route_config"]["virtual_hosts"][0]
     return found
+
+
+def check_open_files(configuration: dict[str, Any], most: int) -> None:
+    """Raises StartError when so many open files would run out before the connections that the gateway takes.
+
+    It would then not refuse what is too much, but fail to accept what is not.
+    """
+    (monitor,) = (
+        each["typed_config"]
+        for each in configuration["overload_manager"]["resource_monitors"]
+        if each["name"].endswith("downstream_max_connections")
+    )
+    needed = monitor["max_active_downstream_connections"] * 3 // 2
+    if most != resource.RLIM_INFINITY and most <= needed:
+        raise StartError(f"the gateway needs more than {needed} open files, and may have {most}: raise `ulimit -Hn`")
 
 
 def address(host_and_port: str) -> dict[str, Any]:

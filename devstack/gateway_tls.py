@@ -15,7 +15,8 @@ HEADING = """\
 """
 
 LISTENER = """\
-- transport_socket:
+- transport_socket_connect_timeout: 5s # until the handshake is through
+  transport_socket:
     name: envoy.transport_sockets.tls
     typed_config:
       "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext

@@ -6,6 +6,7 @@ closed terminal. A program of its own, because Popen's `preexec_fn` may deadlock
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 
@@ -17,4 +18,6 @@ if __name__ == "__main__":
         sys.exit(f"prctl: {os.strerror(ctypes.get_errno())}")
     if os.getppid() != int(parent):  # it died before the request above, which will therefore never fire
         sys.exit(f"the parent process {parent} is gone")
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]  # many systems give 1,024 to who does not ask for more
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     os.execvp(command[0], command)  # noqa: S606  no shell is wanted: this process becomes the command

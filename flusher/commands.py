@@ -18,8 +18,9 @@ from shared.serving import endpoint, lifecycle
 from shared.settings import Settings
 from shared.stores import mongo
 from shared.stores.mongo import Document
+from shared.stores.probe import RedisProbe, counts_are_safe
 from shared.stores.redis_connection import RedisConnection
-from shared.stores.topology import Topology, on_all
+from shared.stores.topology import Topology
 
 FOUND = 1
 INCOMPLETE = 3
@@ -149,17 +150,19 @@ async def _followed(settings: Settings, database: AsyncDatabase[Document]) -> As
         yield
         return
 
-    async def redis() -> None:
-        async with _redis(settings) as nodes:
-            await on_all(node.call(("PING",), timeout=CONNECT_SECONDS) for node in nodes)
-
+    topology = Topology(settings.redis_url, cluster=settings.redis_cluster)
+    check = counts_are_safe(
+        settings.flush_barrier, cluster=settings.redis_cluster, script_command="EVAL", timeout=CONNECT_SECONDS
+    )
+    redis = RedisProbe(topology, check, timeout=CONNECT_SECONDS)
     following = asyncio.create_task(
-        lifecycle.Readiness().follow(redis=redis, mongodb=lambda: mongo.ping(database.client))
+        lifecycle.Readiness().follow(redis=redis.ask, mongodb=lambda: mongo.ping(database.client))
     )
     try:
         yield
     finally:
         following.cancel()
+        await redis.close()
 
 
 async def _wait(stop: asyncio.Event, seconds: float) -> None:

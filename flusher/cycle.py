@@ -20,7 +20,7 @@ from flusher.tools import strays
 from shared.data import keys
 from shared.data.batch_id import age
 from shared.metrics import MONGODB_ERRORS
-from shared.stores.durability import check_durability
+from shared.stores.probe import counts_are_safe
 from shared.stores.redis_connection import RedisConnection, RedisUnreachable
 from shared.stores.topology import Topology, is_elsewhere, on_all
 
@@ -37,6 +37,9 @@ class Flusher:
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
         self._topology = Topology(stores.redis_url, cluster=stores.redis_cluster)
+        self._check = counts_are_safe(
+            stores.barrier, cluster=stores.redis_cluster, script_command="EVAL", timeout=CONNECT_SECONDS
+        )
         self._next_sweep: dict[str, float] = {}
 
     async def cycle(self, stop: asyncio.Event) -> Report:
@@ -58,7 +61,8 @@ class Flusher:
         report.left = +report.left
         metrics.CYCLE_SECONDS.observe(time.perf_counter() - started)
         _note(report)
-        log.info("cycle", cleared=report.cleared, quarantined=report.quarantined, left=dict(report.left))
+        say = log.warning if report.store_away else log.info
+        say("cycle", cleared=report.cleared, quarantined=report.quarantined, left=dict(report.left))
         return report
 
     async def _drain(self, node: str, partitions: Sequence[int], stop: asyncio.Event) -> Report:
@@ -87,7 +91,7 @@ class Flusher:
         connection = await RedisConnection.open(node, timeout=CONNECT_SECONDS)
         try:
             if node not in self._next_sweep:
-                await check_durability(connection, self._stores.barrier, timeout=CONNECT_SECONDS)
+                await self._check(connection)
                 await schema.ensure(self._stores.database)
                 self._next_sweep[node] = self._stores.now()
             if self._stores.now() >= self._next_sweep[node]:

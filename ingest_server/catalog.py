@@ -6,12 +6,13 @@ and not repeated by every request.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import pymongo
 import structlog
-from bson import ObjectId
+from bson import CodecOptions, DatetimeConversion, ObjectId
+from bson.errors import BSONError
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
@@ -25,8 +26,14 @@ from shared.stores.mongo import COURSES, SECTIONS, Document
 HIT_SECONDS = 300
 MISS_SECONDS = 30
 REFETCH_SECONDS = 10
-FETCH_SECONDS = 0.2
+WAIT_SECONDS = 0.4  # for a course that is read after others
+ANSWER_SECONDS = 0.2  # without an answer of MongoDB, nobody waits any longer
+READ_SECONDS = 2.0  # without an answer, MongoDB is out of reach
 OPEN_CIRCUIT_SECONDS = 5
+MAX_ASKED = 10_000  # courses that wait to be read
+COURSES_A_READ = 500
+COURSES_AN_ANSWER = 25
+TOO_MANY_ENTRIES = 2 * MAX_LECTURES  # also when some lectures are listed twice; so many are not even sent
 CACHED_ENTRIES = 500_000  # courses and lectures together, ~100 bytes each
 CACHED_MISSES = 100_000  # in a cache of their own: whoever asks for what does not exist drives out nothing that does
 
@@ -58,13 +65,19 @@ class Catalog:
     """Answers whether a lecture exists. One request at a time is under way; what is asked meanwhile shares the next."""
 
     def __init__(self, database: AsyncDatabase[Document], now: Callable[[], float] = time.monotonic) -> None:
-        self._courses = database[COURSES]
+        # Of what is odd in a document, only what is odd is lost.
+        options: CodecOptions[Document] = CodecOptions(
+            unicode_decode_error_handler="replace", datetime_conversion=DatetimeConversion.DATETIME_AUTO
+        )
+        self._courses = database.get_collection(COURSES, codec_options=options)
         self._now = now
         self._cache: ExpiringCache[str, Course] = ExpiringCache(CACHED_ENTRIES, now)
         self._misses: ExpiringCache[str, Course] = ExpiringCache(CACHED_MISSES, now)
-        self._fetching: dict[str, asyncio.Task[bool]] = {}
-        self._next: list[str] = []
-        self._reading = asyncio.Lock()
+        self._asked: dict[str, asyncio.Future[bool]] = {}  # True once it has been read
+        self._queue: deque[str] = deque()
+        self._reading: asyncio.Task[None] | None = None
+        self._silence: asyncio.TimerHandle | None = None
+        self._silent = False
         self._closed_again = 0.0
 
     def has(self, course_id: str, lecture_id: str | None = None) -> bool:
@@ -113,85 +126,146 @@ class Catalog:
         return {course_id: course for course_id, course in courses.items() if course is not None}
 
     async def _fetch(self, course_ids: Sequence[str]) -> bool:
-        """Reads the courses into the cache; False when the catalog is out of reach."""
-        unasked = [course_id for course_id in course_ids if course_id not in self._fetching]
-        if unasked and self._now() >= self._closed_again:
+        """Has the courses read into the cache; False when that could not be done in time."""
+        unasked = [course_id for course_id in course_ids if course_id not in self._asked]
+        if unasked and self._now() >= self._closed_again and not self._silent and len(self._asked) < MAX_ASKED:
             self._ask(unasked)
-        tasks = [self._fetching.get(course_id) for course_id in course_ids]
-        waiting = {task for task in tasks if task is not None}
+        waiting = [self._asked[course_id] for course_id in course_ids if course_id in self._asked]
         if waiting:
             # Not gather(): a caller who goes away must not take the answer from the others.
-            await asyncio.wait(waiting)
-        return all(task is not None and task.result() for task in tasks)
+            await asyncio.wait(waiting, timeout=WAIT_SECONDS)
+        else:
+            await asyncio.sleep(0)  # a caller who tries again and again must not keep the answer from coming
+        return len(waiting) == len(course_ids) and all(read.done() and read.result() for read in waiting)
 
     def _ask(self, course_ids: Sequence[str]) -> None:
-        if self._next:
-            task = self._fetching[self._next[0]]
-        else:
-            task = asyncio.create_task(self._read_next(self._now() + FETCH_SECONDS))
-        self._next += course_ids
-        self._fetching |= dict.fromkeys(course_ids, task)
-
-    async def _read_next(self, give_up: float) -> bool:
-        async with self._reading:
-            course_ids, self._next = self._next, []
-            try:
-                # Whoever waited for the one before waits no longer than others, and not at all when that one failed.
-                left = give_up - self._now()
-                return left > 0 and self._now() >= self._closed_again and await self._read(course_ids, left)
-            finally:
-                for course_id in course_ids:
-                    del self._fetching[course_id]
-
-    async def _read(self, course_ids: Sequence[str], seconds: float) -> bool:
-        try:
-            with pymongo.timeout(seconds), metrics.FETCH_SECONDS.time():
-                cursor = await self._courses.aggregate(_lectures_of(course_ids))
-                found = await cursor.to_list()
-        except PyMongoError as error:
-            if self._now() >= self._closed_again:
-                log.warning("catalog out of reach, events are accepted unchecked", reason=str(error))
-            self._closed_again = self._now() + OPEN_CIRCUIT_SECONDS
-            MONGODB_ERRORS.inc()
-            metrics.COURSES_FAILED.inc(len(course_ids))
-            return False
-        listed = {str(document["_id"]): document["lectures"] for document in found}
+        loop = asyncio.get_running_loop()
         for course_id in course_ids:
-            course = _course_of(listed.get(course_id), fetched=self._now())
-            # One that was there takes its own place, as one that is gone.
-            cache = self._cache if course.exists or self._cache.get(course_id) else self._misses
-            cache.put(course_id, course, until=course.expires(), weight=1 + len(course.lectures))
-            (metrics.COURSES_FOUND if course.exists else metrics.COURSES_MISSING).inc()
+            self._asked[course_id] = loop.create_future()
+            self._queue.append(course_id)
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read_all())
+
+    async def _read_all(self) -> None:
+        while self._queue:
+            chunk = [self._queue.popleft() for _ in range(min(len(self._queue), COURSES_A_READ))]
+            self._heard()
+            try:
+                await self._read(chunk)
+            except (PyMongoError, BSONError, TimeoutError) as error:
+                self._open_circuit(error)
+            finally:
+                self._stop_listening()
+
+    async def _read(self, course_ids: Sequence[str]) -> None:
+        """Remembers the courses one by one, as they come: none is read in vain when a later one takes too long."""
+        missing = dict.fromkeys(course_ids)
+        with metrics.FETCH_SECONDS.time():
+            async with asyncio.timeout(READ_SECONDS) as limit:
+                cursor = await self._courses.aggregate(_lectures_of(course_ids), batchSize=COURSES_AN_ANSWER)
+                async for document in cursor:
+                    self._heard()
+                    limit.reschedule(asyncio.get_running_loop().time() + READ_SECONDS)
+                    course_id = str(document["_id"])
+                    del missing[course_id]
+                    self._remember(course_id, _course_of(document, fetched=self._now()))
+        for course_id in missing:
+            self._remember(course_id, Course(frozenset(), exists=False, fetched=self._now()))
         metrics.CATALOG_ENTRIES.set(self._cache.weight)
-        return True
+
+    def _remember(self, course_id: str, course: Course) -> None:
+        # One that was there takes its own place, as one that is gone.
+        cache = self._cache if course.exists or self._cache.get(course_id) else self._misses
+        cache.put(course_id, course, until=course.expires(), weight=1 + len(course.lectures))
+        (metrics.COURSES_FOUND if course.exists else metrics.COURSES_MISSING).inc()
+        self._answer([course_id], read=True)
+
+    def _answer(self, course_ids: Iterable[str], *, read: bool) -> None:
+        for course_id in course_ids:
+            asked = self._asked.pop(course_id, None)
+            if asked is not None:
+                asked.set_result(read)
+
+    def _heard(self) -> None:
+        """Notes that MongoDB answers, or has just been asked."""
+        self._stop_listening()
+        self._silence = asyncio.get_running_loop().call_later(ANSWER_SECONDS, self._fall_silent)
+
+    def _stop_listening(self) -> None:
+        self._silent = False
+        if self._silence is not None:
+            self._silence.cancel()
+
+    def _fall_silent(self) -> None:
+        """Nobody waits any longer, and nobody begins to; what is being read still counts when it comes."""
+        self._silent = True
+        self._give_up()
+
+    def _open_circuit(self, error: Exception) -> None:
+        if self._now() >= self._closed_again:
+            reason = str(error) or f"no answer for {READ_SECONDS} s"
+            log.warning("catalog out of reach, events are accepted unchecked", reason=reason)
+        self._closed_again = self._now() + OPEN_CIRCUIT_SECONDS
+        MONGODB_ERRORS.inc()
+        self._give_up()
+
+    def _give_up(self) -> None:
+        metrics.COURSES_FAILED.inc(len(self._asked))
+        self._queue.clear()
+        self._answer(list(self._asked), read=False)
 
 
-def _course_of(sections: Sequence[object] | None, fetched: float) -> Course:
-    """What to remember of a course whose sections list these lectures; None when there is no course.
+def _course_of(document: Document, fetched: float) -> Course:
+    """What to remember of a course.
 
-    What is no list holds no lectures. The platform's data are not ours, and other courses share the answer.
+    The platform's data are not ours, and other courses share the answer: what cannot be an id of a lecture is none.
     """
-    if sections is None:
-        return Course(frozenset(), exists=False, fetched=fetched)
-    lectures = [str(lecture) for ids in sections if isinstance(ids, list) for lecture in ids]
+    if document["lectures"] is None:
+        return Course(frozenset(), exists=True, fetched=fetched, too_large=True)
+    found = {lecture for ids in document["lectures"] if isinstance(ids, list) for lecture in map(_id_of, ids)}
+    lectures = frozenset(lecture for lecture in found if lecture is not None)
     if len(lectures) > MAX_LECTURES:
         return Course(frozenset(), exists=True, fetched=fetched, too_large=True)
-    return Course(frozenset(lectures), exists=True, fetched=fetched)
+    return Course(lectures, exists=True, fetched=fetched)
+
+
+def _id_of(reference: object) -> str | None:
+    """The id that a reference means: an ObjectId, the string of one, or the document itself."""
+    if isinstance(reference, dict):
+        reference = reference.get("_id")
+    if isinstance(reference, ObjectId):
+        return str(reference)
+    return str(ObjectId(reference)) if isinstance(reference, str) and ObjectId.is_valid(reference) else None
 
 
 def _lectures_of(course_ids: Sequence[str]) -> list[Document]:
-    """The ids of each course's lectures, one list a section; no document where there is no such course."""
-    section_lectures = [{"$project": {"_id": 0, "lectures": 1}}]
+    """The ids of each course's lectures, one list a section, None for too many; no document where there is no course.
+
+    A section is named by its id, as an ObjectId or a string, or stands in the course as a document.
+    """
+    listed = {"$cond": [{"$isArray": "$sections"}, "$sections", []]}
+    section_id = {"$ifNull": ["$$this._id", "$$this"]}
+    entries = {
+        "$sum": {"$map": {"input": "$lectures", "in": {"$cond": [{"$isArray": "$$this"}, {"$size": "$$this"}, 0]}}}
+    }
+    as_object_id = {"$convert": {"input": section_id, "to": "objectId", "onError": None, "onNull": None}}
     return [
         {"$match": {"_id": {"$in": [ObjectId(course_id) for course_id in course_ids]}}},
         {
-            "$lookup": {
-                "from": SECTIONS,
-                "localField": "sections",
-                "foreignField": "_id",
-                "as": "sections",
-                "pipeline": section_lectures,
+            "$project": {
+                "ids": {"$map": {"input": listed, "in": as_object_id}},
+                "embedded": {"$map": {"input": listed, "in": {"$ifNull": ["$$this.lectures", None]}}},
             }
         },
-        {"$project": {"lectures": "$sections.lectures"}},
+        {
+            "$lookup": {
+                "from": SECTIONS,
+                "localField": "ids",
+                "foreignField": "_id",
+                "as": "sections",
+                "pipeline": [{"$project": {"_id": 0, "lectures": {"$ifNull": ["$lectures", None]}}}],
+            }
+        },
+        {"$project": {"lectures": {"$concatArrays": ["$sections.lectures", "$embedded"]}}},
+        {"$project": {"lectures": {"$cond": [{"$gt": [entries, TOO_MANY_ENTRIES]}, None, "$lectures"]}}},
     ]

@@ -78,6 +78,7 @@ class Commit:
 
     partitions: dict[int, PartitionCommit] = field(default_factory=dict)
     events: int = 0
+    without_id: int = 0
     weight: int = 0
     watch_credit: float | None = None
 
@@ -93,6 +94,7 @@ class Commit:
             self.weight += COURSE_WEIGHT
         partition.waiting.append(done)
         self.events += 1
+        self.without_id += event.event_id is None
         self.weight += weight(event)
         if self.watch_credit is not None and isinstance(event, Telemetry):
             _add_bounded(course, event, number, len(partition.waiting) - 1)

@@ -173,6 +173,7 @@ class Committer:
         if not self._next.events and not self._closing:
             self._something.clear()
         metrics.COMMIT_EVENTS.observe(commit.events)
+        metrics.WITHOUT_ID.inc(commit.without_id)
         sent = time.perf_counter()
         try:
             outcomes = await self._record(commit)

@@ -13,6 +13,12 @@ EVENTS = Counter(
 COUNTED = EVENTS.labels("counted")
 FAILED = EVENTS.labels("failed")
 
+WITHOUT_ID = Counter(
+    "analytics_events_without_id_total",
+    "Events sent to Redis that have no eventId, so that a retry counts again. A player that means to send ids, "
+    "and is counted here, misspells the field: by REST it is then ignored.",
+)
+
 EVENTS_REJECTED = Counter(
     "analytics_events_rejected_total",
     "Events refused one by one in batches and streams, by short cause. A single event that is refused is in "

@@ -14,7 +14,7 @@ from ingest_server.commit import Commit, script_call
 from shared.data.batch_id import batch_id
 from shared.serving.errors import Overloaded, Unavailable
 from shared.settings import Barrier
-from shared.stores.durability import check_durability
+from shared.stores.probe import RedisProbe, counts_are_safe
 from shared.stores.redis_connection import Command, RedisConnection, RedisUnreachable, Reply, error_code
 from shared.stores.topology import ELSEWHERE, Topology, is_elsewhere, on_all
 
@@ -44,37 +44,23 @@ class Recorder:
 
     def __init__(self, url: str, barrier: Barrier, process: str, *, cluster: bool = False) -> None:
         self._topology = Topology(url, cluster=cluster)
-        self._barrier = barrier
+        check = counts_are_safe(barrier, cluster=cluster, script_command="EVALSHA", timeout=COMMIT_SECONDS)
+        self._probe = RedisProbe(self._topology, check, timeout=COMMIT_SECONDS)
         self._process = process
         self._commits = 0
         self._connections: dict[str, RedisConnection] = {}
-        self._probes: dict[str, RedisConnection] = {}
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for connection in (*self._connections.values(), *self._probes.values()):
+        await self._probe.close()
+        for connection in self._connections.values():
             await connection.close()
 
     async def probe(self) -> None:
         """Raises RedisUnreachable when a node is away, and UnsuitableRedis when one may lose what it acknowledged."""
-        nodes = await self._topology.primaries(timeout=COMMIT_SECONDS)
-        await on_all(self._probe(node) for node in nodes)
-
-    async def _probe(self, node: str) -> None:
-        if node not in self._probes or not self._probes[node].is_open:
-            self._probes[node] = await self._open_fit_connection(node)
-        await self._probes[node].call(("PING",), timeout=COMMIT_SECONDS)
-
-    async def _open_fit_connection(self, node: str) -> RedisConnection:
-        connection = await RedisConnection.open(node, timeout=COMMIT_SECONDS)
-        try:
-            await check_durability(connection, self._barrier, timeout=COMMIT_SECONDS)
-        except BaseException:
-            await connection.close()  # the next probe has to check again
-            raise
-        return connection
+        await self._probe.ask()
 
     async def record(self, commit: Commit) -> Outcomes:
         """Counts the commit. Returns the outcome of each partition; raises nothing.
@@ -139,7 +125,9 @@ class Recorder:
 
     async def _run(self, node: str, commands: Mapping[int, Command], give_up: float) -> Answers:
         connection = self._connections.get(node)
-        if connection is None or not connection.is_open:
+        if connection is None or not connection.is_fresh:
+            if connection is not None:
+                await connection.close()
             connection = await RedisConnection.open(node, timeout=_left(give_up))
             self._connections[node] = connection
         replies = await connection.call_each(*commands.values(), timeout=_left(give_up))

@@ -1,114 +1,136 @@
-"""A course in MongoDB: its owner, its outline and its flushed counts, read in one aggregation."""
+"""A course in MongoDB: whose it is, its outline and its flushed counts, read in one aggregation."""
 
+import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from bson import ObjectId
+import bson
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.raw_bson import RawBSONDocument
 from pymongo import ReadPreference
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
+from query_server import documents
 from query_server.outline import Outline, outline_of
+from shared.data.tallies import DAY
 from shared.expiring import ExpiringCache
-from shared.stores.mongo import COURSE_ANALYTICS, COURSES, LECTURES, SECTIONS, Document
+from shared.serving.errors import InvalidRequest, NotFound, PermissionDenied
+from shared.serving.validation import TOO_MANY_LECTURES
+from shared.stores.mongo import COURSES, Document
 
 OUTLINE_SECONDS = 60
 CACHED_ENTRIES = 200_000  # courses and lectures together, ~200 bytes each
 # Longer than anyone here waits: a question that was given up need not be worked out to its end.
 SERVER_LIMIT_MS = 2_000
 
+# Whatever time or text is stored.
+ANY_VALUE: CodecOptions[Document] = CodecOptions(
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO, tz_aware=True, unicode_decode_error_handler="replace"
+)
+RAW: CodecOptions[RawBSONDocument] = cast("Any", ANY_VALUE).with_options(document_class=RawBSONDocument)
+
+RawCollection = AsyncCollection[RawBSONDocument]
+
+
+class Documents(Mapping[str, Document]):
+    """Tallies by name, each decoded when it is first looked at; the course's own totals have its id for a name."""
+
+    def __init__(self, course_id: str, found: Iterable[RawBSONDocument]) -> None:
+        self._raw = {document.get("_id", course_id): document for document in found}
+        self._decoded: dict[str, Document] = {}
+
+    def __getitem__(self, name: str) -> Document:
+        if name not in self._decoded:
+            self._decoded[name] = decoded(self._raw[name])
+        return self._decoded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._raw)
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+    def fingerprint(self, names: Iterable[str]) -> bytes:
+        """Equal only for equal documents, missing ones included."""
+        together = hashlib.blake2b()
+        for name in names:
+            raw = self._raw.get(name)
+            together.update(raw.raw if raw is not None else name.encode())
+        return together.digest()
+
 
 @dataclass(frozen=True, slots=True)
 class Course:
     """A course in MongoDB at one moment; its outline may be up to a minute old."""
 
-    creator: object
-    analytics: Mapping[str, Any]
+    course_id: str
     outline: Outline
+    documents: Documents
+
+    @property
+    def analytics(self) -> Mapping[str, Any]:
+        """The course's own totals."""
+        return self.documents.get(self.course_id, {})
 
 
 class ColdStore:
     """The flushed counts, and the platform's own collections."""
 
     def __init__(self, database: AsyncDatabase[Document], now: Callable[[], float] = time.monotonic) -> None:
-        self._courses = database[COURSES]
+        self._courses = cast("RawCollection", database.get_collection(COURSES, codec_options=cast("Any", RAW)))
+        self._days = cast("RawCollection", database.get_collection(DAY.collection, codec_options=cast("Any", RAW)))
         self._primary_courses = self._courses.with_options(read_preference=ReadPreference.PRIMARY)
         self._now = now
         self._outlines: ExpiringCache[str, Outline] = ExpiringCache(CACHED_ENTRIES, now)
 
-    async def read(self, course_id: str) -> Course | None:
-        """The course, None if there is none. Raises PyMongoError."""
-        return await self._read(self._courses, course_id)
+    async def read(self, course_id: str, user_id: str, tallies: Sequence[Document] = ()) -> Course:
+        """The user's course with its totals, or with these tallies, stages of `documents`.
 
-    async def read_primary(self, course_id: str) -> Course | None:
+        Raises, decided in this order, NotFound, PermissionDenied, InvalidRequest for a course that is too large; or
+        PyMongoError.
+        """
+        return await self._read(self._courses, course_id, user_id, tallies)
+
+    async def read_primary(self, course_id: str, user_id: str, tallies: Sequence[Document] = ()) -> Course:
         """The same from the primary, which has every count that a flush has taken out of Redis."""
-        return await self._read(self._primary_courses, course_id)
+        return await self._read(self._primary_courses, course_id, user_id, tallies)
 
-    async def _read(self, courses: AsyncCollection[Document], course_id: str) -> Course | None:
+    async def days(self, course_id: str, first: str, last: str) -> Documents:
+        """Days of a course with everything that they hold. Raises PyMongoError."""
+        return await self._find_days(self._days, course_id, first, last)
+
+    async def days_of_primary(self, course_id: str, first: str, last: str) -> Documents:
+        """The same from the primary."""
+        primary = self._days.with_options(read_preference=ReadPreference.PRIMARY)
+        return await self._find_days(primary, course_id, first, last)
+
+    async def _find_days(self, days: RawCollection, course_id: str, first: str, last: str) -> Documents:
+        found = days.find(documents.between(course_id, first, last), max_time_ms=SERVER_LIMIT_MS)
+        return Documents(course_id, await found.to_list())
+
+    async def _read(self, courses: RawCollection, course_id: str, user_id: str, tallies: Sequence[Document]) -> Course:
         outline = self._outlines.get(course_id)
-        key = ObjectId(course_id)
-        stages = [*_course(key), *([] if outline is not None else _WITH_OUTLINE), _and_analytics(key)]
+        course_stages = documents.owned(course_id, user_id, outline=outline is None)
+        stages = [*course_stages, *(tallies or [documents.totals(course_id)])]
         cursor = await courses.aggregate(stages, maxTimeMS=SERVER_LIMIT_MS)
-        documents = await cursor.to_list()
-        course = next((document for document in documents if "_id" in document), None)
-        analytics = next((document for document in documents if "_id" not in document), {})
-        if course is None:
-            return None
+        # The course comes first, if there is one: what is united with it comes after it.
+        found = await cursor.to_list()
+        course = decoded(found[0]) if found else {}
+        if "mine" not in course:
+            raise NotFound("there is no such course")
+        if not course["mine"]:
+            raise PermissionDenied("the course belongs to somebody else")
+        if course.get("tooLarge"):
+            raise InvalidRequest([TOO_MANY_LECTURES])
         if outline is None:
-            outline = _outline_in(course)
+            outline = outline_of(course["sections"], course["sectionsFound"], course["lecturesFound"])
             self._outlines.put(course_id, outline, until=self._now() + OUTLINE_SECONDS, weight=1 + len(outline))
-        return Course(course.get("creator"), analytics, outline)
+        return Course(course_id, outline, Documents(course_id, found[1:]))
 
 
-def _course(key: ObjectId) -> list[Document]:
-    """The course with its creator and its sections' ids."""
-    return [
-        {"$match": {"_id": key}},
-        {"$project": {"creator": 1, "sections": {"$ifNull": ["$sections", []]}}},
-    ]
-
-
-def _and_analytics(key: ObjectId) -> Document:
-    """The course's flushed counts as a second document, the only one without an `_id`.
-
-    Not a $lookup: the key is known, and MongoDB would pack the counts into an array of the course, 30 µs for 200
-    lectures.
-    """
-    counts = [{"$match": {"courseId": key}}, {"$project": {"_id": 0, "usersSketch": 0}}]
-    return {"$unionWith": {"coll": COURSE_ANALYTICS, "pipeline": counts}}
-
-
-def _lookup(collection: str, local: str, fields: Document, into: str) -> Document:
-    """A $lookup by `_id` of only these fields. The documents come in no particular order."""
-    return {
-        "$lookup": {
-            "from": collection,
-            "localField": local,
-            "foreignField": "_id",
-            "pipeline": [{"$project": fields}],
-            "as": into,
-        }
-    }
-
-
-_EVERY_LECTURE = {
-    "$reduce": {
-        "input": "$sectionDocuments.lectures",
-        "initialValue": [],
-        "in": {"$concatArrays": ["$$value", {"$ifNull": ["$$this", []]}]},
-    }
-}
-
-# One look-up for all lectures: by section it would be one query a section.
-_WITH_OUTLINE: list[Document] = [
-    _lookup(SECTIONS, "sections", {"lectures": 1}, "sectionDocuments"),
-    {"$set": {"lectureIds": _EVERY_LECTURE}},
-    _lookup(LECTURES, "lectureIds", {"lectureTitle": 1}, "lectureDocuments"),
-    {"$unset": "lectureIds"},
-]
-
-
-def _outline_in(document: Document) -> Outline:
-    return outline_of(document["sections"], document["sectionDocuments"], document["lectureDocuments"])
+def decoded(document: RawBSONDocument) -> Document:
+    """Everything that the document holds."""
+    return bson.decode(document.raw, ANY_VALUE)

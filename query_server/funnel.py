@@ -19,7 +19,7 @@ class Funnel:
     """
 
     views: Sequence[int]
-    watch_seconds: Sequence[int]
+    watch_seconds: Sequence[float]
     retention_rates: Sequence[float]
     drop_off_rates: Sequence[float]
 
@@ -30,7 +30,7 @@ class Dashboard:
 
     total_views: int
     users: int
-    watch_seconds: int
+    watch_seconds: float
     average_watch_seconds: float
     drop_off_rate: float
     most_watched: int | None
@@ -39,30 +39,44 @@ class Dashboard:
 
 def dashboard_of(totals: Totals, outline: Outline) -> Dashboard:
     """The totals count every lecture that the course ever had, the funnel has its current lectures in course order."""
-    funnel = _funnel(totals, outline)
-    watched = sum(totals.counts[LECTURE_WATCH_TIME.name].values())
+    watch_seconds = totals.counts[LECTURE_WATCH_TIME.name]
+    funnel = funnel_of(totals.counts[LECTURE_VIEWS.name], watch_seconds, outline)
+    watched = sum(watch_seconds.values())
     return Dashboard(
-        total_views=totals.counts[COURSE_VIEWS.name][""],
+        total_views=int(totals.counts[COURSE_VIEWS.name][""]),
         users=totals.users,
         watch_seconds=watched,
         average_watch_seconds=watched / totals.users if totals.users else 0.0,
-        drop_off_rate=_lost(funnel.views[-1:], funnel.views[:1])[0] if outline else 0.0,
-        most_watched=_most_watched(funnel),
+        drop_off_rate=drop_off_rate(funnel),
+        most_watched=most_watched(funnel),
         funnel=funnel,
     )
 
 
-def _funnel(totals: Totals, outline: Outline) -> Funnel:
-    views = _column(totals.counts[LECTURE_VIEWS.name], outline)
+def funnel_of(views: Mapping[str, float], watch_seconds: Mapping[str, float], outline: Outline) -> Funnel:
+    """The funnel of views and seconds by lecture."""
+    column = [int(count) for count in _column(views, outline)]
     return Funnel(
-        views=views,
-        watch_seconds=_column(totals.counts[LECTURE_WATCH_TIME.name], outline),
-        retention_rates=_kept(views),
-        drop_off_rates=_lost(views, [0, *views]),
+        views=column,
+        watch_seconds=_column(watch_seconds, outline),
+        retention_rates=_kept(column),
+        drop_off_rates=_lost(column, [0, *column]),
     )
 
 
-def _column(counts: Mapping[str, int], outline: Outline) -> list[int]:
+def drop_off_rate(funnel: Funnel) -> float:
+    """The share of the first lecture's views that did not reach the last."""
+    return _lost(funnel.views[-1:], funnel.views[:1])[0] if funnel.views else 0.0
+
+
+def most_watched(funnel: Funnel) -> int | None:
+    """The place with the most views, then the most seconds, then the first; None while there is no view."""
+    numbers = list(zip(funnel.views, funnel.watch_seconds, strict=True))
+    most = max(numbers, default=(0, 0))
+    return numbers.index(most) if most[0] > 0 else None
+
+
+def _column(counts: Mapping[str, float], outline: Outline) -> list[float]:
     return [counts.get(lecture_id, 0) for lecture_id, _ in outline]
 
 
@@ -77,9 +91,3 @@ def _kept(views: Sequence[int]) -> list[float]:
 def _lost(views: Sequence[int], before: Sequence[int]) -> list[float]:
     """The share of the views before that each has lost."""
     return [1.0 - here / previous if here < previous else 0.0 for here, previous in zip(views, before, strict=False)]
-
-
-def _most_watched(funnel: Funnel) -> int | None:
-    numbers = list(zip(funnel.views, funnel.watch_seconds, strict=True))
-    most = max(numbers, default=(0, 0))
-    return numbers.index(most) if most[0] > 0 else None

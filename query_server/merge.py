@@ -1,10 +1,10 @@
-"""What both stores say of a course, made one: every count in it exactly once, wherever a flush has got to. Pure."""
+"""What both stores say of a tally, made one: every count in it exactly once, wherever a flush has got to. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from shared.data.tallies import COURSE, Counts, count_of
+from shared.data.tallies import COURSE, Counts, Kind, count_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +17,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Hot:
-    """A course in Redis at one moment: `seconds` since the epoch and `microseconds`, by the clock of Redis.
+    """A tally in Redis at one moment: `seconds` since the epoch and `microseconds`, by the clock of Redis.
 
-    `flushed_batch` is the batch that a flush removed last, `users` the HyperLogLog's estimate.
+    `flushed_batch` is the batch that a flush removed last. Of its HyperLogLog a course has the estimate, `users`, and a
+    day the bytes, `sketch`, because days are united.
     """
 
     batches: Sequence[Batch]
@@ -27,6 +28,25 @@ class Hot:
     users: int
     seconds: int
     microseconds: int
+    sketch: bytes = b""
+    is_empty: bool = False  # Redis holds no hash of it, not even one that is not shown
+
+
+@dataclass(frozen=True, slots=True)
+class HotTallies:
+    """Tallies of one course in Redis, by name. One that is missing had nothing there: MongoDB has all of it.
+
+    `first_day` is the course's first day with unflushed counts, also if it is not among them; `unsaved` are days whose
+    users are not all in MongoDB.
+    """
+
+    tallies: Mapping[str, Hot]
+    first_day: str | None = None
+    unsaved: Set[str] = frozenset()
+
+
+NOTHING = Hot((), None, 0, 0, 0, is_empty=True)
+"""A tally of which Redis holds nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +57,44 @@ class Totals:
     users: int
 
 
-def is_consistent(hot: Hot, analytics: Mapping[str, Any]) -> bool:
+def is_consistent(hot: Hot, document: Mapping[str, Any]) -> bool:
     """Whether the document has every count that has left Redis; if not, it was read too early."""
-    return hot.flushed_batch is None or hot.flushed_batch in _applied(analytics)
+    return hot.flushed_batch is None or hot.flushed_batch in applied(document)
+
+
+def are_consistent(hot: Mapping[str, Hot], documents: Mapping[str, Mapping[str, Any]]) -> bool:
+    """The same of several tallies, by name. One of which MongoDB has nothing may be missing there."""
+    return all(is_consistent(each, documents.get(name, {})) for name, each in hot.items())
+
+
+def counts_of(kind: Kind, hot: Hot, document: Mapping[str, Any]) -> Counts:
+    """The document's counts, and those of every batch that it does not hold yet; never negative."""
+    counts = kind.counts_of(document)
+    for batch in missing(hot, document):
+        kind.add_fields(counts, batch.counts)
+    for items in counts.values():
+        if (
+            items and min(items.values()) < 0
+        ):  # the platform wrote it; a sum is clamped, so that a flush changes nothing
+            items.update({item: 0 for item, count in items.items() if count < 0})
+    return counts
 
 
 def totals_of(hot: Hot, analytics: Mapping[str, Any]) -> Totals:
-    """The document's counts, and those of every batch that it does not hold yet."""
-    counts = COURSE.counts_of(analytics)
-    for batch in hot.batches:
-        if batch.id not in _applied(analytics):
-            COURSE.add_fields(counts, batch.counts)
-    return Totals(counts, max(hot.users, count_of(analytics.get("uniqueActiveUsers"))))
+    """A course's totals."""
+    users = max(0, hot.users, int(count_of(analytics.get("uniqueActiveUsers"))))
+    return Totals(counts_of(COURSE, hot, analytics), users)
 
 
-def _applied(analytics: Mapping[str, Any]) -> Sequence[str]:
-    applied: Sequence[str] = analytics.get("recentBatches") or ()
-    return applied
+def missing(hot: Hot, document: Mapping[str, Any]) -> Sequence[Batch]:
+    """The batches that the document does not hold yet."""
+    if not hot.batches:
+        return ()
+    known = applied(document)
+    return [batch for batch in hot.batches if batch.id not in known]
+
+
+def applied(document: Mapping[str, Any]) -> Sequence[str]:
+    """The batches that the document holds. What is no list of strings holds none."""
+    listed = document.get("recentBatches")
+    return [each for each in listed if type(each) is str] if isinstance(listed, list) else ()

@@ -1,74 +1,107 @@
 """Reads a course from both stores at once, and from MongoDB again where the two answers do not fit together."""
 
 import asyncio
-from collections.abc import Awaitable
-from typing import TypeVar
+from collections.abc import Awaitable, Sequence
+from typing import NamedTuple, TypeVar
 
-from pymongo.errors import PyMongoError
-from redis.exceptions import RedisError
+import structlog
+from pymongo.errors import OperationFailure, PyMongoError
+from redis.exceptions import RedisError, ResponseError
 
 from query_server import metrics
 from query_server.cold import ColdStore, Course
 from query_server.hot import HotStore
-from query_server.merge import Hot, is_consistent
+from query_server.merge import Hot, HotTallies, are_consistent
 from shared.metrics import MONGODB_ERRORS
-from shared.serving.errors import NotFound, PermissionDenied, Unavailable
-from shared.stores.redis_connection import RedisUnreachable
+from shared.serving.errors import StoreRefuses, Unavailable
+from shared.stores.mongo import Document
+from shared.stores.redis_connection import RedisUnreachable, error_code
 
-# Callers are promised an answer within 2 s. It is also far below the hour that Redis remembers the last flushed batch:
-# that is what makes `is_consistent` see every flush that comes between the two reads.
+# Callers are promised an answer within 2 s. It is also far below the two minutes that Redis remembers the last flushed
+# batch: that is what makes `is_consistent` see every flush that comes between the two reads.
 DEADLINE_SECONDS = 1.5
 
 SECONDS = {"Redis": metrics.REDIS_SECONDS, "MongoDB": metrics.MONGODB_SECONDS}
 
+# What Redis refuses while it starts, is full, or hands over to another; anything else will not pass by itself.
+PASSING = frozenset({"LOADING", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN", "BUSY", "OOM", "READONLY"})
+
+# The same of MongoDB: elections, stops, time limits, and what is moving from shard to shard.
+TRANSIENT = frozenset({6, 7, 24, 43, 50, 63, 89, 91, 112, 133, 134, 175, 189, 202, 234, 237, 262, 9001, 13388})
+
 Answer = TypeVar("Answer")
+
+log = structlog.get_logger()
+
+
+def deadline() -> float:
+    """Until when a call that begins now asks the stores, by the loop's clock."""
+    return asyncio.get_running_loop().time() + DEADLINE_SECONDS
+
+
+class Question(NamedTuple):
+    """Whose course is asked about, and which tallies of it, as stages of `documents`; none are its totals."""
+
+    course_id: str
+    user_id: str
+    tallies: Sequence[Document] = ()
 
 
 async def read_course(hot_store: HotStore, cold_store: ColdStore, course_id: str, user_id: str) -> tuple[Hot, Course]:
-    """The user's course in both stores, fit to be merged.
+    """The totals of the user's course in both stores, fit to be merged. Raises as `read_both`."""
 
-    Raises, decided in this order, NotFound, PermissionDenied, Unavailable.
+    async def totals() -> HotTallies:
+        return HotTallies({course_id: await hot_store.read(course_id)})
+
+    hot, course = await read_both(totals(), cold_store, Question(course_id, user_id), deadline())
+    return hot.tallies[course_id], course
+
+
+async def read_both(
+    hot: Awaitable[HotTallies], cold_store: ColdStore, question: Question, until: float
+) -> tuple[HotTallies, Course]:
+    """Tallies of the user's course in both stores, fit to be merged. `until` is a `deadline`.
+
+    Raises, decided in this order, NotFound, PermissionDenied, InvalidRequest, Unavailable, StoreRefuses.
 
     A second read of MongoDB is always enough, because the batch that is missing was there before it left Redis; reading
     both stores again might never end, for there may be a flush between the reads each time.
     """
-    deadline = asyncio.get_running_loop().time() + DEADLINE_SECONDS
     with metrics.READ_SECONDS.time():
         # MongoDB, which takes longer, is asked first: it works on its answer while we read that of Redis.
-        course, hot = await asyncio.gather(
-            _ask("MongoDB", cold_store.read(course_id), deadline),
-            _ask("Redis", hot_store.read(course_id), deadline),
-            return_exceptions=True,
+        course, found = await asyncio.gather(
+            ask("MongoDB", cold_store.read(*question), until), ask("Redis", hot, until), return_exceptions=True
         )
-        course = _owned(_answer(course), user_id)
-        hot = _answer(hot)
-        if not is_consistent(hot, course.analytics):
+        course, found = _answer(course), _answer(found)
+        if not are_consistent(found.tallies, course.documents):
             metrics.REREADS.inc()
-            course = _owned(await _ask("MongoDB", cold_store.read_primary(course_id), deadline), user_id)
-    return hot, course
+            course = await ask("MongoDB", cold_store.read_primary(*question), until)
+    return found, course
 
 
-async def _ask(store: str, answer: Awaitable[Answer], deadline: float) -> Answer:
+async def ask(store: str, answer: Awaitable[Answer], until: float) -> Answer:
+    """The answer of a store. Raises Unavailable when it is away, StoreRefuses for what will not pass by itself."""
     try:
         with SECONDS[store].time():
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(until):
                 return await answer
     except (PyMongoError, RedisError, RedisUnreachable, TimeoutError) as error:
         if isinstance(error, PyMongoError):
             MONGODB_ERRORS.inc()
+        if _stays(error):
+            log.exception("a store refuses", store=store, reason=str(error))
+            raise StoreRefuses(f"{store} refuses to answer", cause=store.lower()) from error
         raise Unavailable(f"{store} is out of reach", cause=store.lower()) from error
+
+
+def _stays(error: Exception) -> bool:
+    """Whether the same question would be refused again."""
+    if isinstance(error, OperationFailure):
+        return not error.timeout and error.code not in TRANSIENT
+    return isinstance(error, ResponseError) and error_code(error) not in PASSING
 
 
 def _answer(outcome: Answer | BaseException) -> Answer:
     if isinstance(outcome, BaseException):
         raise outcome
     return outcome
-
-
-def _owned(course: Course | None, user_id: str) -> Course:
-    if course is None:
-        raise NotFound("there is no such course")
-    # The platform stores the creator as an ObjectId or as its string.
-    if course.creator is None or str(course.creator) != user_id:
-        raise PermissionDenied("the course belongs to somebody else")
-    return course

@@ -1,12 +1,15 @@
 """The query server put together: every dependency is made here, and handed on."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 
 from course_analytics.v1 import dashboard_pb2
+from pymongo import AsyncMongoClient
 
 from query_server.cold import ColdStore
 from query_server.hot import HotStore
+from query_server.reports import Reports
 from query_server.servicer import DashboardServicer
 from shared.identity.auth import TokenVerifier
 from shared.serving import lifecycle, methods, tls
@@ -17,7 +20,7 @@ SERVICE = dashboard_pb2.DESCRIPTOR.services_by_name["DashboardService"]
 
 
 async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: FBT001 - as workers.Serve calls it
-    """Runs the server until a signal. Raises CannotRun when it cannot listen."""
+    """Runs the server until a signal. Raises CannotRun when it cannot listen, or when its Redis is of another kind."""
     stop = lifecycle.stop_on_signal()
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(mongo.connect(settings.mongo_url, program="query"))
@@ -32,15 +35,29 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
             credentials=tls.server_credentials(settings),
         )
         stack.push_async_callback(server.stop, None)
-        servicer = DashboardServicer(hot_store, ColdStore(mongo.database(client)))
+        # One thread: two that compute would take the interpreter from the event loop for twice as long.
+        aside = stack.enter_context(ThreadPoolExecutor(max_workers=1, thread_name_prefix="adds-up"))
+        cold_store = ColdStore(mongo.database(client))
+        reports = Reports(hot_store, cold_store, settings.day_zone, aside)
+        servicer = DashboardServicer(hot_store, cold_store, reports)
         methods.add(SERVICE, servicer, server, verifier)
         readiness = lifecycle.Readiness(health, SERVICE.full_name)
 
         async with asyncio.TaskGroup() as tasks:
             renewing = tasks.create_task(verifier.follow_keys())
-            following = tasks.create_task(
-                readiness.follow(redis=hot_store.ping, mongodb=lambda: mongo.ping(client), keys=verifier.check_keys)
-            )
+            following = tasks.create_task(follow_stores(hot_store, client, verifier, readiness))
             await lifecycle.serve_until(stop, server, readiness)
             following.cancel()
             renewing.cancel()
+
+
+async def follow_stores(
+    hot_store: HotStore,
+    client: AsyncMongoClient[mongo.Document],
+    verifier: TokenVerifier,
+    readiness: lifecycle.Readiness,
+) -> None:
+    """Keeps the readiness in step with the stores and the keys. Raises what the first contact with Redis finds."""
+    probes = {"redis": hot_store.ping, "mongodb": lambda: mongo.ping(client), "keys": verifier.check_keys}
+    await readiness.until_first_contact(**probes)
+    await readiness.follow(**probes)

@@ -1,9 +1,19 @@
 """The days of an installation, written YYYY-MM-DD: whole days of one time zone, the same for every program. Pure."""
 
 import datetime as dt
+import re
 from zoneinfo import ZoneInfo
 
 ONE_DAY = dt.timedelta(days=1)
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+def is_day(text: str) -> bool:
+    """Whether it is a day of the calendar, written YYYY-MM-DD."""
+    try:
+        return _DAY.fullmatch(text) is not None and dt.date.fromisoformat(text) is not None
+    except ValueError:
+        return False
 
 
 def day_of(seconds: float, zone: ZoneInfo) -> str:
@@ -14,6 +24,11 @@ def day_of(seconds: float, zone: ZoneInfo) -> str:
 def day_after(day: str, days: int = 1) -> str:
     """The day so many days later; earlier when negative."""
     return (dt.date.fromisoformat(day) + days * ONE_DAY).isoformat()
+
+
+def days_between(first: str, last: str) -> int:
+    """How many days later the last one is."""
+    return (dt.date.fromisoformat(last) - dt.date.fromisoformat(first)).days
 
 
 def start_of(day: str, zone: ZoneInfo) -> float:

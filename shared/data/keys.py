@@ -63,6 +63,14 @@ def saved_users(partition: int, course_id: str) -> str:
     return f"saved_users:{{{partition}}}:{course_id}"
 
 
+def unsaved_users(partition: int) -> str:
+    """Set of the day tallies whose last sketch MongoDB does not have yet, by name.
+
+    Ingest adds a tally with the birth of its hash; the flusher removes it once the sketch is saved and nothing is hot.
+    """
+    return f"unsaved_users:{{{partition}}}"
+
+
 def flush_lock(partition: int) -> str:
     """Token of the flusher that works on the partition; the lock's TTL."""
     return f"analytics_flush_lock:{{{partition}}}"

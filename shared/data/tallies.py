@@ -12,12 +12,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bson import ObjectId
+from bson import Decimal128, ObjectId
 
 # The numbers of a tally: by the counter's name, then by item (a lecture, a reason, a segment). A counter that has no
 # items has its number under "". Not by field: putting the fields' names together and picking some out again took 80 µs
 # for each 200 lectures.
-Counts = dict[str, dict[str, int]]
+# All of them are whole, unless the platform has stored a fraction.
+Counts = dict[str, dict[str, float]]
+
+# The largest number that MongoDB adds to without turning it into another type.
+LARGEST = 2**63 - 1
 
 _LECTURE = re.compile(r"[0-9a-f]{24}")
 _REASON = re.compile(r"[A-Z][A-Z_]{0,31}")
@@ -220,9 +224,11 @@ def tally_of(name: str) -> Tally | None:
 
 
 def fields_of(counts: Counts) -> dict[str, int]:
-    """The counts under the fields that a Redis hash has for them."""
+    """The counts under the fields that a Redis hash has for them, which are whole."""
     return {
-        f"{name}:{item}" if item else name: count for name, items in counts.items() for item, count in items.items()
+        f"{name}:{item}" if item else name: int(count)
+        for name, items in counts.items()
+        for item, count in items.items()
     }
 
 
@@ -230,6 +236,12 @@ def _fields(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def count_of(value: object) -> int:
-    """A number that a document holds, 0 for anything else."""
-    return int(value) if isinstance(value, int | float) and math.isfinite(value) else 0
+def count_of(value: object) -> float:
+    """A number of any of BSON's types, 0 for anything else; whole unless it has a fraction. It fits into 64 bits."""
+    if isinstance(value, Decimal128):
+        number = value.to_decimal()
+        value = float(number) if number.is_finite() else None
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return 0
+    bounded = max(-LARGEST, min(value, LARGEST))
+    return int(bounded) if bounded == int(bounded) else bounded

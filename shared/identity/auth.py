@@ -1,5 +1,6 @@
 """Who is calling: the JSON Web Token (RFC 7519) of a request, verified here whatever a gateway did before."""
 
+import base64
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -181,17 +182,32 @@ def _time(claim: object) -> float:
 def _authorization(metadata: Metadata) -> str:
     values = [value for key, value in metadata if key == "authorization"]
     if not values:
-        raise Unauthenticated("the request needs the metadata `authorization: Bearer <JWT>`")
+        raise Unauthenticated("the request needs the metadata `authorization: Bearer <JWT>`", challenge="Bearer")
     if len(values) > 1:
         raise Unauthenticated("the request has more than one `authorization`")
     return str(values[0])
 
 
 def _bearer_token(authorization: str) -> str:
-    scheme, _, token = authorization.partition(" ")
+    scheme, _, rest = authorization.partition(" ")
+    token = rest.strip(" ")  # of spaces there may be several (RFC 9110, 11.4)
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated("`authorization` must be `Bearer <JWT>`")
+    if not _is_canonical(token.rpartition(".")[2]):
+        raise Unauthenticated("the bearer token is not valid: it cannot be read")
     return token
+
+
+def _is_canonical(signature: str) -> bool:
+    """Whether it is spelled as its signer did, of base64url's spellings of the same bytes.
+
+    Limits are kept by the token's text, and a caller must not have one for each spelling.
+    """
+    try:
+        decoded = base64.urlsafe_b64decode(signature + "=" * (-len(signature) % 4))
+    except ValueError:
+        return False
+    return base64.urlsafe_b64encode(decoded).rstrip(b"=") == signature.encode()
 
 
 def _invalid(error: jwt.InvalidTokenError) -> Unauthenticated:

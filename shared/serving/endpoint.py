@@ -20,7 +20,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 from shared.metrics import WORKERS_FOLDER
-from shared.serving import lifecycle
+from shared.serving import lifecycle, reasons
 from shared.serving.program import CannotRun
 
 # An event loop that has not turned for so long hangs: between two probes are 1.5 s at most.
@@ -38,16 +38,12 @@ def not_alive(registry: CollectorRegistry, now: float) -> str | None:
     return f"an event loop has not turned for {now - beat:.0f} s"
 
 
-def not_ready(registry: CollectorRegistry, processes: int) -> str | None:
-    """Why the program cannot do its work now, None when it can."""
+def not_ready(registry: CollectorRegistry, processes: int, reasons: Iterable[str]) -> str | None:
+    """Why the program cannot do its work now, None when it can; `reasons` are what its processes tell."""
     ready = registry.get_sample_value("analytics_ready_processes") or 0
     if ready >= processes:
         return None
-    probes = [
-        sample for metric in registry.collect() for sample in metric.samples if sample.name == "analytics_probe_up"
-    ]
-    away = [sample.labels["probe"] for sample in probes if not sample.value]
-    return f"{ready:.0f} of {processes} processes ready" + (f"; no answer from {', '.join(away)}" if away else "")
+    return "; ".join([f"{ready:.0f} of {processes} processes ready", *reasons])
 
 
 @contextmanager
@@ -107,6 +103,7 @@ def forget(worker: str) -> None:
     """Takes a dead worker out of what is only true of the living; its counts stay."""
     if WORKERS_FOLDER in os.environ:
         mark_process_dead(worker)  # type: ignore[no-untyped-call]
+        reasons.forget(worker)
 
 
 class _Server(socketserver.ThreadingTCPServer):
@@ -124,7 +121,7 @@ class _Server(socketserver.ThreadingTCPServer):
 def _server(address: str, registry: CollectorRegistry, processes: int) -> _Server:
     problems: dict[str, Callable[[], str | None]] = {
         "/livez": lambda: not_alive(registry, time.time()),
-        "/readyz": lambda: not_ready(registry, processes),
+        "/readyz": lambda: not_ready(registry, processes, reasons.told()),
     }
 
     class Handler(MetricsHandler):

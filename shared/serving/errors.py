@@ -50,12 +50,24 @@ class ServiceError(Exception):
         """The `google.rpc` messages that go with the text."""
         return []
 
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """What goes with it as trailing metadata; the gateway makes headers of it."""
+        return ()
+
 
 class Unauthenticated(ServiceError):
     """No token, or not a valid one."""
 
     code = grpc.StatusCode.UNAUTHENTICATED
     cause = "token"
+
+    def __init__(self, text: str, *, challenge: str = 'Bearer error="invalid_token"') -> None:
+        super().__init__(text)
+        self._challenge = challenge
+
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """What a caller over HTTP has to be told (RFC 6750, 3)."""
+        return (("www-authenticate", self._challenge),)
 
 
 class InvalidRequest(ServiceError):
@@ -144,6 +156,13 @@ class Unavailable(ServiceError):
         return [RETRY_AFTER]
 
 
+class StoreRefuses(ServiceError):
+    """A store refuses what it is asked, and would again: an operator has to look, the log has the reason."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    cause = "store"
+
+
 class CallerGone(Unavailable):
     """There is nobody left to be answered."""
 
@@ -159,9 +178,9 @@ def status_of(error: ServiceError) -> Status:
 
 
 async def _abort(context: "grpc.aio.ServicerContext[Any, Any]", error: ServiceError) -> NoReturn:
-    # rpc_status.to_status() is typed as the synchronous API's status, which the asyncio API takes as it is.
-    await context.abort_with_status(rpc_status.to_status(status_of(error)))
-    raise AssertionError("abort_with_status() raises")
+    status = rpc_status.to_status(status_of(error))
+    await context.abort(status.code, status.details, (*status.trailing_metadata, *error.headers()))
+    raise AssertionError("abort() raises")
 
 
 def answers_errors(call: Callable[..., Awaitable[Response]], method: str) -> Callable[..., Awaitable[Response]]:

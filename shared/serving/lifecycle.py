@@ -11,11 +11,12 @@ import grpc
 import structlog
 from course_analytics.v1 import dashboard_pb2, ingest_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from shared import metrics
+from shared.serving import reasons
 from shared.serving.health import Health
 from shared.serving.program import CannotRun
+from shared.serving.reflection import add_reflection
 
 STOP_SECONDS = 20
 # What is in hand takes 2 s at most; only those who watch the health stay longer.
@@ -124,7 +125,7 @@ async def grpc_server(
     servicer = Health(["", *services])
     servicer.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    reflection.enable_server_reflection([*services, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    add_reflection([*services, health.SERVICE_NAME], server)
     return server, servicer
 
 
@@ -142,18 +143,22 @@ class Readiness:
     def __init__(self, servicer: Health | None = None, service: str = "") -> None:
         self._servicer = servicer
         self._names = ("", service)
-        self._reported: object = self  # nothing yet
+        self._reported: str | None = None  # nothing yet
         self._closed = False
 
-    def set(self, problem: Exception | None) -> None:
-        """Reports ready (no problem) or not; logs the change, and when it is not ready for another reason."""
+    def set(self, problems: Mapping[str, Exception]) -> None:
+        """Reports ready (no problems) or not; logs the change, and when it is not ready for another reason.
+
+        Problems are named after what was asked.
+        """
         metrics.HEARTBEAT.set_to_current_time()
         if self._closed:
             return
-        ready = problem is None
-        reason = None if ready else str(problem)
+        ready = not problems
+        reason = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
         if reason == self._reported:
             return
+        reasons.tell(reason)
         if ready:
             log.info("ready")
         else:
@@ -164,6 +169,7 @@ class Readiness:
     def close(self) -> None:
         """Not ready from now on, whatever the probes say."""
         self._closed = True
+        reasons.tell("stopping")
         self._report(ready=False)
 
     def _report(self, *, ready: bool) -> None:
@@ -177,26 +183,28 @@ class Readiness:
     async def until_first_contact(self, **probes: Probe) -> None:
         """Returns once all have answered. Raises a probe's CannotRun: what was reached is unfit, waiting is no use."""
         while True:
-            problem = await _first_problem(probes)
-            if isinstance(problem, CannotRun):
-                raise problem
-            if problem is None:
+            problems = await _problems(probes)
+            for problem in problems.values():
+                if isinstance(problem, CannotRun):
+                    raise problem
+            if not problems:
                 return
-            self.set(problem)
+            self.set(problems)
             await asyncio.sleep(PROBE_SECONDS)
 
     async def follow(self, **probes: Probe) -> None:
         """Runs every probe twice a second, each within one second; never returns."""
         while True:
-            self.set(await _first_problem(probes))
+            self.set(await _problems(probes))
             await asyncio.sleep(PROBE_SECONDS)
 
 
-async def _first_problem(probes: Mapping[str, Probe]) -> Exception | None:
-    problems = await asyncio.gather(*(_problem(probe) for probe in probes.values()))
-    for name, problem in zip(probes, problems, strict=True):
+async def _problems(probes: Mapping[str, Probe]) -> dict[str, Exception]:
+    """What keeps each probe from its answer."""
+    answers = await asyncio.gather(*(_problem(probe) for probe in probes.values()))
+    for name, problem in zip(probes, answers, strict=True):
         metrics.PROBE_UP.labels(name).set(problem is None)
-    return next((problem for problem in problems if problem is not None), None)
+    return {name: problem for name, problem in zip(probes, answers, strict=True) if problem is not None}
 
 
 async def _problem(probe: Probe) -> Exception | None:

@@ -15,6 +15,8 @@ from shared import metrics
 LINES_A_SECOND = 10
 MAX_ID = 128
 
+FOR_THE_OPERATOR = frozenset({"redis", "mongodb", "keys", "store", "out_of_memory"})
+
 Metadata = Iterable[tuple[str, str | bytes]]
 
 log = structlog.get_logger()
@@ -49,6 +51,8 @@ _limits: dict[str, LineLimit] = {}
 def refused(method: str, code: str, error: Exception, *, cause: str, metadata: Metadata | None) -> None:
     """Notes a call that was answered with an error. A caller's fault is one line, a bug (cause `bug`) has its stack.
 
+    What an operator has to mend, such as a store that is away, is a warning.
+
     The line has the caller's `x-request-id`, and the text of the error, which names courses but no users.
     """
     metrics.CALLS_REFUSED.labels(method, code, cause).inc()
@@ -63,7 +67,8 @@ def refused(method: str, code: str, error: Exception, *, cause: str, metadata: M
         return
     if error.__cause__ is not None:
         fields["because"] = str(error.__cause__) or type(error.__cause__).__name__
-    log.info("refused", **fields, cause=cause, reason=str(error))
+    say = log.warning if cause in FOR_THE_OPERATOR else log.info
+    say("refused", **fields, cause=cause, reason=str(error))
 
 
 def request_id(metadata: Metadata | None) -> str | None:

@@ -5,9 +5,18 @@ from collections.abc import Mapping
 
 from redis.exceptions import ResponseError
 
-from shared.serving.program import CannotRun
 from shared.settings import Barrier
+from shared.stores.fitness import UnsuitableRedis
 from shared.stores.redis_connection import RedisConnection, pairs
+
+# Settings that a server may lack, each with the only value under which its promise holds, and why.
+NEEDED = {
+    "no-appendfsync-on-rewrite": ("no", "what is acknowledged while the append-only file is rewritten is not on disk"),
+    "aof-load-corrupt-tail-max-size": ("0", "a damaged end of the append-only file is dropped in silence"),
+}
+NEEDED_IN_A_CLUSTER = {
+    "cluster-allow-reads-when-down": ("no", "a node that was cut off goes on showing old counts"),
+}
 
 HIDDEN = (
     "Redis hides INFO or CONFIG, so ANALYTICS_FLUSH_BARRIER=aof cannot be checked: allow both to this user, "
@@ -15,34 +24,46 @@ HIDDEN = (
 )
 
 
-class UnsuitableRedis(CannotRun):
-    """This Redis would lose acknowledged counts; the text says which setting mends it."""
-
-
 async def check_durability(connection: RedisConnection, barrier: Barrier, *, timeout: float) -> None:
     """Raises UnsuitableRedis unless the server's settings carry the barrier. Raises RedisUnreachable."""
-    info_reply, config_reply = await connection.call_each(
-        ("INFO", "everything"), ("CONFIG", "GET", "appendfsync"), timeout=timeout
+    names = ("appendfsync", *NEEDED, *NEEDED_IN_A_CLUSTER)
+    info_reply, *config_replies = await connection.call_each(
+        ("INFO", "everything"), *(("CONFIG", "GET", name) for name in names), timeout=timeout
     )
     if isinstance(info_reply, ResponseError):
         info: Mapping[str, str] = {}
     else:
         info = dict(re.findall(r"^(\w+):([^\r\n]*)", info_reply.decode(), re.MULTILINE))
-    fsync = "" if isinstance(config_reply, ResponseError) else pairs(config_reply).get("appendfsync", b"").decode()
-    problems = objections(info, fsync, barrier)
+    config = {
+        name: value.decode()
+        for reply in config_replies
+        if not isinstance(reply, ResponseError)
+        for name, value in pairs(reply).items()
+    }
+    problems = objections(info, config, barrier)
     if problems:
         raise UnsuitableRedis("; ".join(problems))
 
 
-def objections(info: Mapping[str, str], appendfsync: str, barrier: Barrier) -> list[str]:
-    """What is wrong with a server, one sentence each, from its INFO and its `appendfsync`; what it hides is empty."""
+def objections(info: Mapping[str, str], config: Mapping[str, str], barrier: Barrier) -> list[str]:
+    """What is wrong with a server, one sentence each, from its INFO and its configuration; what it hides is missing."""
     problems = []
     policy = info.get("maxmemory_policy", "")
     if policy not in ("", "noeviction"):
         problems.append(f"Redis would evict counters (maxmemory-policy {policy}): set maxmemory-policy noeviction")
+    if info.get("cluster_enabled") == "1":
+        problems += _other_than(NEEDED_IN_A_CLUSTER, config)
     if barrier.kind == "aof":
-        problems += _aof_objections(info, appendfsync)
+        problems += [*_aof_objections(info, config.get("appendfsync", "")), *_other_than(NEEDED, config)]
     return problems
+
+
+def _other_than(needed: Mapping[str, tuple[str, str]], config: Mapping[str, str]) -> list[str]:
+    return [
+        f"with {name} {config[name]}, {consequence}: set {name} {value}"
+        for name, (value, consequence) in needed.items()
+        if config.get(name, value) != value
+    ]
 
 
 def _aof_objections(info: Mapping[str, str], appendfsync: str) -> list[str]:

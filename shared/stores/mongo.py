@@ -16,6 +16,7 @@ COURSES = "courses"
 SECTIONS = "sections"
 LECTURES = "lectures"
 COURSE_ANALYTICS = "courseanalytics"
+ANALYTICS_SETTINGS = "analyticssettings"
 
 CLOSE_SECONDS = 1.0
 PING_SECONDS = 0.8

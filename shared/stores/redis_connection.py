@@ -27,6 +27,9 @@ Command = tuple[str | bytes | int, ...]
 
 TLS_SECONDS = 60
 
+# A name may lead to another server by now, such as a replica that was promoted.
+MAX_AGE_SECONDS = 30.0
+
 
 class RedisUnreachable(Exception):
     """No connection, or it broke or fell silent. Commands under way may or may not have been executed."""
@@ -37,10 +40,22 @@ class RedisConnection:
 
     def __init__(self, connection: AbstractConnection) -> None:
         self._connection = connection
+        self._opened = time.monotonic()
 
     @classmethod
     async def open(cls, url: str, *, timeout: float) -> Self:
-        """Connects, authenticates and selects a database within `timeout` seconds. Raises RedisUnreachable."""
+        """A connection to a primary, within `timeout` seconds. Raises RedisUnreachable, also for a replica."""
+        give_up = time.monotonic() + timeout
+        opened = await cls.open_to_any(url, timeout=timeout)
+        await opened.check_primary(timeout=max(give_up - time.monotonic(), 0.001))
+        return opened
+
+    @classmethod
+    async def open_to_any(cls, url: str, *, timeout: float) -> Self:
+        """Connects, authenticates and selects a database within `timeout` seconds. Raises RedisUnreachable.
+
+        The server may be a replica, which lacks what its primary was told last, or all since it lost its link.
+        """
         arguments: dict[str, Any] = {"connection_class": Connection, **parse_url(url)}
         connection_class = arguments.pop("connection_class")
         arguments |= {"protocol": 2, "retry": Retry(NoBackoff(), 0), "socket_timeout": None}
@@ -63,6 +78,22 @@ class RedisConnection:
     def is_open(self) -> bool:
         """Whether calls can be made."""
         return bool(self._connection.is_connected)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it is open, and young enough for its server to be the one that its name leads to."""
+        return self.is_open and time.monotonic() - self._opened < MAX_AGE_SECONDS
+
+    async def check_primary(self, *, timeout: float) -> None:
+        """Raises RedisUnreachable, with the connection closed, when the server is not, or no longer, a primary."""
+        (role,) = await self.call_each(("ROLE",), timeout=timeout)
+        if not isinstance(role, ResponseError) and role[0] == b"master":
+            return
+        await self.close()
+        if isinstance(role, ResponseError):
+            raise RedisUnreachable(f"Redis does not say whether it is a primary: {role}")
+        kind = "replica" if role[0] == b"slave" else role[0].decode(errors="replace")
+        raise RedisUnreachable(f"this Redis is a {kind}: ANALYTICS_REDIS_URL must lead to the primary")
 
     async def call(self, *commands: Command, timeout: float) -> list[Reply]:
         """Like `call_each`; raises the first ResponseError among the replies, once all have been read."""

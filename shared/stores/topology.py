@@ -15,6 +15,7 @@ from redis.crc import key_slot
 from redis.exceptions import RedisError
 
 from shared.data.keys import PARTITIONS
+from shared.stores.fitness import IS_NO_CLUSTER, UnsuitableRedis
 from shared.stores.redis_connection import RedisConnection, RedisUnreachable, Reply, error_code
 
 Answer = TypeVar("Answer")
@@ -75,7 +76,10 @@ class Topology:
             self._better = _address(self._url, host, int(port)) if host else None
 
     async def look(self, *, timeout: float, unless_trusted: bool = False) -> None:
-        """Asks the nodes, one after another, until one answers. Raises RedisUnreachable when none does in time."""
+        """Asks the nodes, one after another, until one answers. Raises RedisUnreachable when none does in time.
+
+        Raises UnsuitableRedis when the first that is ever asked is no cluster's.
+        """
         if not self._cluster:
             return
         try:
@@ -94,6 +98,8 @@ class Topology:
                 slots = await _ask(url)
             except (RedisUnreachable, RedisError) as error:
                 reasons.append(str(error))
+                if "cluster support disabled" in str(error) and not any(self._nodes):
+                    raise UnsuitableRedis(IS_NO_CLUSTER) from None
             else:
                 self._nodes, nodes = nodes_of(slots, url)
                 self._known = sorted({*nodes, self._url})
@@ -104,7 +110,7 @@ class Topology:
 
 
 async def _ask(url: str) -> Reply:
-    connection = await RedisConnection.open(url, timeout=ASK_SECONDS)
+    connection = await RedisConnection.open_to_any(url, timeout=ASK_SECONDS)  # replicas know it too
     try:
         (slots,) = await connection.call(("CLUSTER", "SLOTS"), timeout=ASK_SECONDS)
     finally:

@@ -48,7 +48,7 @@ class Viewer:
         """Who watches."""
         return f"viewer-of-{self.course.id}"
 
-    async def play(self, to: float, rate: float = 4) -> None:
+    async def play(self, to: float, rate: float = 8) -> None:
         """Plays up to a position, at this many times the speed."""
         await self.page.evaluate("([to, rate]) => scene.play(to, rate)", [to, rate])
 
@@ -81,11 +81,24 @@ class Viewer:
             if field.startswith("segment_watched:")
         }
 
-    async def counted(self, *, edge: float = 1, lecture: int = 0) -> None:
-        """Waits until what was played is counted: seconds, and parts of the video, to `edge` seconds."""
+    async def told(self, lecture: int = 0) -> float:
+        """The seconds that the script has told of a lecture, each ping once."""
+        bodies: list[list[dict[str, Any]]] = await self.page.evaluate("scene.bodies")
+        pings = [event["telemetry"] for events in bodies for event in events]
+        once = {ping["eventId"]: ping for ping in pings if ping["lectureId"] == self.course.lectures[lecture].id}
+        return float(sum(ping["watchTimeDelta"] for ping in once.values()))
+
+    async def counted(self, lecture: int = 0) -> None:
+        """Waits until what was played is counted: to a second of what was played, and exactly what was told of it."""
         played = await self.played()
         seconds = sum((end - start) / rate for start, end, rate in played)
-        await eventually(lambda: self.stored(lecture)["watchTimeSeconds"], lambda stored: abs(stored - seconds) <= edge)
+        stored = await eventually(
+            lambda: self.stored(lecture)["watchTimeSeconds"], lambda stored: abs(stored - seconds) <= 1
+        )
+        assert stored <= await self.told(lecture)
+        await self.run("await tracker.flush();")
+        await eventually(lambda: self.stored(lecture)["watchTimeSeconds"], await self.told(lecture))
+        assert abs(await self.told(lecture) - seconds) <= 1
 
 
 def in_segments(played: list[tuple[float, float, float]]) -> dict[int, float]:

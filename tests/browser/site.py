@@ -1,7 +1,6 @@
 """A course site: pages and videos of a folder, at an origin of its own."""
 
 import threading
-import time
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from mimetypes import guess_type
@@ -11,15 +10,19 @@ from urllib.parse import parse_qs, urlsplit
 
 from devstack.child import HOST
 
-CHUNK = 1024
+PATIENCE = 60  # seconds; whoever waits longer for a held video has failed
 
 
 class Site:
-    """Serves a folder; a `with` block starts and stops it."""
+    """Serves a folder; a `with` block starts and stops it.
+
+    Of a file that is asked for with `?hold=N` it sends N bytes, and the rest when `release` is set.
+    """
 
     def __init__(self, folder: Path, gateway_url: str) -> None:
-        self._server = ThreadingHTTPServer((HOST, 0), partial(Handler, folder))
-        self._server.daemon_threads = True  # one may be in the middle of a slow video
+        self.release = threading.Event()
+        self._server = ThreadingHTTPServer((HOST, 0), partial(Handler, folder, self.release))
+        self._server.daemon_threads = True  # one may be in the middle of a video that is held
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="site")
         self.url = f"http://{HOST}:{self._server.server_port}"
         self.gateway_url = gateway_url
@@ -31,18 +34,20 @@ class Site:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.release.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """GET with ranges; `?rate=` is in bytes a second."""
+    """GET with ranges."""
 
     protocol_version = "HTTP/1.1"
 
-    def __init__(self, folder: Path, *arguments: object) -> None:
+    def __init__(self, folder: Path, release: threading.Event, *arguments: object) -> None:
         self._folder = folder
+        self._release = release
         super().__init__(*arguments)  # type: ignore[arg-type]  # passed on as they are
 
     def do_GET(self) -> None:
@@ -62,16 +67,12 @@ class Handler(BaseHTTPRequestHandler):
         if asked:
             self.send_header("content-range", f"bytes {first}-{last}/{len(data)}")
         self.end_headers()
-        rate = float(parse_qs(address.query).get("rate", ["0"])[0])
-        self._send(data[first : last + 1], rate)
-
-    def _send(self, data: bytes, rate: float) -> None:
+        held = int(parse_qs(address.query).get("hold", [last + 1])[0])
         try:
-            for start in range(0, len(data), CHUNK) if rate else [0]:
-                chunk = data[start : start + CHUNK] if rate else data
-                self.wfile.write(chunk)
-                if rate:
-                    time.sleep(len(chunk) / rate)  # a slow line, not a wait for anything
+            self.wfile.write(data[first : min(held, last + 1)])
+            if held <= last:
+                self._release.wait(PATIENCE)
+                self.wfile.write(data[max(first, held) : last + 1])
         except OSError:
             self.close_connection = True  # the browser has enough
 

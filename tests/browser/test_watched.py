@@ -1,11 +1,13 @@
 """What is counted of a video is what was played of it."""
 
-from tests.browser.scene import LONG, Viewer
+import pytest
+
+from tests.browser.scene import LONG, SHORT, Viewer
 
 
 async def test_a_video_that_is_played_through_is_counted_whole(viewer: Viewer) -> None:
     await viewer.open()
-    await viewer.play(20)
+    await viewer.play(20, rate=4)
     await viewer.counted()
     assert 1 == viewer.stored()["views"]
 
@@ -14,7 +16,129 @@ async def test_what_is_skipped_is_not_counted(viewer: Viewer) -> None:
     await viewer.open(LONG)
     await viewer.play(8)
     await viewer.seek(608)
-    await viewer.play(614)
+    await viewer.play(616)
     await viewer.seek(4)
-    await viewer.play(10)
+    await viewer.play(12)
+    await viewer.counted()
+
+
+@pytest.mark.parametrize(("rate", "src", "to"), [(0.5, SHORT, 1.5), (2, SHORT, 6), (16, LONG, 48)])
+async def test_seconds_are_those_of_the_clock_at_every_speed(viewer: Viewer, rate: float, src: str, to: float) -> None:
+    await viewer.open(src)
+    await viewer.play(to, rate)
+    await viewer.counted()
+
+
+async def test_a_change_of_speed_is_counted_from_where_it_happens(viewer: Viewer) -> None:
+    await viewer.open()
+    await viewer.play(8)
+    await viewer.play(11, rate=1)
+    await viewer.counted()
+
+
+async def test_watching_to_the_end_twice_is_counted_twice_and_one_view(viewer: Viewer) -> None:
+    await viewer.open()
+    await viewer.play(20)
+    await viewer.play(20)
+    await viewer.counted()
+    assert 1 == viewer.stored()["views"]
+
+
+async def test_a_loop_is_counted_as_often_as_it_plays(viewer: Viewer) -> None:
+    await viewer.open()
+    looped = """
+        video.loop = true;
+        video.playbackRate = 16;
+        let rounds = 0;
+        video.addEventListener("seeking", () => rounds += 1);
+        await video.play();
+        await until(() => rounds === 3);
+        video.pause();
+        await until(() => !video.seeking);
+        scene.played.push([0, 20, 16], [0, 20, 16], [0, 20, 16], [0, video.currentTime, 16]);
+    """
+    await viewer.run(looped)
+    await viewer.counted()
+
+
+async def test_a_pause_and_scrubbing_add_nothing(viewer: Viewer) -> None:
+    await viewer.open(LONG)
+    await viewer.play(6)
+    for position in (100, 300, 20, 500, 10):
+        await viewer.seek(position)
+    await viewer.run("video.play(); video.pause();")
+    await viewer.counted()
+
+
+async def test_scrubbing_while_it_plays_adds_only_what_plays(viewer: Viewer) -> None:
+    await viewer.open(LONG)
+    scrubbed = """
+        await video.play();
+        for (const position of [100, 300, 20, 500, 10]) {
+            video.currentTime = position;
+            await until(() => !video.seeking);
+        }
+        scene.played.push([10, 10, 1]);
+        await scene.play(18, 8);
+    """
+    await viewer.run(scrubbed)
+    await viewer.counted()
+
+
+async def test_a_stall_adds_nothing(viewer: Viewer) -> None:
+    """What follows the first 149 seconds of the video does not come for a while."""
+    viewer.site.release.clear()
+    await viewer.open(f"{LONG}?hold=33000")
+    stalled = """
+        await scene.seek(131);
+        scene.through = scene.play(155, 8);
+        await once("waiting");
+        const since = performance.now();
+        await until(() => performance.now() - since > 3000);
+    """
+    await viewer.run(stalled)
+    viewer.site.release.set()
+    await viewer.run("await scene.through;")
+    await viewer.counted()
+
+
+async def test_the_second_lecture_of_an_element_is_another_one(viewer: Viewer) -> None:
+    first, second = viewer.course.lectures[:2]
+    await viewer.open()
+    await viewer.play(8)
+    await viewer.run(f"tracker.lecture('{second.id}'); scene.first = scene.played; scene.played = [];")
+    await viewer.play(16)
+    await viewer.counted(lecture=1)
+    await viewer.run("scene.played = scene.first;")
+    await viewer.counted()
+    assert (first.id, 1) == (viewer.stored()["lectureId"], viewer.stored()["views"])
+    assert (second.id, 1) == (viewer.stored(1)["lectureId"], viewer.stored(1)["views"])
+
+
+async def test_an_element_that_is_removed_is_counted_up_to_there(viewer: Viewer) -> None:
+    await viewer.open()
+    removed = """
+        video.playbackRate = 4;
+        await video.play();
+        await until(() => video.currentTime > 8);
+        scene.played.push([0, video.currentTime, 4]);
+        video.remove();
+        await until(() => video.paused);
+    """
+    await viewer.run(removed)
+    await viewer.counted()
+
+
+async def test_tracking_an_element_again_is_the_same_tracker(viewer: Viewer) -> None:
+    await viewer.open()
+    again = "const {track} = await import(scene.script); return track(video, {}) === tracker;"
+    assert await viewer.run(again)
+
+
+async def test_a_stopped_tracker_counts_no_more(viewer: Viewer) -> None:
+    await viewer.open()
+    await viewer.play(8)
+    await viewer.run("tracker.stop(); scene.before = [...scene.played];")
+    await viewer.play(20)
+    await viewer.run("scene.played = scene.before;")
     await viewer.counted()

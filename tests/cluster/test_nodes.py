@@ -16,7 +16,7 @@ from ingest_server.recorder import Recorder
 from query_server.hot import HotStore
 from shared.data import keys
 from shared.settings import Barrier
-from shared.stores.durability import UnsuitableRedis
+from shared.stores.fitness import UnsuitableRedis
 from shared.stores.mongo import COURSE_ANALYTICS, Document
 from tests.cluster.conftest import StartOn
 from tests.cluster.nodes import Cluster

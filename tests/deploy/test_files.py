@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
+from devstack.gateway import check_open_files
 from devstack.servers import REDIS_OPTIONS, packaged
+from shared.serving import lifecycle
 from shared.setting_names import PREFIX
 from shared.settings import Settings
 from tests.deploy.guarded import DEPLOY
@@ -177,6 +179,12 @@ class TestGateway:
         (mebibytes,) = re.findall(r"^(\d+)Mi$", CONTAINERS["gateway"]["resources"]["limits"]["memory"])
         assert heap * 1.2 < int(mebibytes) * 1024 * 1024
 
+    def test_it_has_more_open_files_than_it_takes_connections(self, moved: Path) -> None:
+        configuration = yaml.safe_load(moved.read_text())
+        check_open_files(configuration, COMPOSE["services"]["gateway"]["ulimits"]["nofile"])
+        (needed,) = re.findall(r"\[ \"\$\(ulimit -n\)\" -gt (\d+) \]", CONTAINERS["gateway"]["command"][2])
+        check_open_files(configuration, int(needed) + 1)
+
     def test_browsers_may_call_from_the_given_origin_alone(self, moved: Path) -> None:
         assert ["https://courses.example.org"] == re.findall(r'exact: "(.*?)"', moved.read_text())
 
@@ -224,3 +232,11 @@ def test_the_guide_says_what_to_do_about_every_alert() -> None:
     assert set() == alerts - set(
         re.findall(r"^### (\w+)$", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE)
     )
+
+
+def test_a_systemd_unit_starts_a_program_again_whatever_it_ended_with() -> None:
+    lines = (DEPLOY / "systemd" / "analytics@.service").read_text().splitlines()
+    unit = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    assert ("always", "0") == (unit["Restart"], unit["StartLimitIntervalSec"])
+    assert "RestartPreventExitStatus" not in unit
+    assert lifecycle.STOP_SECONDS < int(unit["TimeoutStopSec"])

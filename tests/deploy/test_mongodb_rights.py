@@ -14,7 +14,9 @@ from flusher.steps import apply
 from flusher.steps.take import Batch
 from flusher.tools import status
 from ingest_server.catalog import Catalog
+from query_server import documents
 from query_server.cold import ColdStore
+from shared.data.tallies import lecture_tally
 from shared.serving.errors import NotFound
 from shared.serving.program import CannotRun
 from shared.stores import mongo
@@ -44,6 +46,13 @@ def administrator(guarded_mongo: GuardedMongo) -> Iterator[MongoClient[Document]
             database[name].delete_many({})
 
 
+QUERIED = [
+    documents.totals(DEMO_COURSE.id),
+    *documents.beginnings(DEMO_COURSE.id),
+    documents.lecture(lecture_tally(DEMO_COURSE.id, DEMO_COURSE.lectures[0].id)),
+]
+
+
 async def ingest(database: AsyncDatabase[Document]) -> None:
     """What the ingest server reads. It accepts events unchecked, and logs why, while it is not allowed to."""
     with pytest.raises(NotFound):
@@ -52,7 +61,8 @@ async def ingest(database: AsyncDatabase[Document]) -> None:
 
 async def query(database: AsyncDatabase[Document]) -> None:
     """What the query server reads."""
-    assert await ColdStore(database).read(DEMO_COURSE.id)
+    course = await ColdStore(database).read(DEMO_COURSE.id, DEMO_COURSE.creator, QUERIED)
+    assert DEMO_COURSE.id == course.course_id
 
 
 async def flush(database: AsyncDatabase[Document]) -> None:

@@ -21,10 +21,12 @@ from ingest_server.events import CourseView, Telemetry
 from ingest_server.recorder import Recorder
 from query_server.hot import HotStore
 from shared.data import keys
+from shared.data.tallies import day_tally
 from shared.settings import Barrier
-from shared.stores.durability import HIDDEN, UnsuitableRedis
+from shared.stores.durability import HIDDEN
+from shared.stores.fitness import UnsuitableRedis
 from shared.stores.mongo import COURSE_ANALYTICS, Document
-from shared.stores.redis_connection import RedisConnection, RedisUnreachable
+from shared.stores.redis_connection import RedisConnection
 from shared.stores.topology import Topology
 from tests.deploy.guarded import GuardedRedis, granted, keys_of
 from tests.flusher.stage import AOF, LECTURE, course
@@ -59,7 +61,7 @@ async def administrator(guarded: GuardedRedis) -> AsyncIterator[RedisConnection]
 
 async def ask_a_cluster(url: str) -> None:
     """What a program asks a cluster before anything else; this server answers that it is none."""
-    with pytest.raises(RedisUnreachable, match="cluster support disabled"):
+    with pytest.raises(UnsuitableRedis, match="no cluster"):
         await Topology(url, cluster=True).look(timeout=5)
 
 
@@ -83,6 +85,7 @@ async def query(url: str) -> None:
     async with HotStore(url) as hot_store:
         await hot_store.ping()
         await hot_store.read(COURSE)
+        await hot_store.read_days([day_tally(COURSE, "2026-11-25")])
 
 
 def flusher(url: str, database: AsyncDatabase[Document]) -> Flusher:
@@ -218,10 +221,12 @@ class TestOneRightLess:
         with pytest.raises(UnsuitableRedis, match=HIDDEN[:40]):
             await ingest(guarded.url_of(INGEST))
 
-    @pytest.mark.parametrize("right", ["evalsha", "hincrby"])
-    async def test_ingest_counts_nothing_silently(self, guarded: GuardedRedis, right: str) -> None:
+    @pytest.mark.parametrize(("right", "refusal"), [("evalsha", UnsuitableRedis), ("hincrby", ResponseError)])
+    async def test_ingest_counts_nothing_silently(
+        self, guarded: GuardedRedis, right: str, refusal: type[Exception]
+    ) -> None:
         guarded.change(INGEST, f"-{right}")
-        with pytest.raises(ResponseError, match=r"permissions|ACL"):
+        with pytest.raises(refusal, match=r"permissions|ACL"):
             await ingest(guarded.url_of(INGEST))
         assert [f"{INGEST}: {right}"] == guarded.refused()
 

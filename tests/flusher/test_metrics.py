@@ -215,3 +215,12 @@ async def test_an_id_that_tells_no_time_keeps_no_other_course_from_its_flush(sta
     await stage.flush()
 
     assert {COURSES[1]: ONE_PING} == await stage.flushed(COURSES[1])
+
+
+async def test_a_cycle_that_a_store_cut_short_is_a_warning(
+    stage: Stage, logged: list[structlog.typing.EventDict]
+) -> None:
+    await stage.flush()
+    await stage.flush(redis_url=f"redis://{HOST}:{free_port()}/0")
+
+    assert ["info", "warning"] == [line["log_level"] for line in logged if line["event"] == "cycle"]

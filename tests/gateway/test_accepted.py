@@ -1,9 +1,11 @@
+import json
 import secrets
+import subprocess
 
 import httpx
 import pytest
 
-from tests.gateway.conftest import LARGE_COURSE
+from tests.gateway.conftest import LARGE_COURSE, Service
 from tests.gateway.rest import ANALYTICS, BODY_LIMIT, DASHBOARD, TELEMETRY, TRACKED, VIEW, body_of, ping
 
 JSON = {"content-type": "application/json"}
@@ -35,6 +37,49 @@ def test_the_course_of_a_view_is_the_one_in_the_path(learner: httpx.Client, inst
     learner.post(VIEW, json={"courseId": LARGE_COURSE.id})
 
     assert before + 1 == totals(instructor)["totalViews"]
+
+
+@pytest.mark.parametrize("name", ["course_id", "courseId"])
+def test_no_body_overrules_the_path(learner: httpx.Client, instructor: httpx.Client, name: str) -> None:
+    other = f"{ANALYTICS}/instructor/{LARGE_COURSE.id}"
+    before = instructor.get(other).json()["overview"]["totalViews"]
+    body = {name: LARGE_COURSE.id}
+
+    learner.post(VIEW, json=body)
+    shown = instructor.request("GET", DASHBOARD, json=body)
+
+    assert before == instructor.get(other).json()["overview"]["totalViews"]
+    assert len(LARGE_COURSE.lectures) != len(shown.json().get("engagementFunnel", []))
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])
+def test_a_header_with_an_underscore_is_dropped_and_the_ping_counted(
+    service: Service, learner: httpx.Client, *, http2: bool
+) -> None:
+    option = "--http2-prior-knowledge" if http2 else "--http1.1"
+    command = ["curl", "-sS", "--noproxy", "*", option, "-X", "POST", "-H", "x_user: somebody"]
+    bearer = ["-H", f"authorization: {learner.headers['authorization']}"]
+
+    said = subprocess.run([*command, *bearer, f"{service.gateway.url}{VIEW}"], capture_output=True, check=True)
+
+    assert TRACKED == json.loads(said.stdout)
+
+
+@pytest.mark.parametrize("path", [VIEW, DASHBOARD, f"{ANALYTICS}/nope", "/nope"])
+def test_no_answer_is_kept_or_guessed_at(learner: httpx.Client, path: str) -> None:
+    headers = learner.get(path).headers
+
+    assert ("no-store", "nosniff") == (headers["cache-control"], headers["x-content-type-options"])
+
+
+def test_a_dashboard_is_compressed_for_who_takes_it(instructor: httpx.Client) -> None:
+    path = f"{ANALYTICS}/instructor/{LARGE_COURSE.id}"
+
+    compressed = instructor.get(path, headers={"accept-encoding": "gzip"})
+    plain = instructor.get(path, headers={"accept-encoding": "identity"})
+
+    assert ("gzip", None) == tuple(each.headers.get("content-encoding") for each in (compressed, plain))
+    assert compressed.json()["engagementFunnel"] == plain.json()["engagementFunnel"]
 
 
 def test_a_ping_reaches_the_dashboard(learner: httpx.Client, instructor: httpx.Client) -> None:

@@ -84,6 +84,13 @@ def test_an_allowed_page_may_send_batches(learner: httpx.Client) -> None:
     assert 200 == learner.options(BATCH, headers=asked).status_code
 
 
+@pytest.mark.parametrize("colon", ["%3A", "%3a"])
+def test_the_colon_may_be_encoded(learner: httpx.Client, colon: str) -> None:
+    response = learner.post(BATCH.replace(":", colon), content=batch_of(BATCH_LIMIT))
+
+    assert {"accepted": 1, "rejected": []} == response.json()
+
+
 @pytest.mark.parametrize("path", ["events", "events:other", "events:batch/more", "events%3Abatch/"])
 def test_only_the_batchs_own_path_takes_batches(learner: httpx.Client, path: str) -> None:
     assert 404 == learner.post(f"{ANALYTICS}/{path}", json={"events": [{"telemetry": ping()}]}).status_code

@@ -152,8 +152,9 @@ def test_curl_and_grpcurl_are_refused_alike_and_redis_has_nothing_of_it(
 
 def test_curl_is_told_that_a_body_is_too_large(service: Service, redis_url: str) -> None:
     command = ["curl", "-sS", "--noproxy", "*", "-w", "\n%{http_code}", "-d", body_of(BODY_LIMIT + 1).decode()]
+    bearer = ["-H", f"authorization: Bearer {token()}"]
 
-    *_, status = said([*command, f"{service.gateway.url}{TELEMETRY}"])[0].rpartition("\n")
+    *_, status = said([*command, *bearer, f"{service.gateway.url}{TELEMETRY}"])[0].rpartition("\n")
 
     assert "413" == status
     with redis.Redis.from_url(redis_url) as client:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import grpc
 import pytest
+import yaml
 from course_analytics.v1 import dashboard_pb2, dashboard_pb2_grpc, ingest_pb2, ingest_pb2_grpc
 
 from devstack.generate import ROOT
@@ -13,6 +14,7 @@ from devstack.seed import DEMO_COURSE
 from devstack.servers import EnvoyServer
 from devstack.tokens import mint
 from tests.gateway.conftest import Service
+from tests.gateway.test_configuration import CONFIGURATION
 from tests.servers import JWT_SECRET
 
 
@@ -57,9 +59,27 @@ def test_the_gateways_own_error_is_plain_text_in_grpc(start_gateway: Callable[..
     gateway = start_gateway()
 
     with grpc.insecure_channel(gateway.address) as channel, pytest.raises(grpc.RpcError) as refused:
-        ingest_pb2_grpc.IngestServiceStub(channel).TrackCourseView(ingest_pb2.TrackCourseViewRequest(), timeout=5)
+        ingest_pb2_grpc.IngestServiceStub(channel).TrackCourseView(
+            ingest_pb2.TrackCourseViewRequest(), metadata=bearer("backend"), timeout=5
+        )
 
     assert (grpc.StatusCode.UNAVAILABLE, "no healthy upstream") == (refused.value.code(), refused.value.details())
+
+
+def test_reflection_is_off_in_the_file_as_it_stands(
+    start_gateway: Callable[..., EnvoyServer], service: Service
+) -> None:
+    def as_it_stands(text: str) -> str:
+        return text.replace("reflection: 100\n", "reflection: 0\n")
+
+    gateway = start_gateway(ingest=service.ingest.address, change=as_it_stands)
+    command = [str(GRPCURL), "-plaintext", gateway.address, "list"]
+
+    refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+
+    settings = yaml.safe_load(CONFIGURATION.read_text())["layered_runtime"]["layers"][0]["static_layer"]
+    assert {"reflection": 0} == settings
+    assert "does not support the reflection API" in refused.stderr
 
 
 def test_health_is_the_ingest_servers(service: Service) -> None:

@@ -102,8 +102,21 @@ def test_a_body_over_64_kib_is_413(learner: httpx.Client, path: str, chunked: bo
     assert "the body is too large" == response.json()["message"]
 
 
-def test_a_header_with_an_underscore_is_400(learner: httpx.Client) -> None:
-    assert_refused(400, INVALID_ARGUMENT, learner.post(VIEW, headers={"x_user": "somebody"}))
+@pytest.mark.parametrize(
+    ("path", "headers", "said"),
+    [
+        pytest.param(f"{VIEW}?_=123", {}, "query", id="query"),
+        pytest.param(f"{ANALYTICS}/view/a%2Fb", {}, "path", id="path"),
+        pytest.param(VIEW, {"upgrade": "websocket", "connection": "upgrade"}, "header", id="header"),
+        pytest.param(VIEW, {"x-long": "x" * 9_000}, "header", id="long headers"),
+    ],
+)
+def test_a_refusal_says_which_part_of_the_request_it_is_about(
+    learner: httpx.Client, path: str, headers: dict[str, str], said: str
+) -> None:
+    message = learner.post(path, headers=headers).json()["message"]
+
+    assert [said] == [word for word in ("path", "query", "header") if word in message]
 
 
 @pytest.mark.parametrize(

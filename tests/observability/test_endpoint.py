@@ -1,6 +1,7 @@
 """/metrics, /livez and /readyz of the programs, and `grpc.health.v1` beside them."""
 
 import asyncio
+import multiprocessing
 import os
 import signal
 import socket
@@ -10,15 +11,18 @@ from pathlib import Path
 import grpc
 import httpx
 import pytest
+import redis
 from grpc_health.v1 import health_pb2
 from prometheus_client import CollectorRegistry, Gauge
 
 from devstack.child import HOST, free_port, wait_until
 from devstack.programs import Program, is_serving
 from devstack.seed import DEMO_COURSE
+from devstack.servers import RedisServer
 from devstack.tokens import mint
 from shared.metrics import WORKERS_FOLDER
-from shared.serving.endpoint import ALIVE_SECONDS, not_alive, served, served_for_workers
+from shared.serving import reasons
+from shared.serving.endpoint import ALIVE_SECONDS, forget, not_alive, served, served_for_workers
 from shared.serving.program import CannotRun
 from tests.faults.proxy import Proxy
 from tests.ingest_server.backend import ping, report
@@ -49,12 +53,13 @@ async def test_ingest_counts_what_it_accepted_and_refused_by_reason(
         await refusal(player.ping(NONE))
         await refusal(player.ping(seconds=0))
         await refusal(player.ping(metadata=bearer("nonsense")))
-        await report(player, [ping(), ping(seconds=0), ping(seconds=300)])
+        await report(player, [ping(event="a-1"), ping(seconds=0), ping(seconds=300)])
 
     assert 4 == watcher.value("analytics_events_total", outcome="counted")
     assert 1 == watcher.value("analytics_events_rejected_total", cause="fields")
     assert 1 == watcher.value("analytics_events_rejected_total", cause="implausible")
     assert 6 == watcher.value("analytics_commit_events_sum")
+    assert 5 == watcher.value("analytics_events_without_id_total")
     assert watcher.value("analytics_commit_seconds_count") == watcher.value("analytics_commit_events_count") > 0
     assert 1 == refused_calls(watcher, "TrackTelemetry", "NOT_FOUND", "unknown_id")
     assert 1 == refused_calls(watcher, "TrackTelemetry", "INVALID_ARGUMENT", "fields")
@@ -78,7 +83,8 @@ async def test_readiness_follows_the_store_and_liveness_does_not(
         proxy.reset()
         await asyncio.to_thread(wait_until, lambda: watcher.get("/readyz")[0] == 503, PATIENCE, "it stayed ready")
 
-        assert (503, "0 of 1 processes ready; no answer from redis") == watcher.get("/readyz")
+        expected = "0 of 1 processes ready; redis: cannot connect to Redis: "
+        await asyncio.to_thread(wait_until, lambda: expected in watcher.get("/readyz")[1], PATIENCE, "no reason")
         assert (200, "ok") == watcher.get("/livez")
         assert [False, True] == [is_serving(ingest.address, name) for name in ("", "liveness")]
         async with connected(ingest.address) as player:
@@ -88,6 +94,51 @@ async def test_readiness_follows_the_store_and_liveness_does_not(
 
         proxy.heal()
         await asyncio.to_thread(wait_until, lambda: watcher.get("/readyz")[0] == 200, PATIENCE, "it did not recover")
+
+
+def weaken(server: RedisServer) -> None:
+    """It answers, and keeps nothing on disk any more; who reconnects looks again."""
+    with redis.Redis.from_url(server.url) as client:
+        client.config_set("appendonly", "no")
+        client.client_kill_filter(_type="normal", skipme=True)
+
+
+@pytest.mark.parametrize(
+    ("module", "address"),
+    [("ingest_server", "ingest_metrics_address"), ("flusher", "flusher_metrics_address")],
+)
+def test_ingest_and_flusher_say_what_is_wrong_with_a_redis_that_answers(
+    start_program: StartProgram,
+    watcher: Watcher,
+    start_redis: Callable[..., RedisServer],
+    module: str,
+    address: str,
+) -> None:
+    server = start_redis()
+    start_program(module, redis_url=server.url, **{address: watcher.address})
+
+    def says(status: int, text: str) -> bool:
+        try:
+            code, said = watcher.get("/readyz")
+        except httpx.TransportError:  # a flusher is launched, not waited for
+            return False
+        return code == status and text in said
+
+    wait_until(lambda: says(200, "ok"), PATIENCE, "it was not ready")
+    weaken(server)
+    expected = "0 of 1 processes ready; redis: Redis keeps nothing on disk: set appendonly yes"
+    wait_until(lambda: says(503, expected), PATIENCE, "it did not say why")
+
+
+def test_each_different_reason_of_the_workers_is_said(watcher: Watcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    with served_for_workers(watcher.address, 3):
+        for worker, reason in (("worker-1", "redis: away"), ("worker-2", "redis: away"), ("worker-3", "keys: away")):
+            monkeypatch.setattr(multiprocessing.current_process(), "name", worker)
+            reasons.tell(reason)
+        assert (503, "0 of 3 processes ready; keys: away; redis: away") == watcher.get("/readyz")
+
+        forget("worker-3")
+        assert (503, "0 of 3 processes ready; redis: away") == watcher.get("/readyz")
 
 
 async def test_who_watches_the_health_is_told_of_each_change(start_program: StartProgram, redis_url: str) -> None:
@@ -145,7 +196,7 @@ async def test_the_dashboard_is_timed_part_by_part(
 ) -> None:
     query = start_program("query_server", mongo_url=platform_url, query_metrics_address=watcher.address)
     # Otherwise Prometheus would take the first bug for the beginning of a series, and not for an increase.
-    assert [("GetCourseDashboard", "INTERNAL", "bug", 0)] == [
+    assert ("GetCourseDashboard", "INTERNAL", "bug", 0) in [
         (*(one.labels[label] for label in ("method", "code", "cause")), one.value)
         for one in watcher.samples("analytics_calls_refused_total")
     ]

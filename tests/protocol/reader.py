@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from typing import cast
+from typing import Any, cast
 
 from flusher.steps import apply
 from query_server.cold import ColdStore, Course
@@ -79,13 +79,13 @@ class ColdInTurn:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
-    async def read(self, course_id: str) -> Course | None:
+    async def read(self, *question: Any) -> Course:
         if self._reader.redis_first:
             await self._reader.second_turn("MongoDB")
-        course = await self._reader.stage.cold.read(course_id)
+        course = await self._reader.stage.cold.read(*question)
         self._reader.has_first_answer()
         return course
 
-    async def read_primary(self, course_id: str) -> Course | None:
+    async def read_primary(self, *question: Any) -> Course:
         await self._reader.turn("MongoDB again")
-        return await self._reader.stage.cold.read_primary(course_id)
+        return await self._reader.stage.cold.read_primary(*question)

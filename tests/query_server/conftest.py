@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Self
+from zoneinfo import ZoneInfo
 
 import grpc
 import jwt
@@ -15,6 +17,7 @@ from redis.asyncio import Redis
 
 from query_server.cold import ColdStore
 from query_server.hot import HotStore
+from query_server.reports import Reports
 from query_server.server import SERVICE
 from query_server.servicer import DashboardServicer
 from shared.identity.auth import TokenVerifier
@@ -23,6 +26,8 @@ from shared.stores import mongo
 from shared.stores.mongo import Document
 from tests.query_server.platform import Course, Platform
 from tests.servers import JWT_SECRET
+
+UTC = ZoneInfo("UTC")
 
 
 def token(user_id: object, *, secret: str = JWT_SECRET, **claims: object) -> str:
@@ -57,11 +62,13 @@ class Dashboards:
 
 
 @asynccontextmanager
-async def serving(hot_store: HotStore, cold_store: ColdStore) -> AsyncIterator[Dashboards]:
+async def serving(hot_store: HotStore, cold_store: ColdStore, zone: ZoneInfo = UTC) -> AsyncIterator[Dashboards]:
     """The service over these stores, on a free port."""
     server = grpc.aio.server()
     verifier = TokenVerifier(JWT_SECRET, algorithms=["HS256"])
-    methods.add(SERVICE, DashboardServicer(hot_store, cold_store), server, verifier)
+    aside = ThreadPoolExecutor(max_workers=1)
+    reports = Reports(hot_store, cold_store, zone, aside)
+    methods.add(SERVICE, DashboardServicer(hot_store, cold_store, reports), server, verifier)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
@@ -69,6 +76,7 @@ async def serving(hot_store: HotStore, cold_store: ColdStore) -> AsyncIterator[D
             yield Dashboards.over(channel)
     finally:
         await server.stop(None)
+        aside.shutdown()
 
 
 @pytest.fixture

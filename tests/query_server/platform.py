@@ -85,11 +85,11 @@ class Platform:
         await self.redis.hset(self.key("flushing_counters", course), mapping=fields(batch, counters))
 
     async def quarantined(
-        self, course: Course, batch: str, counters: Mapping[str, int], reason: str = "too large"
+        self, course: Course, batch: str, counters: Mapping[str, int], reason: str = "too large", item: str = ""
     ) -> None:
         """What MongoDB would not take."""
         entry = json.dumps({"reason": reason, "counters": counters})
-        await self.redis.hset(self.key("quarantined_counters", course), batch, entry)
+        await self.redis.hset(self.key("quarantined_counters", course, item), batch, entry)
 
     async def cleared(self, course: Course, batch: str) -> None:
         """The last thing that a flush does."""
@@ -100,5 +100,36 @@ class Platform:
         """Users in the course's HyperLogLog."""
         await self.redis.pfadd(self.key("course_users", course), *users)
 
-    def key(self, kind: str, course: Course) -> str:
-        return f"{kind}:{{{zlib.crc32(course.course_id.encode()) % 256}}}:{course.course_id}"
+    async def tally(self, course: Course, item: str, kind: str, batch: str, counters: Mapping[str, int]) -> None:
+        """What Redis holds of a day or a lecture: `counting`, `flushing` or `quarantined`."""
+        if kind == "quarantined":
+            await self.quarantined(course, batch, counters, item=item)
+            return
+        key = self.key({"counting": "course_counters", "flushing": "flushing_counters"}[kind], course, item)
+        await self.redis.hset(key, mapping=fields(batch, counters))
+        await self.redis.sadd(f"dirty_analytics_courses:{self.braces(course)}", f"{course.course_id}/{item}")
+
+    async def stored(self, course: Course, item: str, *batches: str, **numbers: Any) -> None:
+        """The document that the flusher has made of a day or a lecture."""
+        kind, repeated = ("days", {"day": item}) if "-" in item else ("", {"lectureId": ObjectId(item)})
+        name = f"{course.course_id}/{item}"
+        document = {"courseId": ObjectId(course.course_id), **repeated, "recentBatches": list(batches), "epoch": 1}
+        collection = self.database["courseanalyticsdays" if kind else "lectureanalytics"]
+        await collection.replace_one({"_id": name}, {"_id": name, **document, **numbers}, upsert=True)
+
+    async def day_users(self, course: Course, day: str, users: set[int]) -> dict[str, Any]:
+        """Users in the day's HyperLogLog; what the flusher saves of it."""
+        key = self.key("course_users", course, day)
+        await self.redis.delete(key)
+        if not users:
+            return {}
+        await self.redis.pfadd(key, *users)
+        sketch = await self.redis.execute_command("GET", key, NEVER_DECODE=True)  # type: ignore[no-untyped-call]
+        return {"usersSketch": bytes(sketch), "uniqueActiveUsers": await self.redis.pfcount(key)}
+
+    def key(self, kind: str, course: Course, item: str = "") -> str:
+        return f"{kind}:{self.braces(course)}:{course.course_id}{f'/{item}' if item else ''}"
+
+    @staticmethod
+    def braces(course: Course) -> str:
+        return f"{{{zlib.crc32(course.course_id.encode()) % 256}}}"

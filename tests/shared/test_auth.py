@@ -2,6 +2,7 @@
 
 import base64
 import json
+import string
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.issuer import Pair
 
 SECRET = "a secret of these tests, of at least 64 bytes, so that HS512 has enough of it"
 NOW = 1_800_000_000.0
+ALPHABET = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
 CLAIMS = {"sub": "ann", "exp": NOW + 60}
 
 
@@ -52,6 +54,22 @@ def refusal(token: str, **options: object) -> str:
 
 def test_a_valid_token_tells_the_user_and_when_it_ends() -> None:
     assert Caller("ann", NOW + 60) == caller(signed(CLAIMS))
+
+
+@pytest.mark.parametrize("spelling", ["Bearer {}", "bearer {}", "Bearer   {}", "Bearer {} "])
+def test_the_scheme_has_any_case_and_any_number_of_spaces(spelling: str) -> None:
+    authorization = spelling.format(signed(CLAIMS))
+
+    assert "ann" == known(verifier().caller([("authorization", authorization)])).user_id
+
+
+def test_a_signature_is_taken_in_its_own_spelling_alone() -> None:
+    token = signed(CLAIMS)
+    last = ALPHABET.index(token[-1])
+    same_bytes = [token[:-1] + ALPHABET[last ^ bits] for bits in (1, 2, 3)]  # of the last letter two bits are not used
+
+    for spelling in (*same_bytes, f"{token}="):
+        assert "the bearer token is not valid: it cannot be read" == refusal(spelling)
 
 
 def test_the_user_s_claim_has_the_configured_name() -> None:

@@ -100,7 +100,7 @@ async def test_who_watches_the_health_and_does_not_read_keeps_it_from_nobody() -
     async with asyncio.timeout(PATIENCE), grpc.aio.insecure_channel(f"{HOST}:{port}", options=PROBE_OPTIONS) as channel:
         await reader.readuntil(b"application/grpc")  # its answer has begun
         check: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/grpc.health.v1.Health/Check")
-        readiness.set(None)
+        readiness.set({})
         serving = health_pb2.HealthCheckResponse.FromString(await check(b""))
         readiness.close()
         closed = health_pb2.HealthCheckResponse.FromString(await check(b""))

@@ -67,7 +67,7 @@ def test_a_line_says_what_the_store_said(monkeypatch: pytest.MonkeyPatch) -> Non
 
     expected = {
         "event": "refused",
-        "log_level": "info",
+        "log_level": "warning",
         "method": "Method",
         "code": "UNAVAILABLE",
         "cause": "redis",
@@ -76,3 +76,14 @@ def test_a_line_says_what_the_store_said(monkeypatch: pytest.MonkeyPatch) -> Non
         "request_id": "abc",
     }
     assert [expected] == lines
+
+
+@pytest.mark.parametrize(
+    ("cause", "level"),
+    [("redis", "warning"), ("out_of_memory", "warning"), ("mongodb", "warning"), ("queue", "info"), ("token", "info")],
+)
+def test_what_an_operator_has_to_mend_is_a_warning(monkeypatch: pytest.MonkeyPatch, cause: str, level: str) -> None:
+    monkeypatch.setattr(refusals, "_limits", {})
+    with structlog.testing.capture_logs() as lines:
+        refused("Method", "UNAVAILABLE", Unavailable("x"), cause=cause, metadata=None)
+    assert [level] == [line["log_level"] for line in lines]

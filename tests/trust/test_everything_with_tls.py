@@ -1,5 +1,6 @@
 """One ping by https, and its way to the dashboard: every stretch of it with certificates on both sides."""
 
+import socket
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ import pytest
 import yaml
 from course_analytics.v1 import ingest_pb2, ingest_pb2_grpc
 
-from devstack.child import free_port, wait_until
+from devstack.child import HOST, free_port, wait_until
 from devstack.gateway import GATEWAY, move
 from devstack.gateway_tls import with_tls
 from devstack.programs import Program
@@ -83,6 +84,13 @@ def test_envoy_accepts_the_file_and_it_is_the_plain_one_with_tls(gateway: EnvoyS
     file = gateway.log.parent / "envoy.yaml"
     checked = subprocess.run([*command, "-c", file], capture_output=True, text=True, check=False, timeout=30)
     assert (0, "") == (checked.returncode, checked.stderr)
+
+
+def test_the_gateway_does_not_wait_for_a_handshake_that_never_comes(gateway: EnvoyServer) -> None:
+    with socket.create_connection((HOST, gateway.port), PATIENCE) as silent:
+        assert b"" == silent.recv(1)
+    stats = httpx.get(f"{gateway.admin_url}/stats", trust_env=False).text
+    assert "downstream_cx_transport_socket_connect_timeout: 1" in stats, "and not for being idle"
 
 
 def test_the_gateway_does_not_speak_plain_http(gateway: EnvoyServer) -> None:

@@ -61,6 +61,7 @@ class IngestServiceServicer:
 
     def TrackCourseView(self, request, context):
         """Counts one opening of a course's landing page: one view of the course, and the user among its unique users.
+        By REST a field of another name is ignored: with `eventID` for `eventId` a retry counts again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -69,7 +70,7 @@ class IngestServiceServicer:
     def TrackTelemetry(self, request, context):
         """Counts one ping of a video player, sent every five seconds or so while it plays: the watched seconds and a view of the lecture
         (see `playback_id`), and the user among the course's unique users. INVALID_ARGUMENT also for a course of more than 10,000
-        lectures.
+        lectures. By REST a field of another name is ignored: with `eventID` for `eventId` a retry counts again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -79,7 +80,8 @@ class IngestServiceServicer:
         """Counts up to 1,000 events, course views and telemetry mixed. Every valid event is counted; every bad one is answered with its
         index and the reason that its own call would have been refused with. The call fails as a whole only for what concerns it as a
         whole: the token, the number of events, a user that the token may not report for, or a store that is away. After
-        UNAVAILABLE some of the events may have been counted: repeat the batch with the same event ids.
+        UNAVAILABLE some of the events may have been counted: repeat the batch with the same event ids. By REST a field of another
+        name is ignored: with `eventID` for `eventId` a repeated batch counts again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

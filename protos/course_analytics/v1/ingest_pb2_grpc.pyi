@@ -50,17 +50,20 @@ class IngestServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> IngestServiceAsyncStub: ...
     TrackCourseView: _grpc.UnaryUnaryMultiCallable[_ingest_pb2.TrackCourseViewRequest, _ingest_pb2.TrackCourseViewResponse]
-    """Counts one opening of a course's landing page: one view of the course, and the user among its unique users."""
+    """Counts one opening of a course's landing page: one view of the course, and the user among its unique users.
+    By REST a field of another name is ignored: with `eventID` for `eventId` a retry counts again.
+    """
     TrackTelemetry: _grpc.UnaryUnaryMultiCallable[_ingest_pb2.TrackTelemetryRequest, _ingest_pb2.TrackTelemetryResponse]
     """Counts one ping of a video player, sent every five seconds or so while it plays: the watched seconds and a view of the lecture
     (see `playback_id`), and the user among the course's unique users. INVALID_ARGUMENT also for a course of more than 10,000
-    lectures.
+    lectures. By REST a field of another name is ignored: with `eventID` for `eventId` a retry counts again.
     """
     TrackBatch: _grpc.UnaryUnaryMultiCallable[_ingest_pb2.TrackBatchRequest, _ingest_pb2.TrackBatchResponse]
     """Counts up to 1,000 events, course views and telemetry mixed. Every valid event is counted; every bad one is answered with its
     index and the reason that its own call would have been refused with. The call fails as a whole only for what concerns it as a
     whole: the token, the number of events, a user that the token may not report for, or a store that is away. After
-    UNAVAILABLE some of the events may have been counted: repeat the batch with the same event ids.
+    UNAVAILABLE some of the events may have been counted: repeat the batch with the same event ids. By REST a field of another
+    name is ignored: with `eventID` for `eventId` a repeated batch counts again.
     """
     TrackStream: _grpc.StreamStreamMultiCallable[_ingest_pb2.TrackStreamRequest, _ingest_pb2.TrackStreamResponse]
     """Batches in, answers in their order. A server that works slowly reads slowly: gRPC's flow control then holds the sender. The stream
@@ -73,17 +76,20 @@ class IngestServiceStub:
 class IngestServiceAsyncStub(IngestServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     TrackCourseView: _aio.UnaryUnaryMultiCallable[_ingest_pb2.TrackCourseViewRequest, _ingest_pb2.TrackCourseViewResponse]  # type: ignore[assignment]
-    """Counts one opening of a course's landing page: one view of the course, and the user among its unique users."""
+    """Counts one opening of a course's landing page: one view of the course, and the user among its unique users.
+    By REST a field of another name is ignored: with `eventID` for `eventId` a retry counts again.
+    """
     TrackTelemetry: _aio.UnaryUnaryMultiCallable[_ingest_pb2.TrackTelemetryRequest, _ingest_pb2.TrackTelemetryResponse]  # type: ignore[assignment]
     """Counts one ping of a video player, sent every five seconds or so while it plays: the watched seconds and a view of the lecture
     (see `playback_id`), and the user among the course's unique users. INVALID_ARGUMENT also for a course of more than 10,000
-    lectures.
+    lectures. By REST a field of another name is ignored: with `eventID` for `eventId` a retry counts again.
     """
     TrackBatch: _aio.UnaryUnaryMultiCallable[_ingest_pb2.TrackBatchRequest, _ingest_pb2.TrackBatchResponse]  # type: ignore[assignment]
     """Counts up to 1,000 events, course views and telemetry mixed. Every valid event is counted; every bad one is answered with its
     index and the reason that its own call would have been refused with. The call fails as a whole only for what concerns it as a
     whole: the token, the number of events, a user that the token may not report for, or a store that is away. After
-    UNAVAILABLE some of the events may have been counted: repeat the batch with the same event ids.
+    UNAVAILABLE some of the events may have been counted: repeat the batch with the same event ids. By REST a field of another
+    name is ignored: with `eventID` for `eventId` a repeated batch counts again.
     """
     TrackStream: _aio.StreamStreamMultiCallable[_ingest_pb2.TrackStreamRequest, _ingest_pb2.TrackStreamResponse]  # type: ignore[assignment]
     """Batches in, answers in their order. A server that works slowly reads slowly: gRPC's flow control then holds the sender. The stream
@@ -99,7 +105,9 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ingest_pb2.TrackCourseViewRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ingest_pb2.TrackCourseViewResponse, _abc.Awaitable[_ingest_pb2.TrackCourseViewResponse]]:
-        """Counts one opening of a course's landing page: one view of the course, and the user among its unique users."""
+        """Counts one opening of a course's landing page: one view of the course, and the user among its unique users.
+        By REST a field of another name is ignored: with `eventID` for `eventId` a retry counts again.
+        """
 
     @_abc_1.abstractmethod
     def TrackTelemetry(
@@ -109,7 +117,7 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_ingest_pb2.TrackTelemetryResponse, _abc.Awaitable[_ingest_pb2.TrackTelemetryResponse]]:
         """Counts one ping of a video player, sent every five seconds or so while it plays: the watched seconds and a view of the lecture
         (see `playback_id`), and the user among the course's unique users. INVALID_ARGUMENT also for a course of more than 10,000
-        lectures.
+        lectures. By REST a field of another name is ignored: with `eventID` for `eventId` a retry counts again.
         """
 
     @_abc_1.abstractmethod
@@ -121,7 +129,8 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         """Counts up to 1,000 events, course views and telemetry mixed. Every valid event is counted; every bad one is answered with its
         index and the reason that its own call would have been refused with. The call fails as a whole only for what concerns it as a
         whole: the token, the number of events, a user that the token may not report for, or a store that is away. After
-        UNAVAILABLE some of the events may have been counted: repeat the batch with the same event ids.
+        UNAVAILABLE some of the events may have been counted: repeat the batch with the same event ids. By REST a field of another
+        name is ignored: with `eventID` for `eventId` a repeated batch counts again.
         """
 
     @_abc_1.abstractmethod

@@ -2,15 +2,25 @@
 
 const video = /** @type {HTMLVideoElement} */ (document.getElementById("video"));
 
-/** @param {() => boolean} condition */
-function until(condition) {
-    return /** @type {Promise<void>} */ (new Promise((resolve) => {
-        const timer = setInterval(() => condition() && (clearInterval(timer), resolve()), 10);
-    }));
+const PATIENCE = 30_000; // milliseconds
+
+/**
+ * Returns when a condition holds. Fails when it does not in time.
+ * @param {() => boolean} condition
+ */
+async function until(condition) {
+    for (const deadline = performance.now() + PATIENCE; !condition();) {
+        if (performance.now() > deadline) throw new Error(`not in time: ${condition}`);
+        await new Promise((resolve) => setTimeout(resolve, 10));
+    }
 }
 
 /** @param {string} name */
-const once = (name) => new Promise((resolve) => video.addEventListener(name, resolve, {once: true}));
+async function once(name) {
+    let seen = false;
+    video.addEventListener(name, () => (seen = true), {once: true});
+    await until(() => seen);
+}
 
 const scene = {
     video,
@@ -18,13 +28,30 @@ const scene = {
     once,
     /** @type {[number, number, number][]} from, to, and at which rate */
     played: [],
+    script: "",
+    /** @type {any[][]} the events of each request that the script has sent */
+    bodies: [],
+    /** Before it, no answer reaches the script. @type {Promise<void> | undefined} */
+    answers: undefined,
+    answer() {},
     /** @type {object[]} what the script said of its state */
     states: [],
     /** @type {any} */
     tracker: null,
+    /** @type {Promise<void>} */
+    through: Promise.resolve(),
 
     /** Puts a video on the page and tracks it. @param {any} options */
     async open({script, src, token, ...options}) {
+        scene.script = script;
+        const send = window.fetch;
+        window.fetch = async (url, request) => {
+            if (typeof request?.body === "string") scene.bodies.push(JSON.parse(request.body).events);
+            const {answers} = scene;
+            const answer = await send(url, request);
+            await answers;
+            return answer;
+        };
         const {track} = await import(script);
         video.src = src;
         await until(() => video.readyState > 2);

@@ -1,0 +1,147 @@
+"""What is asked of MongoDB: a course with its outline, and tallies, as stages of one aggregation. Pure.
+
+Whatever the platform has stored, the answer has the shape that is asked for: lists of references, and titles. Each
+document of a tally is told from the others by its `_id`: that is the tally's name, and a course's totals have none.
+"""
+
+from bson import ObjectId
+
+from shared.data.tallies import COURSE, DAY, LECTURE, Tally
+from shared.serving.validation import MAX_LECTURES, is_object_id
+from shared.stores.mongo import ANALYTICS_SETTINGS, LECTURES, SECTIONS, Document
+
+FIRST_DAY = "first day"
+INSTALLATION = "days"  # the document of `analyticssettings`
+LIGHT = (
+    "totalViews",
+    "lectureViews",
+    "watchTime",
+    "uniqueActiveUsers",
+    "usersSketchSavedAt",
+    "notCounted",
+    "recentBatches",
+    "updatedAt",
+)
+
+
+def owned(course_id: str, user_id: str, *, outline: bool) -> list[Document]:
+    """The course, with `mine`: whether it is the user's; with its outline if so, and if it is not `tooLarge`.
+
+    The size is counted before anything is put together: nobody else's answer waits for an enormous course.
+    """
+    creators = [user_id, *([ObjectId(user_id)] if is_object_id(user_id) else [])]
+    mine = {"$in": ["$creator", {"$literal": creators}]}
+    match = {"$match": {"_id": ObjectId(course_id)}}
+    if not outline:
+        return [match, {"$project": {"mine": mine}}]
+    sections = {"$cond": [mine, _references("$sections"), []]}
+    return [
+        match,
+        {"$project": {"mine": mine, "sections": sections}},
+        _unless_too_large("sections", {"$size": "$sections"}),
+        {"$set": {"sectionKeys": _keys("$sections")}},
+        _lookup(SECTIONS, "sectionKeys", {"lectures": _references("$lectures", at_most=MAX_LECTURES + 1)}),
+        _unless_too_large(SECTIONS_FOUND, {"$sum": {"$map": {"input": f"${SECTIONS_FOUND}", "in": _lectures_of_this}}}),
+        {"$set": {"lectureKeys": _keys(_every_lecture)}},
+        _lookup(LECTURES, "lectureKeys", {"lectureTitle": 1}),
+        {"$unset": ["sectionKeys", "lectureKeys"]},
+    ]
+
+
+def totals(course_id: str) -> Document:
+    """A course's totals, without its sketch.
+
+    Not a $lookup: the key is known, and MongoDB would pack the counts into an array of the course, 30 µs for 200
+    lectures.
+    """
+    return _and(COURSE.collection, {"courseId": ObjectId(course_id)}, {"_id": 0, "usersSketch": 0})
+
+
+def lecture(tally: Tally) -> Document:
+    """A lecture's tally."""
+    return _and(LECTURE.collection, {"_id": tally.name}, {"updatedAt": 0})
+
+
+def days(course_id: str, first: str, last: str) -> Document:
+    """Days of a course, without what they hold of each lecture, and without their sketches."""
+    return _and(DAY.collection, between(course_id, first, last), dict.fromkeys(LIGHT, 1))
+
+
+def whole_day(tally: Tally) -> Document:
+    """A day with its sketch, without what it holds of each lecture."""
+    return _and(DAY.collection, {"_id": tally.name}, dict.fromkeys([*LIGHT, "usersSketch"], 1))
+
+
+def between(course_id: str, first: str, last: str) -> Document:
+    """The filter of the days from the first to the last."""
+    return {"_id": {"$gte": f"{course_id}/{first}", "$lte": f"{course_id}/{last}"}}
+
+
+def beginnings(course_id: str) -> list[Document]:
+    """The installation's first day, and the course's: what `recorded_since` is made of."""
+    of_course: Document = {"_id": {"$gte": f"{course_id}/", "$lt": f"{course_id}0"}, "day": {"$type": "string"}}
+    first: list[Document] = [
+        {"$match": of_course},
+        {"$sort": {"_id": 1}},
+        {"$limit": 1},
+        {"$project": {"_id": {"$literal": FIRST_DAY}, "day": 1}},
+    ]
+    return [
+        {"$unionWith": {"coll": DAY.collection, "pipeline": first}},
+        _and(ANALYTICS_SETTINGS, {"_id": INSTALLATION}, {"recordedSince": 1}),
+    ]
+
+
+def _and(collection: str, match: Document, fields: Document) -> Document:
+    return {"$unionWith": {"coll": collection, "pipeline": [{"$match": match}, {"$project": fields}]}}
+
+
+SECTIONS_FOUND = f"{SECTIONS}Found"
+_lectures_of_this = {"$size": "$$this.lectures"}
+_every_lecture: Document = {
+    "$reduce": {
+        "input": f"${SECTIONS_FOUND}.lectures",
+        "initialValue": [],
+        "in": {"$concatArrays": ["$$value", "$$this"]},
+    }
+}
+
+
+def _references(path: str, *, at_most: int | None = None) -> Document:
+    """A list of ids; of a document in the place of an id its `_id`. What is no list holds none."""
+    listed: Document = {"$cond": [{"$isArray": path}, path, []]}
+    if at_most is not None:
+        listed = {"$slice": [listed, at_most]}
+    return {"$map": {"input": listed, "in": {"$ifNull": ["$$this._id", "$$this"]}}}
+
+
+def _keys(references: str | Document) -> Document:
+    """The ids that may be meant: a string of 24 digits stands for itself, or for the ObjectId that it spells."""
+    spelled = {"$convert": {"input": "$$this", "to": "objectId", "onError": "$$this", "onNull": None}}
+    return {"$setUnion": [references, {"$map": {"input": references, "in": spelled}}]}
+
+
+def _unless_too_large(field: str, size: Document) -> Document:
+    """Empties a list of which the course has more than it may."""
+    return {
+        "$set": {
+            "tooLarge": {"$or": ["$tooLarge", {"$gt": [size, MAX_LECTURES]}]},
+            field: {"$cond": [{"$gt": [size, MAX_LECTURES]}, [], f"${field}"]},
+        }
+    }
+
+
+def _lookup(collection: str, local: str, fields: Document) -> Document:
+    """A $lookup by `_id` of only these fields, into `<collection>Found`. The documents come in no particular order.
+
+    One look-up for all lectures: by section it would be one query a section.
+    """
+    return {
+        "$lookup": {
+            "from": collection,
+            "localField": local,
+            "foreignField": "_id",
+            "pipeline": [{"$project": fields}],
+            "as": f"{collection}Found",
+        }
+    }

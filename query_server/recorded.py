@@ -1,0 +1,18 @@
+"""Since when days are recorded. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from query_server.documents import FIRST_DAY, INSTALLATION
+from shared.data.days import is_day
+
+
+def recorded_since(documents: Mapping[str, Mapping[str, Any]], first_hot_day: str | None) -> str:
+    """The first day of the installation or of the course, whichever is earlier; "" while there is none.
+
+    `documents` are those of `documents.beginnings`, by name. A day that is in Redis alone is recorded too.
+    """
+    installation = documents.get(INSTALLATION, {}).get("recordedSince")
+    first = documents.get(FIRST_DAY, {}).get("day")
+    days = [day for day in (installation, first, first_hot_day) if type(day) is str and is_day(day)]
+    return min(days, default="")

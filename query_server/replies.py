@@ -1,0 +1,143 @@
+"""What Redis is asked about tallies, and what its replies mean. Pure.
+
+Bytes and types that are not ours hold nothing: what else is known of the course is shown.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+
+from query_server.merge import Batch, Hot
+from shared.data import keys
+from shared.data.tallies import DAY, Tally, tally_of
+from shared.stores.redis_connection import Command, Reply
+
+TIME: Command = ("TIME",)
+GROUP = 8  # days that are looked for at once, and read when there is anything of one of them
+LONGEST_COUNT = 18  # digits of a number that fits into 64 bits, whatever they are
+
+
+def hashes(partition: int, tally: Tally) -> tuple[str, str, str]:
+    """The three keys that may hold counts of a tally: hot, being flushed, quarantined."""
+    name = tally.name
+    return (
+        keys.course_counters(partition, name),
+        keys.flushing_counters(partition, name),
+        keys.quarantined_counters(partition, name),
+    )
+
+
+def reading(partition: int, tally: Tally) -> list[Command]:
+    """The commands that read one tally, for one transaction."""
+    commands: list[Command] = [("HGETALL", key) for key in hashes(partition, tally)]
+    commands.append(("GET", keys.flushed_batch(partition, tally.name)))
+    if tally.kind.users:
+        # Days are united, so their bytes are needed; of a course Redis keeps the estimate.
+        commands.append(("GET" if tally.kind is DAY else "PFCOUNT", keys.course_users(partition, tally.name)))
+    return commands
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Of which days Redis has anything, perhaps with a few of which it has not; the rest as in HotTallies."""
+
+    days: Sequence[Tally]
+    first_day: str | None
+    unsaved: Set[str]
+
+
+def finding(partition: int, days: Sequence[Tally]) -> list[Command]:
+    """The commands that find out of which days Redis has anything: nearly always only of the last few.
+
+    Several days are asked for at once, because a reply costs us more than it costs Redis to look.
+    """
+    existing: list[Command] = []
+    for start in range(0, len(days), GROUP):
+        sought = days[start : start + GROUP]
+        flushed = [keys.flushed_batch(partition, day.name) for day in sought]
+        existing.append(("EXISTS", *(key for day in sought for key in hashes(partition, day)), *flushed))
+    return [
+        ("SMISMEMBER", keys.unsaved_users(partition), *(day.name for day in days)),
+        ("SMEMBERS", keys.dirty_courses(partition)),
+        *existing,
+    ]
+
+
+def found(days: Sequence[Tally], replies: Sequence[Reply]) -> Found:
+    """The replies to `finding`."""
+    is_unsaved, dirty, *existing = replies
+    unsaved = {day.name for day, each in zip(days, is_unsaved, strict=True) if each}
+    return Found(
+        [day for position, day in enumerate(days) if existing[position // GROUP] or day.name in unsaved],
+        first_day(days[0].course_id, dirty),
+        unsaved,
+    )
+
+
+def first_day(course_id: str, dirty: Sequence[bytes]) -> str | None:
+    """The first day of the course in a dirty set."""
+    of_course = f"{course_id}/".encode()
+    named = (tally_of(_text(name)) for name in dirty if name.startswith(of_course))
+    return min((tally.item for tally in named if tally is not None and tally.kind is DAY), default=None)
+
+
+def hot_of(tallies: Sequence[Tally], replies: Sequence[Reply]) -> dict[str, Hot]:
+    """The tallies by name, from the replies to `reading` of each of them and to TIME."""
+    *rest, (seconds, microseconds) = replies
+    replies_left = iter(rest)
+    found = {}
+    for tally in tallies:
+        counting, flushing, quarantined, flushed_batch = (next(replies_left) for _ in range(4))
+        users = next(replies_left) if tally.kind.users else 0
+        found[tally.name] = Hot(
+            batches=tuple(_held(counting, flushing, quarantined)),
+            flushed_batch=_text(flushed_batch) if isinstance(flushed_batch, bytes) else None,
+            users=users if isinstance(users, int) else 0,
+            seconds=int(seconds),
+            microseconds=int(microseconds),
+            sketch=users if isinstance(users, bytes) else b"",
+            is_empty=not (counting or flushing or quarantined),
+        )
+    return found
+
+
+def _held(counting: Reply, flushing: Reply, quarantined: Reply) -> Iterator[Batch]:
+    for flat in (counting, flushing):
+        if fields := _fields(flat):
+            batch_id = _text(fields.pop(keys.BATCH, b""))
+            # What is no count is left out, as it is when the flusher puts such a batch into quarantine.
+            yield Batch(batch_id, {name: int(text) for name, text in fields.items() if _is_count(text)})
+    for batch_id, text in _fields(quarantined).items():
+        batch = _quarantined(batch_id, text)
+        if batch is not None:
+            yield batch
+
+
+def _fields(flat: Reply) -> dict[str, bytes]:
+    if not isinstance(flat, list):
+        return {}
+    return {_text(name): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
+
+
+def _quarantined(batch_id: str, text: bytes) -> Batch | None:
+    """A batch that MongoDB would not take; None when it must not be shown, or cannot be read."""
+    try:
+        kept = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(kept, dict) or kept.get("reason") == keys.RESURRECTED:
+        return None
+    counters = kept.get("counters")
+    counts: Mapping[str, object] = counters if isinstance(counters, dict) else {}
+    return Batch(
+        batch_id,
+        {name: count for name, count in counts.items() if type(count) is int and 0 <= count < 10**LONGEST_COUNT},
+    )
+
+
+def _is_count(text: bytes) -> bool:
+    return text.isdigit() and len(text) <= LONGEST_COUNT
+
+
+def _text(name: bytes) -> str:
+    return name.decode(errors="backslashreplace")

@@ -1,0 +1,60 @@
+"""Server reflection, of which one stream can have only so much: it is open to everybody, and dear for its size.
+
+A message of a few bytes is answered with files of 16 KB, in half a millisecond; one that names what does not exist is
+answered with itself.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import TypeAlias
+
+import grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
+
+# A tool that asks for everything there is, file by file, sends about twenty.
+MAX_MESSAGES = 100
+MAX_MESSAGE_BYTES = 1024
+MAX_SECONDS = 10.0
+
+Messages = AsyncIterator[ServerReflectionRequest]
+Context: TypeAlias = "grpc.aio.ServicerContext[ServerReflectionRequest, ServerReflectionResponse]"
+
+
+def add_reflection(services: Sequence[str], server: grpc.aio.Server) -> None:
+    """Makes the server tell of these services, and of reflection itself."""
+    servicer = BoundedReflection([*services, reflection.SERVICE_NAME])
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
+
+
+class BoundedReflection:
+    """`grpc.reflection.v1alpha`, whose streams end after so many messages and so much time."""
+
+    def __init__(self, services: Sequence[str]) -> None:
+        self._unbounded = reflection.aio.ReflectionServicer(services)
+
+    async def ServerReflectionInfo(
+        self, messages: Messages, context: Context
+    ) -> AsyncIterator[ServerReflectionResponse]:
+        """Answers each message. RESOURCE_EXHAUSTED beyond the limits, DEADLINE_EXCEEDED after the time."""
+        answers: AsyncIterator[ServerReflectionResponse]
+        # Its stubs take it for a coroutine; it is an asynchronous generator.
+        answers = self._unbounded.ServerReflectionInfo(_bounded(messages, context), context)  # type: ignore[assignment]
+        async for answer in answers:
+            yield answer
+
+
+async def _bounded(messages: Messages, context: Context) -> Messages:
+    deadline = asyncio.get_running_loop().time() + MAX_SECONDS
+    for _ in range(MAX_MESSAGES):
+        try:
+            async with asyncio.timeout_at(deadline):
+                message = await anext(messages, None)
+        except TimeoutError:
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"a stream may take {MAX_SECONDS:g} s")
+        if message is None:
+            return
+        if message.ByteSize() > MAX_MESSAGE_BYTES:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"a message has at most {MAX_MESSAGE_BYTES} bytes")
+        yield message
+    await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"a stream has at most {MAX_MESSAGES} messages")

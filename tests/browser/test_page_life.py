@@ -1,0 +1,133 @@
+"""What is counted when a page is hidden, left, or comes back."""
+
+import pytest
+from playwright.async_api import Page
+
+from tests.browser.scene import Viewer
+from tests.browser.service import eventually
+
+# A page of a test is always visible: it has to be told otherwise.
+SHOW = """(state) => {
+    Object.defineProperty(document, "visibilityState", {value: state, configurable: true});
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+# Nothing but the end of the page sends.
+NEVER = 1000
+NOT_EVEN_A_PING = "video.playbackRate = 4; await video.play(); await until(() => video.currentTime > 12);"
+
+
+async def first_ping(viewer: Viewer) -> None:
+    """Something was sent before, as the page's goodbye needs a token that it has, and a preflight that was asked."""
+    await viewer.open(pingSeconds=NEVER)
+    await viewer.play(8, rate=4)
+    await viewer.run("await tracker.flush();")
+    await viewer.counted()
+
+
+@pytest.mark.parametrize(("muted", "counts"), [(True, False), (False, True)])
+async def test_a_hidden_video_is_counted_when_it_can_be_heard(viewer: Viewer, muted: bool, counts: bool) -> None:
+    await viewer.open()
+    await viewer.page.evaluate(f"scene.video.muted = {str(muted).lower()}")
+    await viewer.play(4, rate=4)
+    await viewer.page.evaluate(SHOW, "hidden")
+    await viewer.play(14, rate=4)
+    await viewer.page.evaluate(SHOW, "visible")
+    await viewer.play(20, rate=4)
+    if not counts:
+        await viewer.run("scene.played.splice(1, 1);")
+    await viewer.counted()
+
+
+async def test_what_was_watched_is_sent_when_the_page_is_hidden(viewer: Viewer) -> None:
+    await first_ping(viewer)
+    await viewer.play(20, rate=4)
+    await viewer.page.evaluate(SHOW, "hidden")
+    await viewer.counted()
+
+
+async def test_what_was_watched_is_sent_when_the_tab_is_closed(viewer: Viewer) -> None:
+    await first_ping(viewer)
+    await viewer.run(NOT_EVEN_A_PING)
+    await viewer.page.close(run_before_unload=True)
+    await eventually(lambda: viewer.stored()["watchTimeSeconds"], lambda stored: stored >= 3)
+
+
+async def test_what_was_watched_is_sent_when_the_viewer_goes_elsewhere(viewer: Viewer) -> None:
+    await first_ping(viewer)
+    await viewer.run(NOT_EVEN_A_PING)
+    await viewer.page.goto("about:blank")
+    await eventually(lambda: viewer.stored()["watchTimeSeconds"], lambda stored: stored >= 3)
+
+
+async def test_what_is_on_its_way_when_the_page_ends_is_sent_again_and_counts_once(viewer: Viewer) -> None:
+    await first_ping(viewer)
+    held = """
+        await scene.play(18, 4);
+        scene.answers = new Promise((resolve) => (scene.answer = resolve));
+        tracker.flush();
+        await until(() => scene.bodies.length === 2);
+    """
+    await viewer.run(held)
+    await viewer.play(20, rate=1)
+    await viewer.page.evaluate(SHOW, "hidden")
+    assert [1, 1, 2] == [len(events) for events in await viewer.page.evaluate("scene.bodies")]
+    await viewer.run("scene.answer();")
+    await viewer.counted()
+
+
+async def test_a_page_that_comes_back_goes_on_with_the_same_playback(viewer: Viewer) -> None:
+    """This browser keeps no pages for going back: the events are those that one sends that does."""
+    await first_ping(viewer)
+    kept = """
+        window.dispatchEvent(new PageTransitionEvent("pagehide", {persisted: true}));
+        window.dispatchEvent(new PageTransitionEvent("pageshow", {persisted: true}));
+    """
+    await viewer.run(kept)
+    await viewer.play(20, rate=4)
+    await viewer.run("await tracker.flush();")
+    await viewer.counted()
+    assert 1 == viewer.stored()["views"]
+
+
+async def test_a_reload_is_no_second_view(viewer: Viewer) -> None:
+    await viewer.open()
+    await viewer.play(8)
+    await viewer.counted()
+    await viewer.open()
+    await viewer.play(16)
+    await eventually(lambda: viewer.stored()["watchTimeSeconds"], lambda stored: stored >= 2)
+    assert 1 == viewer.stored()["views"]
+
+
+async def test_after_half_an_hour_it_is_another_view(viewer: Viewer) -> None:
+    await viewer.page.clock.install()
+    await viewer.open()
+    await viewer.play(8)
+    await viewer.counted()
+    await viewer.page.clock.fast_forward("30:01")
+    await viewer.play(16)
+    await viewer.run("await tracker.flush();")
+    await eventually(lambda: viewer.stored()["views"], 2)
+
+
+async def test_another_tab_is_another_view(viewer: Viewer) -> None:
+    other = Viewer(await viewer.page.context.new_page(), viewer.service, viewer.site, viewer.course)
+    for each in (viewer, other):
+        await each.open()
+        await each.play(8)
+        await each.run("await tracker.flush();")
+    await eventually(lambda: viewer.stored()["views"], 2)
+
+
+async def test_nothing_is_kept_but_for_the_tab_and_never_the_token(viewer: Viewer) -> None:
+    await viewer.open(token="an.invalid.token")
+    await viewer.play(12)
+    await viewer.run("await tracker.flush();")
+    assert [0, ""] == await viewer.page.evaluate("[localStorage.length, document.cookie]")
+    assert "invalid" not in await kept(viewer.page)
+    assert "watchTimeDelta" in await kept(viewer.page)
+
+
+async def kept(page: Page) -> str:
+    """All that the page has in the storage of its tab."""
+    return str(await page.evaluate("JSON.stringify({...sessionStorage})"))

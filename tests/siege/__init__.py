@@ -1,0 +1,1 @@
+"""Attacks on the whole service, and what a learner beside them notices: `make siege`."""
