@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BROWSER := $(VENV)/browser/.ready
+CLICKHOUSE := $(VENV)/.warehouse
 PYTHON ?= python3
 MANIFESTS := $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml))
 
@@ -20,10 +21,15 @@ $(READY): requirements.lock pyproject.toml devstack/bootstrap.py
 $(BROWSER): $(READY) tests/browser/requirements.lock tests/browser/package-lock.json tests/browser/install.py
 	@$(BIN)/python -m tests.browser.install
 
+$(CLICKHOUSE): $(READY) warehouse/requirements.lock
+	@echo "installing Kafka's and ClickHouse's clients, and ClickHouse in process"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --no-deps -r warehouse/requirements.lock
+	@touch $@
+
 run: setup ## Start everything on this machine: Redis, MongoDB, the programs, Envoy and a demo course (Ctrl-C ends it)
 	@$(BIN)/python -m devstack
 
-test: setup $(BROWSER) ## Run the whole test suite against real servers
+test: setup $(BROWSER) $(CLICKHOUSE) ## Run the whole test suite against real servers
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 model: setup ## Search a model of the protocol exhaustively, and show what goes wrong without each of its measures
@@ -32,7 +38,7 @@ model: setup ## Search a model of the protocol exhaustively, and show what goes 
 browser: setup $(BROWSER) ## The tests in a browser that take minutes of real time
 	@$(BIN)/python -m pytest tests/browser -m minutes
 
-lint: setup $(BROWSER) ## Format and lint checks, types, architecture, protos, deployment files
+lint: setup $(BROWSER) $(CLICKHOUSE) ## Format and lint checks, types, architecture, protos, deployment files
 	@$(BIN)/ruff format --check
 	@$(BIN)/ruff check
 	@$(BIN)/mypy
@@ -83,6 +89,8 @@ lock: setup ## Pin every dependency by hash again
 		--upgrade --quiet --output-file requirements.lock
 	@$(BIN)/uv pip compile --group browser --constraint requirements.lock --universal --python-version 3.11 \
 		--generate-hashes --no-header --upgrade --quiet --output-file tests/browser/requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml --extra embedded --constraint requirements.lock --universal --python-version 3.11 \
+		--generate-hashes --no-header --upgrade --quiet --output-file warehouse/requirements.lock
 
 clean: ## Remove the local stack's data and everything that was built (not .venv)
 	@rm -rf .devstack dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

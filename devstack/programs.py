@@ -1,4 +1,4 @@
-"""Our three programs as child processes, as a user starts them: `python -m ingest_server` and so on."""
+"""Our programs as child processes, as a user starts them: `python -m ingest_server` and so on."""
 
 import os
 import sys
@@ -11,7 +11,11 @@ from grpc_health.v1 import health_pb2
 from devstack.child import Child
 
 # The setting that says where a program listens; the flusher does not.
-ADDRESS_SETTING = {"ingest_server": "ANALYTICS_INGEST_ADDRESS", "query_server": "ANALYTICS_QUERY_ADDRESS"}
+ADDRESS_SETTING = {
+    "ingest_server": "ANALYTICS_INGEST_ADDRESS",
+    "query_server": "ANALYTICS_QUERY_ADDRESS",
+    "warehouse": "ANALYTICS_WAREHOUSE_ADDRESS",
+}
 
 # Each probe dials afresh: no connection backoff and no proxy of the environment stands in its way.
 PROBE_OPTIONS = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0))

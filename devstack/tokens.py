@@ -5,6 +5,7 @@ import time
 import jwt
 
 
-def mint(secret: str, user: str, lifetime_seconds: int = 30 * 24 * 3600) -> str:
+def mint(secret: str, user: str, lifetime_seconds: int = 30 * 24 * 3600, **claims: str) -> str:
     """An HS256 token for one user, valid from now on for so many seconds. `secret` has at least 32 bytes."""
-    return jwt.encode({"sub": user, "exp": int(time.time()) + lifetime_seconds}, secret, algorithm="HS256")
+    claims = {"sub": user, **claims}
+    return jwt.encode({**claims, "exp": int(time.time()) + lifetime_seconds}, secret, algorithm="HS256")

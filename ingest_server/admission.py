@@ -1,5 +1,7 @@
-"""What is refused before it is parsed: judged by the bytes alone, at a cost that does not grow with them."""
+"""What is refused before it is parsed: judged by its bytes alone, at a cost that does not grow with them."""
 
+from ingest_server.allowance import Allowance
+from ingest_server.committer import Committer
 from ingest_server.validation import MAX_EVENTS
 from ingest_server.wire import count_fields
 from shared.identity.auth import Caller
@@ -15,16 +17,31 @@ EVENTS_FIELD = 1
 OTHER_FIELDS = 100
 
 
-def check(method: str, data: bytes, _caller: Caller) -> None:
-    """Raises TooLarge, Unreadable or InvalidRequest for a call that need not be parsed to be refused."""
-    if method == "TrackBatch":
-        check_batch(data)
-    elif len(data) > MAX_MESSAGE_BYTES:
-        raise TooLarge(len(data), MAX_MESSAGE_BYTES)
+class Admission:
+    """Decides on calls by their size, their number of events, and what their caller has left."""
+
+    def __init__(self, allowance: Allowance, committer: Committer) -> None:
+        self._allowance = allowance
+        self._committer = committer
+
+    def check(self, method: str, data: bytes, caller: Caller) -> None:
+        """Raises TooLarge, Unreadable, InvalidRequest or Overloaded for a call that need not be parsed."""
+        if method == "TrackBatch":
+            events = count_events(data)
+            self._committer.check_room(events, caller.user_id)
+        elif len(data) <= MAX_MESSAGE_BYTES:
+            events = 1
+        else:
+            raise TooLarge(len(data), MAX_MESSAGE_BYTES)
+        self._allowance.charge(caller, events)
+
+    async def wait(self, data: bytes, caller: Caller) -> None:
+        """Returns once a batch of a stream may be parsed. Raises Unreadable or InvalidRequest."""
+        await self._allowance.wait(caller, count_events(data))
 
 
-def check_batch(data: bytes) -> int:
-    """How many events the batch has. Raises InvalidRequest when a batch has not so many, or Unreadable."""
+def count_events(data: bytes) -> int:
+    """How many events a batch has. Raises InvalidRequest when a batch has not so many, or Unreadable."""
     events = count_fields(data, EVENTS_FIELD, most=MAX_EVENTS + OTHER_FIELDS)
     if not 1 <= events <= MAX_EVENTS:
         raise InvalidRequest([Violation("events", f"must be 1 to {MAX_EVENTS:,} events")])

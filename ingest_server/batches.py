@@ -18,6 +18,10 @@ from shared.serving.errors import Implausible, InvalidRequest, NotFound, Permiss
 
 WRITE_SCOPE = "analytics:write"
 
+# Of so many refused events of a batch the reasons are told.
+MAX_REASONS = 100
+NO_REASON = f"refused; of one batch only {MAX_REASONS} reasons are told"
+
 
 def permit(request: validation.Request, caller: Caller) -> None:
     """Raises PermissionDenied when a request names a user, and the caller may not report for others."""
@@ -33,9 +37,10 @@ class SortedEvents:
     rejected: list[ingest_pb2.RejectedEvent] = field(default_factory=list)
 
     def reject(self, index: int, error: ServiceError) -> None:
-        """Notes that one is not counted."""
-        metrics.EVENTS_REJECTED.labels(error.cause).inc()
-        self.rejected.append(ingest_pb2.RejectedEvent(index=index, reason=str(error)))
+        """Notes that one is not counted. Only the first ones are told why: texts cost more than judging."""
+        metrics.rejected(error.cause).inc()
+        reason = str(error) if len(self.rejected) < MAX_REASONS else NO_REASON
+        self.rejected.append(ingest_pb2.RejectedEvent(index=index, reason=reason))
 
 
 def parse(events: Sequence[ingest_pb2.Event], caller: Caller, user_key: UserKey) -> SortedEvents:
@@ -62,28 +67,9 @@ async def count(
 
     When too many events wait already, the call is refused, or `held` until there is room again.
     """
-    lectures: defaultdict[str, set[str]] = defaultdict(set)
-    for _, event in batch.valid:
-        named = lectures[event.course_id]
-        if isinstance(event, Telemetry):
-            named.add(event.lecture_id)
-    courses = await catalog.load(lectures)
-    known: list[Event] = []
-    places: list[int] = []
-    for index, event in batch.valid:
-        lecture_id = event.lecture_id if isinstance(event, Telemetry) else None
-        course = courses.get(event.course_id)
-        # The catalog's rules are for what is not plainly there: nearly every event is.
-        if course is None or not course.has(lecture_id):
-            try:
-                await catalog.require(event.course_id, lecture_id)
-            except (NotFound, InvalidRequest) as error:
-                batch.reject(index, error)
-                continue
-        known.append(event)
-        places.append(index)
+    places, known = await _known(batch, catalog)
     if held:
-        await committer.room(sum(map(weight, known)) + COURSE_WEIGHT * len(lectures), caller.user_id)
+        await committer.room(_weight(known), caller.user_id)
     if committer.watch_credit is None:
         await asyncio.gather(*committer.add_all(known, caller.user_id))
         accepted = len(known)
@@ -92,6 +78,35 @@ async def count(
         accepted = _judge(batch, places, outcomes)
     batch.rejected.sort(key=lambda rejected: rejected.index)
     return accepted
+
+
+def _weight(events: Sequence[Event]) -> int:
+    return sum(map(weight, events)) + COURSE_WEIGHT * len({event.course_id for event in events})
+
+
+async def _known(batch: SortedEvents, catalog: Catalog) -> tuple[list[int], list[Event]]:
+    """The events whose course and lecture exist, and their places; refuses the others."""
+    lectures: defaultdict[str, set[str]] = defaultdict(set)
+    for _, event in batch.valid:
+        named = lectures[event.course_id]
+        if isinstance(event, Telemetry):
+            named.add(event.lecture_id)
+    courses = await catalog.load(lectures)
+    places: list[int] = []
+    known: list[Event] = []
+    for index, event in batch.valid:
+        lecture_id = event.lecture_id if isinstance(event, Telemetry) else None
+        course = courses.get(event.course_id)
+        # The catalog's rules are for what is not plainly there: nearly every event is.
+        if course is None or not course.has(lecture_id):
+            try:
+                catalog.check(event.course_id, lecture_id)
+            except (NotFound, InvalidRequest) as error:
+                batch.reject(index, error)
+                continue
+        known.append(event)
+        places.append(index)
+    return places, known
 
 
 def _judge(batch: SortedEvents, places: Sequence[int], outcomes: Sequence[BaseException | None]) -> int:

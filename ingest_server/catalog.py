@@ -73,7 +73,7 @@ class Catalog:
         self._now = now
         self._cache: ExpiringCache[str, Course] = ExpiringCache(CACHED_ENTRIES, now)
         self._misses: ExpiringCache[str, Course] = ExpiringCache(CACHED_MISSES, now)
-        self._asked: dict[str, asyncio.Future[bool]] = {}  # True once it has been read
+        self._asked: dict[str, asyncio.Future[None]] = {}
         self._queue: deque[str] = deque()
         self._reading: asyncio.Task[None] | None = None
         self._silence: asyncio.TimerHandle | None = None
@@ -92,11 +92,15 @@ class Catalog:
         """
         course = self._known(course_id)
         if course is None or self._may_be_out_of_date(course, lecture_id):
-            reached = await self._fetch([course_id])
-            course = self._known(course_id)
-            if course is None or not reached:
-                metrics.EVENTS_UNCHECKED.inc()
-                return
+            await self._fetch([course_id])
+        self.check(course_id, lecture_id)
+
+    def check(self, course_id: str, lecture_id: str | None) -> None:
+        """Raises what `require` does, by what is known now: what could not be read is accepted unchecked."""
+        course = self._known(course_id)
+        if course is None or self._may_be_out_of_date(course, lecture_id):
+            metrics.EVENTS_UNCHECKED.inc()
+            return
         if not course.exists:
             raise NotFound(f"there is no course {course_id}")
         if not course.has(lecture_id):
@@ -125,8 +129,8 @@ class Catalog:
             courses |= {course_id: self._known(course_id) for course_id in missing}
         return {course_id: course for course_id, course in courses.items() if course is not None}
 
-    async def _fetch(self, course_ids: Sequence[str]) -> bool:
-        """Has the courses read into the cache; False when that could not be done in time."""
+    async def _fetch(self, course_ids: Sequence[str]) -> None:
+        """Has the courses read into the cache, if that can be done in time."""
         unasked = [course_id for course_id in course_ids if course_id not in self._asked]
         if unasked and self._now() >= self._closed_again and not self._silent and len(self._asked) < MAX_ASKED:
             self._ask(unasked)
@@ -136,7 +140,6 @@ class Catalog:
             await asyncio.wait(waiting, timeout=WAIT_SECONDS)
         else:
             await asyncio.sleep(0)  # a caller who tries again and again must not keep the answer from coming
-        return len(waiting) == len(course_ids) and all(read.done() and read.result() for read in waiting)
 
     def _ask(self, course_ids: Sequence[str]) -> None:
         loop = asyncio.get_running_loop()
@@ -178,13 +181,13 @@ class Catalog:
         cache = self._cache if course.exists or self._cache.get(course_id) else self._misses
         cache.put(course_id, course, until=course.expires(), weight=1 + len(course.lectures))
         (metrics.COURSES_FOUND if course.exists else metrics.COURSES_MISSING).inc()
-        self._answer([course_id], read=True)
+        self._answer([course_id])
 
-    def _answer(self, course_ids: Iterable[str], *, read: bool) -> None:
+    def _answer(self, course_ids: Iterable[str]) -> None:
         for course_id in course_ids:
             asked = self._asked.pop(course_id, None)
             if asked is not None:
-                asked.set_result(read)
+                asked.set_result(None)
 
     def _heard(self) -> None:
         """Notes that MongoDB answers, or has just been asked."""
@@ -212,7 +215,7 @@ class Catalog:
     def _give_up(self) -> None:
         metrics.COURSES_FAILED.inc(len(self._asked))
         self._queue.clear()
-        self._answer(list(self._asked), read=False)
+        self._answer(list(self._asked))
 
 
 def _course_of(document: Document, fetched: float) -> Course:

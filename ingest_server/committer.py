@@ -107,6 +107,10 @@ class Committer:
         self._something.set()
         return futures
 
+    def check_room(self, more: int, caller: str) -> None:
+        """Raises Overloaded when a batch of this weight, or more, would be refused."""
+        self._check_room(caller, more, QUEUE_WEIGHT_FOR_BATCHES)
+
     async def room(self, more: int, caller: str) -> None:
         """Returns once there is room for events of this weight: streams wait where batches are refused."""
         while self._accepting and not self._has_room(caller, more, QUEUE_WEIGHT_FOR_STREAMS):

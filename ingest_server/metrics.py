@@ -1,5 +1,7 @@
 """What the ingest server measures beyond `shared/metrics.py`. A ping that the catalog knows touches nothing here."""
 
+from functools import cache
+
 from prometheus_client import Counter, Gauge, Histogram
 
 from shared.metrics import SECONDS
@@ -25,6 +27,8 @@ EVENTS_REJECTED = Counter(
     "analytics_calls_refused_total.",
     ["cause"],
 )
+
+rejected = cache(EVENTS_REJECTED.labels)  # which takes a third of the time that judging an event does
 
 COMMIT_EVENTS = Histogram(
     "analytics_commit_events",

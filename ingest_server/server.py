@@ -6,7 +6,8 @@ from contextlib import AsyncExitStack
 
 from course_analytics.v1 import ingest_pb2
 
-from ingest_server import admission
+from ingest_server.admission import MAX_BATCH_BYTES, Admission
+from ingest_server.allowance import Allowance
 from ingest_server.catalog import Catalog
 from ingest_server.committer import Committer
 from ingest_server.identity import user_key
@@ -41,10 +42,11 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
             [SERVICE.full_name],
             shared_port=shared_port,
             credentials=tls.server_credentials(settings),
-            max_message_bytes=admission.MAX_BATCH_BYTES,
+            max_message_bytes=MAX_BATCH_BYTES,
         )
         stack.push_async_callback(server.stop, None)
-        servicer = IngestServicer(user_key(hash_key), Catalog(mongo.database(client)), committer, stop=stop)
+        admission = Admission(Allowance(), committer)
+        servicer = IngestServicer(admission, user_key(hash_key), Catalog(mongo.database(client)), committer, stop=stop)
         methods.add(SERVICE, servicer, server, verifier, admission.check)
         readiness = lifecycle.Readiness(health, SERVICE.full_name)
 

@@ -2,17 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine
 from typing import Any
 
 import grpc
 from course_analytics.v1 import ingest_pb2
 
-from ingest_server import admission, batches, validation
+from ingest_server import batches, validation
+from ingest_server.admission import Admission
 from ingest_server.catalog import Catalog
 from ingest_server.committer import Committer
 from ingest_server.identity import UserKey
-from ingest_server.stream import Stream
+from ingest_server.stream import Received, Stream, StreamsOfUsers
 from shared.identity.auth import Caller
 from shared.serving import methods
 from shared.serving.errors import CallerGone
@@ -28,11 +28,17 @@ FAREWELL_SECONDS = 0.25
 class IngestServicer:
     """Answers a call once Redis has counted its events. Streams end when `stop` is set."""
 
-    def __init__(self, user_key: UserKey, catalog: Catalog, committer: Committer, *, stop: asyncio.Event) -> None:
+    def __init__(
+        self, admission: Admission, user_key: UserKey, catalog: Catalog, committer: Committer, *, stop: asyncio.Event
+    ) -> None:
+        self._admission = admission
         self._user_key = user_key
         self._catalog = catalog
         self._committer = committer
         self._stop = stop
+        self._streams = StreamsOfUsers()
+        # A batch takes milliseconds. One at a time: then a ping waits for one, and not for all that have come.
+        self._one_batch = asyncio.Lock()
         self._has_streamed = False
 
     async def farewell(self) -> None:
@@ -73,7 +79,8 @@ class IngestServicer:
         self, request: ingest_pb2.TrackBatchRequest, caller: Caller, _context: Context
     ) -> ingest_pb2.TrackBatchResponse:
         """Counts many events."""
-        batch = batches.parse(request.events, caller, self._user_key)
+        async with self._one_batch:
+            batch = batches.parse(request.events, caller, self._user_key)
         accepted = await batches.count(batch, caller, self._catalog, self._committer)
         return ingest_pb2.TrackBatchResponse(accepted=accepted, rejected=batch.rejected)
 
@@ -81,24 +88,26 @@ class IngestServicer:
         """Counts batch after batch."""
         self._has_streamed = True
 
-        async def read() -> bytes | None:
+        async def read() -> Received[batches.SortedEvents] | None:
             data: Any = await context.read()
-            return None if data is grpc.aio.EOF else data
-
-        def start(data: bytes) -> Coroutine[Any, Any, ingest_pb2.TrackStreamResponse]:
-            admission.check_batch(data)
+            if data is grpc.aio.EOF:
+                return None
+            await self._admission.wait(data, caller)
             request = methods.parse(ingest_pb2.TrackStreamRequest, data)
-            return answer(batches.parse(request.events, caller, self._user_key))
+            async with self._one_batch:
+                return Received(batches.parse(request.events, caller, self._user_key), len(data))
 
-        async def answer(batch: batches.SortedEvents) -> ingest_pb2.TrackStreamResponse:
+        async def answer(batch: batches.SortedEvents) -> bytes:
             accepted = await batches.count(batch, caller, self._catalog, self._committer, held=True)
-            return ingest_pb2.TrackStreamResponse(accepted=accepted, rejected=batch.rejected)
+            response = ingest_pb2.TrackStreamResponse(accepted=accepted, rejected=batch.rejected)
+            return response.SerializeToString()
 
-        async def send(response: ingest_pb2.TrackStreamResponse) -> None:
+        async def send(response: bytes) -> None:
             try:
                 await context.write(response)
             except grpc.aio.InternalError:
                 raise CallerGone("the sender has gone") from None
 
-        stream = Stream(read, start, send)
-        await stream.serve(seconds_left=caller.expires - time.time(), stop=self._stop)
+        with self._streams.one_of(caller.user_id):
+            stream = Stream(read, answer, send)
+            await stream.serve(seconds_left=caller.expires - time.time(), stop=self._stop)

@@ -1,39 +1,54 @@
 """A stream of batches: several counted at once, answered in order, and no more read than that."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from shared.serving.errors import Unauthenticated, Unavailable
+from shared.serving.errors import Overloaded, Unauthenticated, Unavailable
 
 # A connection comes to its end some time, and a stream before it, with all answers: its sender opens another one.
 MAX_SECONDS = 60 * 60
 
-# So many batches of a stream are being counted or wait to be answered. Beyond it nothing is read, and gRPC holds the
-# sender.
+# So many batches of a stream are being counted or wait to be answered, and so many bytes of them or of their answers.
+# Beyond it nothing is read, and gRPC holds the sender.
 WINDOW = 16
+WINDOW_BYTES = 256 * 1024
+
+STREAMS_OF_A_USER = 50
 
 Request = TypeVar("Request")
-Response = TypeVar("Response")
 
 
-class Stream(Generic[Request, Response]):
-    """One stream. `read` returns the next request, None when the sender has come to an end; `send` takes the answers.
+@dataclass(frozen=True, slots=True)
+class Received(Generic[Request]):
+    """A request, and how many bytes it came in."""
 
-    `start` begins to work on a request, or raises what ends the stream before it.
+    request: Request
+    size: int
+
+
+class Stream(Generic[Request]):
+    """One stream. `read` returns the next request, None when the sender has come to an end, or raises what ends it.
+
+    `answer` works on a request; `send` takes its answer.
     """
 
     def __init__(
         self,
-        read: Callable[[], Awaitable[Request | None]],
-        start: Callable[[Request], Coroutine[Any, Any, Response]],
-        send: Callable[[Response], Awaitable[None]],
+        read: Callable[[], Awaitable[Received[Request] | None]],
+        answer: Callable[[Request], Coroutine[Any, Any, bytes]],
+        send: Callable[[bytes], Awaitable[None]],
     ) -> None:
         self._read = read
-        self._start = start
+        self._answer = answer
         self._send = send
-        self._room = asyncio.Semaphore(WINDOW)
-        self._answers: asyncio.Queue[asyncio.Task[Response] | Exception | None] = asyncio.Queue()
+        self._answers: asyncio.Queue[asyncio.Task[bytes] | Exception | None] = asyncio.Queue()
+        self._batches = 0
+        self._bytes = 0
+        self._sent = asyncio.Event()
 
     async def serve(self, *, seconds_left: float, stop: asyncio.Event) -> None:
         """Answers until the sender ends. Raises the ServiceError that ends the stream earlier.
@@ -46,8 +61,11 @@ class Stream(Generic[Request, Response]):
             while (answer := await self._answers.get()) is not None:
                 if isinstance(answer, Exception):
                     raise answer
-                await self._send(await answer)
-                self._room.release()
+                data = await answer
+                await self._send(data)
+                self._batches -= 1
+                self._bytes -= len(data)
+                self._sent.set()
         finally:
             reading.cancel()
             self._abandon()
@@ -57,8 +75,10 @@ class Stream(Generic[Request, Response]):
         end: Exception | None = None
         try:
             async with asyncio.timeout(min(seconds_left, MAX_SECONDS)):
-                while (request := await self._next(stop, stopping)) is not None:
-                    self._answers.put_nowait(asyncio.create_task(self._start(request)))
+                while (received := await self._next(stop, stopping)) is not None:
+                    self._batches += 1
+                    self._bytes += received.size
+                    self._answers.put_nowait(asyncio.create_task(self._work(received)))
         except TimeoutError:
             if seconds_left <= MAX_SECONDS:
                 end = Unauthenticated("the bearer token has expired")
@@ -70,9 +90,16 @@ class Stream(Generic[Request, Response]):
             stopping.cancel()
         self._answers.put_nowait(end)
 
-    async def _next(self, stop: asyncio.Event, stopping: "asyncio.Task[Any]") -> Request | None:
+    async def _work(self, received: Received[Request]) -> bytes:
+        data = await self._answer(received.request)
+        self._bytes += len(data) - received.size
+        return data
+
+    async def _next(self, stop: asyncio.Event, stopping: "asyncio.Task[Any]") -> Received[Request] | None:
         # Room first: a request that was read is worked on and answered, also when the time is over at that moment.
-        await self._room.acquire()
+        while self._batches >= WINDOW or self._bytes >= WINDOW_BYTES:
+            self._sent.clear()
+            await self._sent.wait()
         if not stop.is_set():  # a sender who is always ready would otherwise be read for ever
             reading = asyncio.ensure_future(self._read())
             try:
@@ -89,3 +116,23 @@ class Stream(Generic[Request, Response]):
             answer = self._answers.get_nowait()
             if isinstance(answer, asyncio.Task):
                 answer.cancel()
+
+
+class StreamsOfUsers:
+    """How many streams each user has open."""
+
+    def __init__(self) -> None:
+        self._open: Counter[str] = Counter()
+
+    @contextmanager
+    def one_of(self, user_id: str) -> Iterator[None]:
+        """Counts one more until its end. Raises Overloaded when the user has as many as one may have."""
+        if self._open[user_id] >= STREAMS_OF_A_USER:
+            raise Overloaded(f"one user may have {STREAMS_OF_A_USER} streams open", cause="streams")
+        self._open[user_id] += 1
+        try:
+            yield
+        finally:
+            self._open[user_id] -= 1
+            if not self._open[user_id]:
+                del self._open[user_id]

@@ -208,9 +208,9 @@ def load(kind: type[S]) -> S:
     """
     secrets_dir = os.environ.get(SECRETS_DIR) or None
     names = [*setting_names.of_environment(os.environ), *_names_of_files(secrets_dir)]
-    for warning in setting_names.foreign(names, Settings.model_fields):
+    for warning in setting_names.foreign(names, kind.model_fields):
         log.warning(warning)
-    complaints = setting_names.misspelled(names, Settings.model_fields)
+    complaints = setting_names.misspelled(names, kind.model_fields)
     try:
         settings = kind(_secrets_dir=secrets_dir)  # type: ignore[call-arg] # pydantic's plugin would know it
     except ValidationError as error:

@@ -50,7 +50,10 @@ def parse(message: type[Request], data: bytes) -> Request:
 def _handler(
     method: MethodDescriptor, behaviour: Callable[..., Awaitable[Any]], verifier: TokenVerifier, admit: Admit | None
 ) -> "grpc.RpcMethodHandler[Any, Any]":
-    """A unary method is called with its message, its caller and the context; a stream's with caller and context."""
+    """A unary method is called with its message, its caller and the context.
+
+    A stream's is called with caller and context; it reads and writes bytes.
+    """
     name, message = method.name, GetMessageClass(method.input_type)
 
     async def unary(_requests: object, context: Context) -> Any:  # noqa: ANN401 - the message that the method answers with
@@ -70,5 +73,5 @@ def _handler(
 
     serialize = GetMessageClass(method.output_type).SerializeToString
     if method.client_streaming:
-        return grpc.stream_stream_rpc_method_handler(answers_errors(stream, name), response_serializer=serialize)
+        return grpc.stream_stream_rpc_method_handler(answers_errors(stream, name))
     return grpc.stream_unary_rpc_method_handler(answers_errors(unary, name), response_serializer=serialize)

@@ -3,7 +3,8 @@
 import asyncio
 import gc
 from collections import defaultdict
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -11,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest_server import stream as stream_module
-from ingest_server.stream import WINDOW, Stream
-from shared.serving.errors import InvalidRequest, Unauthenticated, Unavailable, Violation
+from ingest_server.stream import STREAMS_OF_A_USER, WINDOW, WINDOW_BYTES, Received, Stream, StreamsOfUsers
+from shared.serving.errors import InvalidRequest, Overloaded, Unauthenticated, Unavailable, Violation
 from tests.servers import PATIENCE
 
 LONG = 3600.0
@@ -33,6 +34,7 @@ class Ends:
         self._requests: asyncio.Queue[int | Exception | None] = asyncio.Queue()
         self._work: defaultdict[int, asyncio.Future[None]] = defaultdict(asyncio.get_running_loop().create_future)
         self.refused = -1
+        self.request_size = self.answer_size = 1
         self._serving: asyncio.Task[None] | None = None
 
     def request(self, *requests: int | Exception | None) -> None:
@@ -49,32 +51,29 @@ class Ends:
                 self._work[request].set_exception(error)
 
     def serve(self, seconds_left: float = LONG) -> "asyncio.Task[None]":
-        stream = Stream(self._read, self._start, self._send)
+        stream = Stream(self._read, self._answer, self._send)
         return asyncio.create_task(stream.serve(seconds_left=seconds_left, stop=self.stop))
 
-    async def _read(self) -> int | None:
+    async def _read(self) -> Received[int] | None:
         request = await self._requests.get()
         if isinstance(request, Exception):
             raise request
-        return request
-
-    def _start(self, request: int) -> Coroutine[Any, Any, int]:
         if request == self.refused:
             raise InvalidRequest([Violation("events", "bad")])
-        self.started.append(request)
-        return self._answer(request)
+        return None if request is None else Received(request, self.request_size)
 
-    async def _answer(self, request: int) -> int:
+    async def _answer(self, request: int) -> bytes:
+        self.started.append(request)
         try:
             await self._work[request]
         except asyncio.CancelledError:
             self.abandoned.append(request)
             raise
-        return request
+        return str(request).rjust(self.answer_size).encode()
 
-    async def _send(self, answer: int) -> None:
+    async def _send(self, answer: bytes) -> None:
         await self.taking.wait()
-        self.sent.append(answer)
+        self.sent.append(int(answer))
 
 
 async def settle() -> None:
@@ -184,6 +183,56 @@ class TestTheWindow:
         ends.taking.set()
         await end_of(serving)
         assert list(range(MANY)) == ends.sent
+
+    async def test_it_holds_so_many_bytes_of_requests(self, ends: Ends) -> None:
+        ends.request_size = WINDOW_BYTES // 2
+        serving = ends.serve()
+        ends.request(1, 2, 3, None)
+        await settle()
+        assert [1, 2] == ends.started
+        ends.finish(1, 2, 3)
+        await end_of(serving)
+        assert [1, 2, 3] == ends.sent
+
+    async def test_it_holds_so_many_bytes_of_answers(self, ends: Ends) -> None:
+        ends.taking.clear()
+        ends.answer_size = WINDOW_BYTES // 4
+        ends.finish(*range(MANY))
+        serving = ends.serve()
+        ends.request(*range(4))
+        await settle()
+        ends.request(*range(4, MANY), None)
+        await settle()
+        assert [0, 1, 2, 3, 4] == ends.started, "the last was being waited for when the answers became too many"
+        ends.taking.set()
+        await end_of(serving)
+        assert list(range(MANY)) == ends.sent
+
+    async def test_one_request_may_be_longer_than_it(self, ends: Ends) -> None:
+        ends.request_size = ends.answer_size = 4 * WINDOW_BYTES
+        serving = ends.serve()
+        ends.request(1, 2, None)
+        ends.finish(1, 2)
+        await end_of(serving)
+        assert [1, 2] == ends.sent
+
+
+class TestTheStreamsOfAUser:
+    def test_are_so_many_at_most(self) -> None:
+        streams = StreamsOfUsers()
+        with ExitStack() as stack:
+            for _ in range(STREAMS_OF_A_USER):
+                stack.enter_context(streams.one_of("ann"))
+            with pytest.raises(Overloaded, match="50 streams"), streams.one_of("ann"):
+                pass
+            with streams.one_of("bob"):
+                pass
+
+    def test_that_have_ended_do_not_count(self) -> None:
+        streams = StreamsOfUsers()
+        for _ in range(2 * STREAMS_OF_A_USER):
+            with streams.one_of("ann"):
+                pass
 
 
 class TestTheEnd:
@@ -312,7 +361,7 @@ class TestNothingIsLeftBehind:
         assert [] == ends.sent
 
     async def test_when_an_answer_cannot_be_sent(self, ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
-        async def send(_: int) -> None:
+        async def send(_: bytes) -> None:
             raise ConnectionError("broken")
 
         monkeypatch.setattr(ends, "_send", send)

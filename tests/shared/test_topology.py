@@ -7,6 +7,7 @@ from redis.exceptions import MovedError
 
 from devstack.child import HOST, free_port
 from shared.data import keys
+from shared.stores.fitness import UnsuitableRedis
 from shared.stores.redis_connection import RedisUnreachable
 from shared.stores.topology import SLOTS, Topology, nodes_of
 
@@ -57,6 +58,6 @@ async def test_a_cluster_of_which_nobody_answers_is_out_of_reach() -> None:
         await topology.node_of(0, timeout=1)
 
 
-async def test_a_server_that_is_no_cluster_is_out_of_reach_as_one(redis_url: str) -> None:
-    with pytest.raises(RedisUnreachable, match="cluster support disabled"):
+async def test_a_server_that_is_no_cluster_is_unsuitable_as_one(redis_url: str) -> None:
+    with pytest.raises(UnsuitableRedis, match="REDIS_CLUSTER"):
         await Topology(redis_url, cluster=True).node_of(0, timeout=1)

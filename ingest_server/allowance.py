@@ -1,0 +1,52 @@
+"""How many events one user may have judged, whether they then count or not.
+
+A user without `analytics:write` reports what one person does. A backend reports for many, and is bounded only by its
+share of the queue.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from ingest_server.batches import WRITE_SCOPE
+from shared.expiring import ExpiringCache
+from shared.identity.auth import Caller
+from shared.serving.errors import Overloaded
+
+EVENTS_A_SECOND = 5_000
+BURST_EVENTS = 50_000
+
+ROUNDING_SECONDS = 1e-6
+
+# Users remembered; whoever is forgotten has a full bucket again.
+USERS = 100_000
+
+
+class Allowance:
+    """A token bucket for each user; `now` is a monotonic clock in seconds."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._full_again: ExpiringCache[str, float] = ExpiringCache(USERS, now)
+
+    def charge(self, caller: Caller, events: int) -> None:
+        """Takes so many events from the caller's bucket. Raises Overloaded when it does not hold them."""
+        if self._charge(caller, events) > 0:
+            raise Overloaded(f"one user may send {EVENTS_A_SECOND:,} events a second", cause="rate")
+
+    async def wait(self, caller: Caller, events: int) -> None:
+        """Takes so many events from the caller's bucket, as soon as it holds them."""
+        while (missing := self._charge(caller, events)) > 0:  # noqa: ASYNC110 - it is time that fills the bucket
+            await asyncio.sleep(missing)
+
+    def _charge(self, caller: Caller, events: int) -> float:
+        """The seconds until the bucket holds so many; 0 when they have been taken."""
+        if WRITE_SCOPE in caller.scope:
+            return 0
+        now = self._now()
+        full_again = max(now, self._full_again.get(caller.user_id) or 0) + events / EVENTS_A_SECOND
+        missing = full_again - now - BURST_EVENTS / EVENTS_A_SECOND
+        if missing > ROUNDING_SECONDS:
+            return missing
+        self._full_again.put(caller.user_id, full_again, until=full_again)
+        return 0

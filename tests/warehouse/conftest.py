@@ -1,0 +1,33 @@
+"""ClickHouse in this process, and what a warehouse is made of."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from pymongo.asynchronous.database import AsyncDatabase
+
+from shared.stores import mongo
+from warehouse.store import Store
+
+
+@pytest.fixture(scope="session")
+async def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Store]:
+    """One store for all tests: a process has one ClickHouse."""
+    store = await Store.open(url=None, folder=tmp_path_factory.mktemp("clickhouse"))
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def store(clickhouse: Store) -> Store:
+    """An empty store."""
+    for table in ("tallies", "progress"):
+        clickhouse._client.command(f"TRUNCATE TABLE {table}")
+    return clickhouse
+
+
+@pytest.fixture
+async def database(mongo_url: str) -> AsyncIterator[AsyncDatabase[dict[str, Any]]]:
+    """An empty database."""
+    async with mongo.connect(mongo_url, program="tests") as client:
+        yield mongo.database(client)

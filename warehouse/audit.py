@@ -1,0 +1,94 @@
+"""Whether the store says what MongoDB's documents say: every counter of every tally."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from bson import ObjectId
+from pymongo.asynchronous.database import AsyncDatabase
+
+from shared.data.tallies import COURSE, KINDS, Kind, tally_of
+from warehouse.changes import totals_of
+from warehouse.rows import Key, key_of, live
+from warehouse.snapshot import LEFT_OUT
+from warehouse.store import Store
+
+AGAIN_SECONDS = 10.0
+COURSES = 500
+SHOWN = 20
+
+Differences = list[tuple[Key, int, int]]  # what MongoDB and the store say
+
+
+async def audit(
+    database: AsyncDatabase[dict[str, Any]], store: Store, *, again_after: float = AGAIN_SECONDS
+) -> tuple[bool, list[str]]:
+    """Whether both are equal, and that in words. What differs is looked at once more, because changes are under way.
+
+    Raises PyMongoError, Unavailable.
+    """
+    counters, differences, odd = await _compare(database, store, None)
+    if differences:
+        await asyncio.sleep(again_after)
+        _, differences, _ = await _compare(database, store, sorted({key.course for key, _, _ in differences}))
+    lines = [f"not comparable: {name}" for name in odd[:SHOWN]]
+    if not differences:
+        return True, [*lines, f"equal: {counters} counters"]
+    shown = [
+        f"{' '.join(str(part) for part in key if part != '')}: MongoDB {cold}, warehouse {stored}"
+        for key, cold, stored in differences[:SHOWN]
+    ]
+    return False, [*lines, *shown, f"{len(differences)} counters differ"]
+
+
+async def _compare(
+    database: AsyncDatabase[dict[str, Any]], store: Store, only: Sequence[str] | None
+) -> tuple[int, Differences, list[str]]:
+    differences: Differences = []
+    odd: list[str] = []
+    counters = 0
+    async for course_ids in _courses(database, store, only):
+        cold = await _cold(database, course_ids, odd)
+        stored = live(await store.totals(course_ids))
+        for key in sorted(cold.keys() | stored.keys()):
+            counters += 1
+            mine, theirs = cold.get(key, 0), stored.get(key, 0)
+            if mine != theirs and f"{key.course} {key.counter}" not in odd:
+                differences.append((key, mine, theirs))
+    return counters, differences, odd
+
+
+async def _courses(
+    database: AsyncDatabase[dict[str, Any]], store: Store, only: Sequence[str] | None
+) -> AsyncIterator[Sequence[str]]:
+    """All courses that either side has, some at a time."""
+    if only is None:
+        known = set(await store.courses())
+        for kind in KINDS:
+            known |= {str(course_id) for course_id in await database[kind.collection].distinct("courseId")}
+        only = sorted(name for name in known if tally_of(name))
+    for start in range(0, len(only), COURSES):
+        yield only[start : start + COURSES]
+
+
+async def _cold(
+    database: AsyncDatabase[dict[str, Any]], course_ids: Sequence[str], odd: list[str]
+) -> Mapping[Key, int]:
+    """What the documents of the courses say, without zeros; `odd` gets what is no total."""
+    found: dict[Key, int] = {}
+    for kind in KINDS:
+        async for document in database[kind.collection].find(_of_courses(kind, course_ids), LEFT_OUT):
+            tally = tally_of(str(document.get(kind.key)))
+            if tally is None or tally.course_id not in course_ids:
+                continue
+            totals, strange = totals_of(kind, document)
+            odd += [f"{tally.course_id} {field.partition(':')[0]}" for field in strange]
+            found |= {key_of(tally.name, field): total for field, total in totals.items() if total}
+    return found
+
+
+def _of_courses(kind: Kind, course_ids: Sequence[str]) -> Mapping[str, Any]:
+    """The documents of the courses, and maybe of some between them: by the one index that each collection has."""
+    if kind is COURSE:
+        return {"courseId": {"$in": [ObjectId(course_id) for course_id in course_ids] + list(course_ids)}}
+    return {"_id": {"$gte": course_ids[0], "$lt": f"{course_ids[-1]}~"}}

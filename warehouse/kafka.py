@@ -1,0 +1,142 @@
+"""Records through Kafka: the relay's side and the warehouse's. The official client is synchronous; it has a thread."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from warehouse import metrics
+from warehouse.record import Malformed, Record, decode, encode
+from warehouse.sink import Sink
+
+TOPIC = "course-analytics.tallies"
+REJECTED_TOPIC = "course-analytics.tallies.rejected"
+GROUP = "course-analytics.warehouse"
+
+BATCH_RECORDS = 2_000
+BATCH_SECONDS = 0.5
+FLUSH_SECONDS = 10.0
+RETRY_SECONDS = 1.0
+
+log = structlog.get_logger()
+
+
+class NotDelivered(Exception):
+    """The broker has not acknowledged all of it in time."""
+
+
+class Publisher:
+    """Hands records to Kafka. The key is the course, so those of a course keep their order."""
+
+    def __init__(self, brokers: Sequence[str]) -> None:
+        self._producer = Producer(
+            {
+                "bootstrap.servers": ",".join(brokers),
+                "enable.idempotence": True,
+                "acks": "all",
+                "message.timeout.ms": int(FLUSH_SECONDS * 1000),
+                "linger.ms": 5,
+            }
+        )
+
+    async def deliver(self, records: Sequence[Record]) -> None:
+        """Returns once the broker has acknowledged all. Raises NotDelivered."""
+        await asyncio.to_thread(self._deliver, records)
+
+    async def check(self) -> None:
+        """Raises KafkaException when no broker answers."""
+        await asyncio.to_thread(self._producer.list_topics, timeout=0.8)
+
+    def _deliver(self, records: Sequence[Record]) -> None:
+        problems: list[KafkaError] = []
+
+        def done(problem: KafkaError | None, _message: Message) -> None:
+            if problem is not None:
+                problems.append(problem)
+
+        for record in records:
+            self._producer.produce(TOPIC, encode(record), key=record.tally[:24].encode(), on_delivery=done)
+        waiting = self._producer.flush(FLUSH_SECONDS)
+        if waiting or problems:
+            self._producer.purge()
+            raise NotDelivered(str(problems[0]) if problems else f"{waiting} records were not acknowledged in time")
+
+
+class Received(NamedTuple):
+    """What was read at once: the records, the messages that hold none with the reason, and where to go on."""
+
+    records: list[Record]
+    rejected: list[tuple[bytes, str]]
+    offsets: list[TopicPartition]
+
+
+class Subscriber:
+    """Reads records from Kafka into the store; offsets are committed after the insert."""
+
+    def __init__(self, brokers: Sequence[str], sink: Sink) -> None:
+        servers = ",".join(brokers)
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": servers,
+                "group.id": GROUP,
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "allow.auto.create.topics": True,
+            }
+        )
+        self._producer = Producer({"bootstrap.servers": servers, "acks": "all", "enable.idempotence": True})
+        self._sink = sink
+
+    async def follow(self, stop: asyncio.Event) -> None:
+        """Writes what comes until `stop`, whatever Kafka and ClickHouse do meanwhile."""
+        self._consumer.subscribe([TOPIC])
+        try:
+            while not stop.is_set():
+                received = await asyncio.to_thread(self._receive)
+                await self._write(received, stop)
+        finally:
+            await asyncio.to_thread(self._consumer.close)
+
+    def _receive(self) -> Received:
+        received = Received([], [], [])
+        following: dict[tuple[str, int], int] = {}
+        for message in self._consumer.consume(BATCH_RECORDS, BATCH_SECONDS):
+            problem = message.error()
+            if problem is not None:
+                log.warning("Kafka", reason=str(problem))
+                continue
+            data = message.value() or b""
+            try:
+                received.records.append(decode(data))
+            except Malformed as reason:
+                received.rejected.append((data, str(reason)))
+            following[str(message.topic()), message.partition() or 0] = (message.offset() or 0) + 1
+        received.offsets.extend(TopicPartition(topic, part, offset) for (topic, part), offset in following.items())
+        return received
+
+    async def _write(self, received: Received, stop: asyncio.Event) -> None:
+        """Until it is done or `stop`: then it is read again after the next start."""
+        while received.offsets and not stop.is_set():
+            try:
+                refused = await self._sink.write(received.records)
+                rejected = received.rejected + [(encode(record), reason) for record, reason in refused]
+                await asyncio.to_thread(self._put_aside, rejected)
+                await asyncio.to_thread(self._consumer.commit, offsets=received.offsets, asynchronous=False)
+            except Exception as error:  # noqa: BLE001 - whatever it is, nothing was committed: it is written again
+                metrics.STORE_AWAY.inc()
+                log.warning("not written, tried again", reason=str(error)[:500])
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                metrics.RECORDS.inc(len(received.records))
+                return
+
+    def _put_aside(self, rejected: Sequence[tuple[bytes, str]]) -> None:
+        for data, reason in rejected:
+            self._producer.produce(REJECTED_TOPIC, data, headers={"reason": reason.encode()})
+        if rejected:
+            metrics.REJECTED.inc(len(rejected))
+            log.error("records rejected", records=len(rejected), reason=rejected[0][1])
+        if self._producer.flush(FLUSH_SECONDS):
+            raise KafkaException(KafkaError(KafkaError._MSG_TIMED_OUT))  # noqa: SLF001 - the client's name for it

@@ -1,0 +1,70 @@
+"""The questions across courses, as SQL. By the order of the table's key each reads only the counters that it names."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from warehouse.store import Store
+
+# Rows of days that count: the newest of each key, and not those that were cleared after it.
+DAYS = """
+    SELECT counter, course, day, total
+    FROM (
+        SELECT counter, course, day, at, total FROM tallies FINAL
+        WHERE kind = 'day' AND counter IN {counters:Array(String)} AND day BETWEEN {first:Date} AND {last:Date}
+    ) AS rows
+    LEFT JOIN (
+        SELECT course, day, max(at) AS cleared FROM tallies
+        WHERE kind = 'day' AND counter = 'cleared' AND day BETWEEN {first:Date} AND {last:Date}
+        GROUP BY course, day
+    ) AS gone USING (course, day)
+    WHERE at >= cleared
+"""
+
+COUNTERS = ("course_views", "lecture_views", "lecture_watchtime", "unique_users")
+
+SUMS = ", ".join(f"sumIf(total, counter = '{counter}') AS {counter}" for counter in COUNTERS)
+
+TOP = f"SELECT course, {SUMS} FROM ({DAYS}) WHERE course IN {{courses:Array(String)}} GROUP BY course"  # noqa: S608 - no text of a caller's
+TOP_IDS = f"""
+    SELECT course FROM ({DAYS}) GROUP BY course HAVING sum(total) > 0
+    ORDER BY sum(total) DESC, course LIMIT {{most:UInt32}}
+"""  # noqa: S608 - no text of a caller's
+BY_DAY = f"""
+    SELECT day, uniqExact(course), {SUMS} FROM ({DAYS}) WHERE total > 0 GROUP BY day ORDER BY day
+"""  # noqa: S608 - no text of a caller's
+OVERALL = f"SELECT uniqExact(course), {SUMS} FROM ({DAYS}) WHERE total > 0"  # noqa: S608 - no text of a caller's
+
+
+class Numbers(NamedTuple):
+    """Of some days: how many courses had an event, and the sums; seconds of watch time."""
+
+    courses: int
+    course_views: int
+    lecture_views: int
+    watch_seconds: int
+    user_days: int
+
+
+async def top_courses(store: Store, first: str, last: str, order: str, most: int) -> list[tuple[str, Numbers]]:
+    """The courses with the highest sum of the counter `order`, the highest first. Raises Unavailable."""
+    days = {"first": first, "last": last}
+    ids = [_text(row[0]) for row in await store.query(TOP_IDS, counters=[order], most=most, **days)]
+    rows = await store.query(TOP, counters=list(COUNTERS), courses=ids, **days) if ids else []
+    numbers = {_text(course): Numbers(1, *sums) for course, *sums in rows}
+    return [(course_id, numbers[course_id]) for course_id in ids if course_id in numbers]
+
+
+async def by_day(store: Store, first: str, last: str) -> dict[str, Numbers]:
+    """The numbers of each day that has any, by YYYY-MM-DD. Raises Unavailable."""
+    rows = await store.query(BY_DAY, counters=list(COUNTERS), first=first, last=last)
+    return {day.isoformat(): Numbers(*numbers) for day, *numbers in rows}
+
+
+async def overall(store: Store, first: str, last: str) -> Numbers:
+    """The numbers of all days together. Raises Unavailable."""
+    rows: Sequence[Sequence[int]] = await store.query(OVERALL, counters=list(COUNTERS), first=first, last=last)
+    return Numbers(*rows[0])
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,50 @@
+"""The settings of the warehouse, beside those that it shares with the other programs."""
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from shared.settings import Address, List, ServerSettings, Settings
+from warehouse.record import MAX_GENERATION
+
+
+class WarehouseSettings(Settings):
+    """What any command of the warehouse can be told."""
+
+    warehouse_address: Address = "127.0.0.1:50053"
+    warehouse_metrics_address: Address | None = None
+    kafka_brokers: List = ()
+    clickhouse_url: str | None = None
+    warehouse_dir: Path | None = None
+    warehouse_generation: Annotated[int, Field(ge=0, le=MAX_GENERATION)] = 0
+
+    @model_validator(mode="after")
+    def _one_store(self) -> Self:
+        if self.clickhouse_url is not None and self.warehouse_dir is not None:
+            raise ValueError("ANALYTICS_CLICKHOUSE_URL and ANALYTICS_WAREHOUSE_DIR exclude each other")
+        return self
+
+
+class StoreSettings(WarehouseSettings):
+    """What a command needs that reads or writes the store."""
+
+    @model_validator(mode="after")
+    def _some_store(self) -> Self:
+        if self.clickhouse_url is None and self.warehouse_dir is None:
+            raise ValueError("ANALYTICS_CLICKHOUSE_URL or ANALYTICS_WAREHOUSE_DIR is needed: where the rows are kept")
+        return self
+
+
+class PlatformSettings(StoreSettings, ServerSettings):
+    """What the server needs: a store, and what verifies tokens."""
+
+
+class RelaySettings(WarehouseSettings):
+    """What the relay needs."""
+
+    @model_validator(mode="after")
+    def _some_broker(self) -> Self:
+        if not self.kafka_brokers:
+            raise ValueError("ANALYTICS_KAFKA_BROKERS is needed: without Kafka `python -m warehouse` needs no relay")
+        return self

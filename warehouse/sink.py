@@ -1,0 +1,58 @@
+"""Records into the store: the highest `at` of a key, one insert a batch."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from shared.data.tallies import DAY, LECTURE
+from warehouse import metrics, rows
+from warehouse.record import Malformed, Record
+from warehouse.store import Store
+
+
+class Sink:
+    """Writes records; a repetition changes nothing."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def write(self, records: Sequence[Record]) -> list[tuple[Record, str]]:
+        """Inserts the records' rows, and returns those that are no rows, with the reason. Raises Unavailable."""
+        batch: rows.Rows = {}
+        refused = []
+        for record in records:
+            try:
+                rows.add(batch, record)
+            except Malformed as problem:
+                refused.append((record, str(problem)))
+        await self._store.insert(batch)
+        metrics.ROWS.inc(len(batch))
+        return refused
+
+
+async def known_tallies(store: Store) -> list[str]:
+    """The names of all tallies that have rows."""
+    found = await store.query(
+        "SELECT DISTINCT kind, course, if(kind = 'lecture', lecture, ''), toString(day) FROM tallies"
+    )
+    return [_name(*row) for row in found]
+
+
+def _name(kind: str, course: str | bytes, lecture: str, day: str) -> str:
+    course_id = course.decode() if isinstance(course, bytes) else course
+    return {DAY.name: f"{course_id}/{day}", LECTURE.name: f"{course_id}/{lecture}"}.get(kind, course_id)
+
+
+class StoreProgress:
+    """The place in the change stream, in the store itself: written after the rows."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def load(self) -> Mapping[str, Any] | None:
+        """The token that was saved last."""
+        token = await self._store.saved("resume token")
+        return {"_data": token} if token else None
+
+    async def save(self, token: Mapping[str, Any]) -> None:
+        """Remembers a token."""
+        await self._store.save("resume token", token["_data"])

@@ -1,0 +1,117 @@
+"""The store: ClickHouse, over HTTP or in this process. The official client speaks the same to both.
+
+The client is synchronous, so each call runs in a thread; one at a time, because a client is one session.
+"""
+
+import asyncio
+import datetime as dt
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import clickhouse_connect
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
+
+from shared.serving.errors import Unavailable
+from shared.serving.program import CannotRun
+from warehouse.rows import NO_DAY, Key, Row
+
+STATEMENTS = resources.files(__package__).joinpath("tables.sql").read_text().split(";\n")
+COLUMNS = (*Key._fields, "at", "total")
+QUERY_SECONDS = 10
+
+Result = TypeVar("Result")
+
+
+class Store:
+    """Tables and queries. Raises Unavailable where ClickHouse does not answer."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._turn = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, *, url: str | None, folder: Path | None) -> Self:
+        """The store at a URL, or in a folder of this process. Raises CannotRun, Unavailable."""
+        try:
+            if url is not None:
+                client = await asyncio.to_thread(
+                    clickhouse_connect.get_client, dsn=url, send_receive_timeout=QUERY_SECONDS, connect_timeout=2
+                )
+            else:
+                client = await asyncio.to_thread(clickhouse_connect.get_client, interface="chdb", path=str(folder))
+        except ImportError:
+            raise CannotRun("ClickHouse in process needs the extra: pip install course-analytics[embedded]") from None
+        except (ClickHouseError, OSError) as error:
+            raise Unavailable(f"ClickHouse: {error}", cause="clickhouse") from None
+        store = cls(client)
+        await store.prepare()
+        return store
+
+    async def prepare(self) -> None:
+        """Makes the tables where they are missing."""
+        for statement in STATEMENTS:
+            if statement.strip():
+                await self._call(self._client.command, statement)
+
+    async def close(self) -> None:
+        """Ends the client."""
+        await asyncio.to_thread(self._client.close)
+
+    async def insert(self, rows: Mapping[Key, Row]) -> None:
+        """Writes rows, whole or not at all; a repetition changes nothing."""
+        if not rows:
+            return
+        data = [[*key._replace(day=dt.date.fromisoformat(key.day)), *row] for key, row in rows.items()]  # type: ignore[arg-type] # the client wants a date
+        await self._call(self._client.insert, "tallies", data, column_names=COLUMNS)
+
+    async def query(self, sql: str, **parameters: object) -> Sequence[Sequence[Any]]:
+        """The rows of an answer."""
+        result = await self._call(self._client.query, sql, parameters=parameters)
+        rows: Sequence[Sequence[Any]] = result.result_rows
+        return rows
+
+    async def save(self, name: str, value: str) -> None:
+        """Remembers a value under a name."""
+        row = [[name, value, dt.datetime.now(dt.UTC)]]
+        await self._call(self._client.insert, "progress", row, column_names=("name", "value", "written"))
+
+    async def saved(self, name: str) -> str | None:
+        """The value that was saved last."""
+        rows = await self.query("SELECT value FROM progress FINAL WHERE name = {name:String}", name=name)
+        return rows[0][0] if rows else None
+
+    async def totals(self, course_ids: Iterable[str]) -> dict[Key, tuple[int, int]]:
+        """Every row of the courses that counts: `at` and total."""
+        rows = await self.query(
+            "SELECT kind, counter, course, lecture, day, item, at, total FROM tallies FINAL "
+            "WHERE course IN {courses:Array(String)}",
+            courses=list(course_ids),
+        )
+        return {
+            Key(kind, counter, _text(course), lecture, _day(day), item): (at, total)
+            for kind, counter, course, lecture, day, item, at, total in rows
+        }
+
+    async def courses(self) -> list[str]:
+        """Every course that has rows."""
+        return [_text(course) for (course,) in await self.query("SELECT DISTINCT course FROM tallies")]
+
+    async def _call(self, function: Callable[..., Result], *arguments: object, **named: object) -> Result:
+        async with self._turn:
+            try:
+                return await asyncio.to_thread(function, *arguments, **named)
+            except DatabaseError:
+                raise  # ClickHouse has answered: what was asked is wrong, and waiting does not help
+            except (ClickHouseError, OSError) as error:
+                raise Unavailable(f"ClickHouse: {error}", cause="clickhouse") from None
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _day(value: dt.date) -> str:
+    return value.isoformat() if value.year > 1970 else NO_DAY
