@@ -4,18 +4,18 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import bson
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.raw_bson import RawBSONDocument
-from pymongo import ReadPreference
+from pymongo import DESCENDING, ReadPreference
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
 from query_server import documents
-from query_server.outline import Outline, outline_of
-from shared.data.tallies import DAY
+from query_server.outline import Outline, outline_of, title_of
+from shared.data.tallies import COURSE, DAY
 from shared.expiring import ExpiringCache
 from shared.serving.errors import InvalidRequest, NotFound, PermissionDenied
 from shared.serving.validation import TOO_MANY_LECTURES
@@ -76,12 +76,20 @@ class Course:
         return self.documents.get(self.course_id, {})
 
 
+class Listed(NamedTuple):
+    """A course in the list."""
+
+    course_id: str
+    title: str
+
+
 class ColdStore:
     """The flushed counts, and the platform's own collections."""
 
     def __init__(self, database: AsyncDatabase[Document], now: Callable[[], float] = time.monotonic) -> None:
-        self._courses = cast("RawCollection", database.get_collection(COURSES, codec_options=cast("Any", RAW)))
-        self._days = cast("RawCollection", database.get_collection(DAY.collection, codec_options=cast("Any", RAW)))
+        self._courses = _raw(database, COURSES)
+        self._totals = _raw(database, COURSE.collection)
+        self._days = _raw(database, DAY.collection)
         self._primary_courses = self._courses.with_options(read_preference=ReadPreference.PRIMARY)
         self._now = now
         self._outlines: ExpiringCache[str, Outline] = ExpiringCache(CACHED_ENTRIES, now)
@@ -97,6 +105,31 @@ class ColdStore:
     async def read_primary(self, course_id: str, user_id: str, tallies: Sequence[Document] = ()) -> Course:
         """The same from the primary, which has every count that a flush has taken out of Redis."""
         return await self._read(self._primary_courses, course_id, user_id, tallies)
+
+    async def courses_of(self, user_id: str, after: str | None, number: int) -> list[Listed]:
+        """The user's courses, newest first, from the one after `after` on. Raises PyMongoError."""
+        found = self._courses.find(
+            documents.created_by(user_id, after),
+            {"title": 1},
+            sort=[("_id", DESCENDING)],
+            limit=number,
+            max_time_ms=SERVER_LIMIT_MS,
+        )
+        courses = [decoded(course) for course in await found.to_list()]
+        return [Listed(str(course["_id"]), title_of(course.get("title"))) for course in courses]
+
+    async def tallies_of(self, course_ids: Sequence[str], last_days: Sequence[str]) -> Documents:
+        """The totals of courses, each by its id, and their days without lectures. Raises PyMongoError."""
+        return await self._tallies(self._totals, course_ids, last_days)
+
+    async def tallies_of_primary(self, course_ids: Sequence[str], last_days: Sequence[str]) -> Documents:
+        """The same from the primary."""
+        primary = self._totals.with_options(read_preference=ReadPreference.PRIMARY)
+        return await self._tallies(primary, course_ids, last_days)
+
+    async def _tallies(self, totals: RawCollection, course_ids: Sequence[str], last_days: Sequence[str]) -> Documents:
+        cursor = await totals.aggregate(documents.listed(course_ids, last_days), maxTimeMS=SERVER_LIMIT_MS)
+        return Documents("", await cursor.to_list())
 
     async def days(self, course_id: str, first: str, last: str) -> Documents:
         """Days of a course with everything that they hold. Raises PyMongoError."""
@@ -129,6 +162,10 @@ class ColdStore:
             outline = outline_of(course["sections"], course["sectionsFound"], course["lecturesFound"])
             self._outlines.put(course_id, outline, until=self._now() + OUTLINE_SECONDS, weight=1 + len(outline))
         return Course(course_id, outline, Documents(course_id, found[1:]))
+
+
+def _raw(database: AsyncDatabase[Document], collection: str) -> RawCollection:
+    return cast("RawCollection", database.get_collection(collection, codec_options=cast("Any", RAW)))
 
 
 def decoded(document: RawBSONDocument) -> Document:

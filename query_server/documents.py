@@ -4,6 +4,8 @@ Whatever the platform has stored, the answer has the shape that is asked for: li
 document of a tally is told from the others by its `_id`: that is the tally's name, and a course's totals have none.
 """
 
+from collections.abc import Sequence
+
 from bson import ObjectId
 
 from shared.data.tallies import COURSE, DAY, LECTURE, Tally
@@ -29,8 +31,7 @@ def owned(course_id: str, user_id: str, *, outline: bool) -> list[Document]:
 
     The size is counted before anything is put together: nobody else's answer waits for an enormous course.
     """
-    creators = [user_id, *([ObjectId(user_id)] if is_object_id(user_id) else [])]
-    mine = {"$in": ["$creator", {"$literal": creators}]}
+    mine = {"$in": ["$creator", {"$literal": _creators(user_id)}]}
     match = {"$match": {"_id": ObjectId(course_id)}}
     if not outline:
         return [match, {"$project": {"mine": mine}}]
@@ -45,6 +46,24 @@ def owned(course_id: str, user_id: str, *, outline: bool) -> list[Document]:
         {"$set": {"lectureKeys": _keys(_every_lecture)}},
         _lookup(LECTURES, "lectureKeys", {"lectureTitle": 1}),
         {"$unset": ["sectionKeys", "lectureKeys"]},
+    ]
+
+
+def created_by(user_id: str, after: str | None) -> Document:
+    """The filter of a user's courses, all of them or those that are older than one of them."""
+    older = {"$lt": ObjectId(after)} if after is not None else {}
+    return {"creator": {"$in": _creators(user_id)}, "_id": {"$type": "objectId", **older}}
+
+
+def listed(course_ids: Sequence[str], last_days: Sequence[str]) -> list[Document]:
+    """The totals of courses, with their ids as `_id`, and their days without lectures; and the installation's first."""
+    names = [f"{course_id}/{day}" for course_id in course_ids for day in last_days]
+    fields = {"totalViews": 1, "uniqueActiveUsers": 1, "lectureStats": 1, "recentBatches": 1}
+    return [
+        {"$match": {"courseId": {"$in": [ObjectId(course_id) for course_id in course_ids]}}},
+        {"$project": {**fields, "_id": {"$toString": "$courseId"}}},
+        _and(DAY.collection, {"_id": {"$in": names}}, {"lectureViews": 1, "recentBatches": 1}),
+        _installation(),
     ]
 
 
@@ -88,8 +107,17 @@ def beginnings(course_id: str) -> list[Document]:
     ]
     return [
         {"$unionWith": {"coll": DAY.collection, "pipeline": first}},
-        _and(ANALYTICS_SETTINGS, {"_id": INSTALLATION}, {"recordedSince": 1}),
+        _installation(),
     ]
+
+
+def _installation() -> Document:
+    return _and(ANALYTICS_SETTINGS, {"_id": INSTALLATION}, {"recordedSince": 1})
+
+
+def _creators(user_id: str) -> list[object]:
+    """How the platform may have stored the user as a creator."""
+    return [user_id, *([ObjectId(user_id)] if is_object_id(user_id) else [])]
 
 
 def _and(collection: str, match: Document, fields: Document) -> Document:

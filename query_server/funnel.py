@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from query_server.merge import Totals
 from query_server.outline import Outline
-from shared.data.tallies import COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME
+from shared.data.tallies import LECTURE_VIEWS, LECTURE_WATCH_TIME
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def dashboard_of(totals: Totals, outline: Outline) -> Dashboard:
     funnel = funnel_of(totals.counts[LECTURE_VIEWS.name], watch_seconds, outline)
     watched = sum(watch_seconds.values())
     return Dashboard(
-        total_views=int(totals.counts[COURSE_VIEWS.name][""]),
+        total_views=totals.views,
         users=totals.users,
         watch_seconds=watched,
         average_watch_seconds=watched / totals.users if totals.users else 0.0,

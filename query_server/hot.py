@@ -45,7 +45,7 @@ class HotStore:
         return (await self.read_tallies([course_tally(course_id)]))[course_id]
 
     async def read_tallies(self, tallies: Sequence[Tally]) -> dict[str, Hot]:
-        """Tallies of one course by name, in one transaction, so that no flush moves a count between two answers.
+        """Tallies of one partition by name, in one transaction, so that no flush moves a count between two answers.
 
         Raises RedisUnreachable, RedisError.
         """
@@ -60,15 +60,15 @@ class HotStore:
         (dirty,) = await self._ask_partition(partition, [("SMEMBERS", keys.dirty_courses(partition))])
         return HotTallies(await self.read_tallies([lecture]), replies.first_day(lecture.course_id, dirty))
 
-    async def read_days(self, days: Sequence[Tally]) -> HotTallies:
-        """Days of one course: the first of them, and of the others those of which Redis has anything.
+    async def read_days(self, always: Sequence[Tally], days: Sequence[Tally]) -> HotTallies:
+        """Tallies of one partition: some always, and those of the days of which Redis has anything.
 
         It is looked for first. What comes to another day between the look and the read is newer than the question.
         Raises as `read_tallies`.
         """
         partition = keys.partition_of(days[0].name)
         found = replies.found(days, await self._ask_partition(partition, replies.finding(partition, days)))
-        tallies = await self.read_tallies(list(dict.fromkeys([days[0], *found.days])))
+        tallies = await self.read_tallies(list(dict.fromkeys([*always, *found.days])))
         return HotTallies(tallies, found.first_day, found.unsaved)
 
     async def time(self, course_id: str) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from shared.data.tallies import COURSE, Counts, Kind, count_of
+from shared.data.tallies import COURSE, COURSE_VIEWS, Counts, Kind, count_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,11 @@ class Totals:
 
     counts: Counts
     users: int
+
+    @property
+    def views(self) -> int:
+        """Of the course's page."""
+        return int(self.counts[COURSE_VIEWS.name][""])
 
 
 def is_consistent(hot: Hot, document: Mapping[str, Any]) -> bool:

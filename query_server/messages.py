@@ -4,11 +4,13 @@ Counts are saturated rather than refused: JSON prints integers of more than 32 b
 do not expect.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from course_analytics.v1 import dashboard_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from query_server.courses import Summary
 from query_server.funnel import Dashboard, Funnel
 from query_server.heatmap import SEGMENT_SECONDS, Heatmap
 from query_server.merge import Hot
@@ -127,6 +129,26 @@ def report_message(report: Report) -> dashboard_pb2.GetCourseReportResponse:
         engagement_funnel=funnel_steps(report.overview.funnel, report.outline) if has_funnel(report) else [],
         not_counted=not_counted(report.refused),
         as_of=Timestamp(seconds=report.seconds, nanos=report.microseconds * 1000),
+    )
+
+
+def courses_message(courses: Sequence[Summary], next_page_token: str) -> dashboard_pb2.ListCoursesResponse:
+    """The answer of ListCourses."""
+    return dashboard_pb2.ListCoursesResponse(
+        courses=[
+            dashboard_pb2.CourseSummary(
+                course_id=course.course_id,
+                title=course.title,
+                total_views=int32(course.views),
+                unique_active_users=int32(course.users),
+                total_watch_time_seconds=course.watch_seconds,
+                last28_days=[
+                    dashboard_pb2.DayViews(day=day, lecture_views=int32(views)) for day, views in course.last_days
+                ],
+            )
+            for course in courses
+        ],
+        next_page_token=next_page_token,
     )
 
 

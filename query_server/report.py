@@ -87,9 +87,14 @@ def day_of(each: HotDay) -> Day:
         course_views=int(_total(each, COURSE_VIEWS, COURSE_VIEWS.path())),
         users=saved,
         watch_seconds=_total(each, DAY_LECTURE_WATCH_TIME, DAY_LECTURE_WATCH_TIME.total),
-        lecture_views=int(_total(each, DAY_LECTURE_VIEWS, DAY_LECTURE_VIEWS.total)),
+        lecture_views=lecture_views_of(each),
         refused=_refused(each),
     )
+
+
+def lecture_views_of(each: HotDay) -> int:
+    """The views of all lectures on a day."""
+    return int(_total(each, DAY_LECTURE_VIEWS, DAY_LECTURE_VIEWS.total))
 
 
 def sums_of(days: Sequence[HotDay]) -> Sums:

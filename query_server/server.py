@@ -8,6 +8,7 @@ from course_analytics.v1 import dashboard_pb2
 from pymongo import AsyncMongoClient
 
 from query_server.cold import ColdStore
+from query_server.courses import Courses
 from query_server.hot import HotStore
 from query_server.reports import Reports
 from query_server.servicer import DashboardServicer
@@ -39,7 +40,8 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
         aside = stack.enter_context(ThreadPoolExecutor(max_workers=1, thread_name_prefix="adds-up"))
         cold_store = ColdStore(mongo.database(client))
         reports = Reports(hot_store, cold_store, settings.day_zone, aside)
-        servicer = DashboardServicer(hot_store, cold_store, reports)
+        courses = Courses(hot_store, cold_store, settings.day_zone, aside)
+        servicer = DashboardServicer(hot_store, cold_store, reports, courses)
         methods.add(SERVICE, servicer, server, verifier)
         readiness = lifecycle.Readiness(health, SERVICE.full_name)
 

@@ -1,9 +1,11 @@
 """The gRPC service: which course; read, merge, answer."""
 
 from course_analytics.v1 import dashboard_pb2
+from google.api.httpbody_pb2 import HttpBody
 
-from query_server import documents, messages
+from query_server import documents, messages, spreadsheets
 from query_server.cold import ColdStore
+from query_server.courses import Courses
 from query_server.funnel import dashboard_of
 from query_server.heatmap import heatmap_of
 from query_server.hot import HotStore
@@ -12,47 +14,85 @@ from query_server.metrics import MERGE_SECONDS
 from query_server.outline import Lecture, Outline
 from query_server.reading import Question, deadline, read_both, read_course
 from query_server.recorded import recorded_since
-from query_server.reports import Reports
+from query_server.reports import Reports, Request
 from shared.data.tallies import LECTURE, lecture_tally
 from shared.identity.auth import Caller
 from shared.serving.errors import InvalidRequest, NotFound
 from shared.serving.methods import Context
 from shared.serving.validation import check_object_id
 
+# Numbers of one moment, for one caller: no browser and no proxy keeps them.
+NO_STORE = ("cache-control", "no-store")
+
 
 class DashboardServicer:
     """Shows instructors their own courses."""
 
-    def __init__(self, hot_store: HotStore, cold_store: ColdStore, reports: Reports) -> None:
+    def __init__(self, hot_store: HotStore, cold_store: ColdStore, reports: Reports, courses: Courses) -> None:
         self._hot_store = hot_store
         self._cold_store = cold_store
         self._reports = reports
+        self._courses = courses
 
     async def GetCourseDashboard(
-        self, request: dashboard_pb2.GetCourseDashboardRequest, caller: Caller, _context: Context
+        self, request: dashboard_pb2.GetCourseDashboardRequest, caller: Caller, context: Context
     ) -> dashboard_pb2.GetCourseDashboardResponse:
         """The live numbers of one course."""
         _check_ids(courseId=request.course_id)
         hot, course = await read_course(self._hot_store, self._cold_store, request.course_id, caller.user_id)
         with MERGE_SECONDS.time():
             dashboard = dashboard_of(totals_of(hot, course.analytics), course.outline)
-            return messages.dashboard_message(dashboard, course.outline, messages.as_of(hot))
+            answer = messages.dashboard_message(dashboard, course.outline, messages.as_of(hot))
+        await context.send_initial_metadata([NO_STORE])
+        return answer
+
+    async def ListCourses(
+        self, request: dashboard_pb2.ListCoursesRequest, caller: Caller, context: Context
+    ) -> dashboard_pb2.ListCoursesResponse:
+        """The caller's courses, a page at a time."""
+        page = await self._courses.page(caller.user_id, request.page_size, request.page_token)
+        await context.send_initial_metadata([NO_STORE])
+        return messages.courses_message(*page)
 
     async def GetCourseReport(
-        self, request: dashboard_pb2.GetCourseReportRequest, caller: Caller, _context: Context
+        self, request: dashboard_pb2.GetCourseReportRequest, caller: Caller, context: Context
     ) -> dashboard_pb2.GetCourseReportResponse:
         """The numbers of a stretch of days, and of the equal stretch right before it."""
+        report = await self._report(request, caller)
+        await context.send_initial_metadata([NO_STORE])
+        return report
+
+    async def GetLectureHeatmap(
+        self, request: dashboard_pb2.GetLectureHeatmapRequest, caller: Caller, context: Context
+    ) -> dashboard_pb2.GetLectureHeatmapResponse:
+        """Where in a lecture's video its viewers are."""
+        heatmap = await self._heatmap(request.course_id, request.lecture_id, caller.user_id)
+        await context.send_initial_metadata([NO_STORE])
+        return heatmap
+
+    async def ExportCourseReport(
+        self, request: dashboard_pb2.ExportCourseReportRequest, caller: Caller, context: Context
+    ) -> HttpBody:
+        """A table of the report as a file."""
+        table = spreadsheets.check_table(request.table)
+        report = await self._report(request, caller)
+        name = f"{request.course_id}-{table}-{report.range.from_day}-{report.range.to_day}"
+        return await _attached(context, name, spreadsheets.report_file(report, table))
+
+    async def ExportLectureHeatmap(
+        self, request: dashboard_pb2.ExportLectureHeatmapRequest, caller: Caller, context: Context
+    ) -> HttpBody:
+        """The segments of the heatmap as a file."""
+        heatmap = await self._heatmap(request.course_id, request.lecture_id, caller.user_id)
+        name = f"{request.course_id}-{request.lecture_id}-heatmap"
+        return await _attached(context, name, spreadsheets.heatmap_file(heatmap))
+
+    async def _report(self, request: Request, caller: Caller) -> dashboard_pb2.GetCourseReportResponse:
         _check_ids(courseId=request.course_id)
         return messages.report_message(await self._reports.read(request, caller.user_id))
 
-    async def GetLectureHeatmap(
-        self, request: dashboard_pb2.GetLectureHeatmapRequest, caller: Caller, _context: Context
-    ) -> dashboard_pb2.GetLectureHeatmapResponse:
-        """Where in a lecture's video its viewers are."""
-        _check_ids(courseId=request.course_id, lectureId=request.lecture_id)
-        return await self._heatmap(request.course_id, request.lecture_id, caller.user_id)
-
     async def _heatmap(self, course_id: str, lecture_id: str, user_id: str) -> dashboard_pb2.GetLectureHeatmapResponse:
+        _check_ids(courseId=course_id, lectureId=lecture_id)
         tally = lecture_tally(course_id, lecture_id)
         question = Question(course_id, user_id, [documents.lecture(tally), *documents.beginnings(course_id)])
         hot, course = await read_both(self._hot_store.read_lecture(tally), self._cold_store, question, deadline())
@@ -61,6 +101,11 @@ class DashboardServicer:
             counts = counts_of(LECTURE, hot.tallies[tally.name], course.documents.get(tally.name, {}))
             since = recorded_since(course.documents, hot.first_day)
             return messages.heatmap_message(heatmap_of(counts), lecture, since, messages.as_of(hot.tallies[tally.name]))
+
+
+async def _attached(context: Context, name: str, data: bytes) -> HttpBody:
+    await context.send_initial_metadata([NO_STORE, spreadsheets.disposition(name)])
+    return HttpBody(content_type=spreadsheets.CONTENT_TYPE, data=data)
 
 
 def _check_ids(**ids: str) -> None:

@@ -85,7 +85,7 @@ async def query(url: str) -> None:
     async with HotStore(url) as hot_store:
         await hot_store.ping()
         await hot_store.read(COURSE)
-        await hot_store.read_days([day_tally(COURSE, "2026-11-25")])
+        await hot_store.read_days([], [day_tally(COURSE, "2026-11-25")])
 
 
 def flusher(url: str, database: AsyncDatabase[Document]) -> Flusher:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 from zoneinfo import ZoneInfo
 
 import grpc
@@ -16,10 +16,12 @@ from pymongo.asynchronous.database import AsyncDatabase
 from redis.asyncio import Redis
 
 from query_server.cold import ColdStore
+from query_server.courses import Courses
 from query_server.hot import HotStore
 from query_server.reports import Reports
 from query_server.server import SERVICE
 from query_server.servicer import DashboardServicer
+from shared.data.days import start_of
 from shared.identity.auth import TokenVerifier
 from shared.serving import methods
 from shared.stores import mongo
@@ -28,6 +30,10 @@ from tests.query_server.platform import Course, Platform
 from tests.servers import JWT_SECRET
 
 UTC = ZoneInfo("UTC")
+
+# The day on which reports are asked for.
+TODAY = "2026-11-26"
+NOON = int(start_of(TODAY, UTC)) + 12 * 3600
 
 
 def token(user_id: object, *, secret: str = JWT_SECRET, **claims: object) -> str:
@@ -68,7 +74,8 @@ async def serving(hot_store: HotStore, cold_store: ColdStore, zone: ZoneInfo = U
     verifier = TokenVerifier(JWT_SECRET, algorithms=["HS256"])
     aside = ThreadPoolExecutor(max_workers=1)
     reports = Reports(hot_store, cold_store, zone, aside)
-    methods.add(SERVICE, DashboardServicer(hot_store, cold_store, reports), server, verifier)
+    courses = Courses(hot_store, cold_store, zone, aside)
+    methods.add(SERVICE, DashboardServicer(hot_store, cold_store, reports, courses), server, verifier)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
@@ -101,3 +108,43 @@ async def hot_store(redis_url: str) -> AsyncIterator[HotStore]:
 async def dashboards(hot_store: HotStore, database: AsyncDatabase[Document]) -> AsyncIterator[Dashboards]:
     async with serving(hot_store, ColdStore(database)) as callers:
         yield callers
+
+
+class HotStoreAt(HotStore):
+    """Redis with a clock of its own."""
+
+    seconds = NOON
+
+    async def time(self, _course_id: str) -> tuple[int, int]:
+        return self.seconds, 250_000
+
+
+@asynccontextmanager
+async def reports_at(
+    redis_url: str, database: AsyncDatabase[Document], seconds: float = NOON, zone: ZoneInfo = UTC
+) -> AsyncIterator[Dashboards]:
+    async with HotStoreAt(redis_url) as hot_store:
+        hot_store.seconds = int(seconds)
+        async with serving(hot_store, ColdStore(database), zone) as callers:
+            yield callers
+
+
+@pytest.fixture
+async def reports(redis_url: str, database: AsyncDatabase[Document]) -> AsyncIterator[Dashboards]:
+    async with reports_at(redis_url, database) as callers:
+        yield callers
+
+
+async def report(
+    callers: Dashboards, course: Course, bearer: str | None = None, **fields: Any
+) -> dashboard_pb2.GetCourseReportResponse:
+    request = dashboard_pb2.GetCourseReportRequest(course_id=course.course_id, **fields)
+    metadata = [("authorization", f"Bearer {bearer or token(course.creator)}")]
+    return await callers.stub.GetCourseReport(request, metadata=metadata)
+
+
+async def recorded(platform: Platform, since: str) -> None:
+    """Since when the installation has days."""
+    await platform.database["analyticssettings"].replace_one(
+        {"_id": "days"}, {"_id": "days", "recordedSince": since}, upsert=True
+    )

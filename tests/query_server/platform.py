@@ -42,7 +42,7 @@ class Platform:
     database: AsyncDatabase[Document]
     redis: Redis
 
-    async def add_course(self, *sections: Sequence[str], creator: object = None) -> Course:
+    async def add_course(self, *sections: Sequence[str], creator: object = None, **more: object) -> Course:
         """A course whose sections have lectures with these titles. Stored backwards, as order means nothing there."""
         creator = creator or ObjectId()
         lectures = [[{"_id": ObjectId(), "lectureTitle": title} for title in titles] for titles in sections]
@@ -54,7 +54,7 @@ class Platform:
         if stored:
             await self.database["sections"].insert_many(stored[::-1])
         await self.database["courses"].insert_one(
-            {"_id": course_id, "creator": creator, "sections": [section["_id"] for section in stored]}
+            {"_id": course_id, "creator": creator, "sections": [section["_id"] for section in stored], **more}
         )
         return Course(str(course_id), str(creator), [str(lecture["_id"]) for lecture in everyone])
 

@@ -132,7 +132,7 @@ def test_started_without_its_stores_it_waits_for_them(
     redis = start_redis()
     redis.kill()
     program = start_program("query_server", redis_url=redis.url, wait=False)
-    wait_until(lambda: "not ready" in program.output(), 10, "it did not say that it is not ready")
+    wait_until(lambda: "not ready" in program.output(), PATIENCE, "it did not say that it is not ready")
     assert not is_serving(program.address)
     redis.start()
     wait_until(lambda: is_serving(program.address, SERVICE), READY_SECONDS, "it did not become ready")

@@ -1,7 +1,6 @@
 """Reports from real stores, through a real server."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,57 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymongo.asynchronous.database import AsyncDatabase
 
-from query_server.cold import ColdStore
-from query_server.hot import HotStore
 from shared.data.days import day_after, start_of
 from shared.stores.mongo import Document
-from tests.query_server.conftest import UTC, Dashboards, serving, token
+from tests.query_server.conftest import NOON, TODAY, Dashboards, recorded, report, reports_at, token
 from tests.query_server.diary import DAYS, Diary, diaries, document_of, total
 from tests.query_server.platform import Course, Platform
 
 Request = dashboard_pb2.GetCourseReportRequest
-Report = dashboard_pb2.GetCourseReportResponse
-
-TODAY = "2026-11-26"
-NOON = int(start_of(TODAY, UTC)) + 12 * 3600
-
-
-class HotStoreAt(HotStore):
-    """Redis with a clock of its own."""
-
-    seconds = NOON
-
-    async def time(self, _course_id: str) -> tuple[int, int]:
-        return self.seconds, 250_000
-
-
-@asynccontextmanager
-async def reports_at(
-    redis_url: str, database: AsyncDatabase[Document], seconds: float = NOON, zone: ZoneInfo = UTC
-) -> AsyncIterator[Dashboards]:
-    async with HotStoreAt(redis_url) as hot_store:
-        hot_store.seconds = int(seconds)
-        async with serving(hot_store, ColdStore(database), zone) as callers:
-            yield callers
-
-
-@pytest.fixture
-async def reports(redis_url: str, database: AsyncDatabase[Document]) -> AsyncIterator[Dashboards]:
-    async with reports_at(redis_url, database) as callers:
-        yield callers
-
-
-async def report(callers: Dashboards, course: Course, bearer: str | None = None, **fields: Any) -> Report:
-    request = Request(course_id=course.course_id, **fields)
-    metadata = [("authorization", f"Bearer {bearer or token(course.creator)}")]
-    return await callers.stub.GetCourseReport(request, metadata=metadata)
-
-
-async def recorded(platform: Platform, since: str) -> None:
-    """Since when the installation has days."""
-    await platform.database["analyticssettings"].replace_one(
-        {"_id": "days"}, {"_id": "days", "recordedSince": since}, upsert=True
-    )
 
 
 async def write(platform: Platform, course: Course, diary: Diary) -> None:
