@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from bson import ObjectId
@@ -15,7 +16,7 @@ from flusher.steps.apply import apply, bulks
 from flusher.steps.take import Batch
 from flusher.steps.wave import Stores
 from shared.data import keys
-from shared.data.tallies import COURSE, LECTURE_VIEWS, LECTURE_WATCH_TIME
+from shared.data.tallies import COURSE, LECTURE_VIEWS, LECTURE_WATCH_TIME, course_tally
 from shared.settings import Barrier
 from shared.stores import mongo
 
@@ -83,16 +84,16 @@ def _batch(number: int) -> Batch:
         counts[LECTURE_VIEWS.field(lecture_id)] = 3
         counts[LECTURE_WATCH_TIME.field(lecture_id)] = 15
     course_id = f"{number:024x}"
-    return Batch(keys.partition_of(course_id), course_id, "", counts, unique_users=2, fresh=True)
+    return Batch(keys.partition_of(course_id), course_tally(course_id), "", counts, unique_users=2, fresh=True)
 
 
 def _renamed(batch: Batch, batch_id: str) -> Batch:
-    return Batch(batch.partition, batch.course_id, batch_id, batch.counts, batch.unique_users, batch.fresh)
+    return replace(batch, id=batch_id)
 
 
 def _bare(batch: Batch) -> UpdateOne:
     increments = COURSE.increments(batch.counts)
-    return UpdateOne({"courseId": ObjectId(batch.course_id)}, {"$inc": increments}, upsert=True)
+    return UpdateOne({"courseId": ObjectId(batch.name)}, {"$inc": increments}, upsert=True)
 
 
 def _dirty(stage: Stage) -> None:
@@ -100,8 +101,8 @@ def _dirty(stage: Stage) -> None:
     for number in range(MANY_COURSES):
         batch = _batch(number)
         hot: dict[Any, Any] = {keys.BATCH: f"bench-{number}-0", **batch.counts}
-        pipe.hset(keys.course_counters(batch.partition, batch.course_id), mapping=hot)
-        pipe.sadd(keys.dirty_courses(batch.partition), batch.course_id)
+        pipe.hset(keys.course_counters(batch.partition, batch.name), mapping=hot)
+        pipe.sadd(keys.dirty_courses(batch.partition), batch.name)
         if number % 1_000 == 999:
             pipe.execute()
 

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import io
 import sys
 from collections.abc import Awaitable, Callable
 
@@ -56,6 +57,8 @@ async def answer(command: Command, settings: Settings) -> int:
 def main() -> int:
     """Entry point; returns the exit code."""
     given = arguments()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names in Redis may be any bytes
     flush = commands.once if given.once else commands.loop
     command = COMMANDS[given.command][0] if given.command else flush
     if given.apply:

@@ -11,7 +11,8 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from flusher import metrics, schema
 from flusher.cycle import Flusher, seconds_to_next
-from flusher.steps.wave import CONNECT_SECONDS, Report, Stores
+from flusher.steps.report import Report
+from flusher.steps.wave import CONNECT_SECONDS, Stores
 from flusher.tools import invariants, quarantine, status
 from flusher.tools import migrate as migration
 from shared.serving import endpoint, lifecycle
@@ -31,7 +32,7 @@ log = structlog.get_logger()
 async def once(settings: Settings) -> int:
     """Flushes what is dirty now: 0 when all of it is cleared, 3 with one line when something stayed."""
     async with _database(settings) as database:
-        report = await _flusher(settings, database).cycle(lifecycle.stop_on_signal())
+        report = await _flusher(settings, database).cycle(lifecycle.stop_on_signal(), everything=True)
     if report.quarantined:
         report.left["MongoDB will never take it: quarantined"] += report.quarantined
     return INCOMPLETE if _left(report) else 0
@@ -52,9 +53,9 @@ async def loop(settings: Settings) -> int:
 
 
 async def init(settings: Settings) -> int:
-    """Makes what the flusher needs in MongoDB; again changes nothing."""
+    """Makes what the flusher needs in MongoDB; again changes nothing, but the zone of the days while there is none."""
     async with _database(settings) as database:
-        await schema.ensure(database)
+        await schema.ensure(database, settings.day_zone, change_zone=True)
     return 0
 
 
@@ -63,7 +64,7 @@ async def show_status(settings: Settings) -> int:
     async with _database(settings) as database, _redis(settings) as nodes:
         print(status.table(await status.read(nodes, database), time.time()))
         async for batch in quarantine.quarantined(nodes):
-            print(f"quarantined: course {batch.course_id}, batch {batch.id}: {batch.reason}")
+            print(f"quarantined: tally {batch.name}, batch {batch.id}: {batch.reason}")
     return 0
 
 
@@ -82,11 +83,11 @@ async def replay(settings: Settings) -> int:
     """Sends quarantined batches again, and prints those that stay: 0 when none does, else 3."""
     stays = 0
     async with _database(settings) as database, _redis(settings) as nodes:
-        await schema.ensure(database)  # before anything leaves quarantine for a MongoDB that is away
+        await schema.ensure(database, settings.day_zone)  # before anything leaves quarantine for a MongoDB that is away
         report = await quarantine.replay(nodes, _flusher(settings, database), lifecycle.stop_on_signal())
         async for batch in quarantine.quarantined(nodes):
             stays += 1
-            print(f"stays quarantined: course {batch.course_id}, batch {batch.id}: {batch.reason}")
+            print(f"stays quarantined: tally {batch.name}, batch {batch.id}: {batch.reason}")
     return INCOMPLETE if stays or _left(report) else 0
 
 
@@ -121,6 +122,7 @@ def _flusher(settings: Settings, database: AsyncDatabase[Document]) -> Flusher:
         database=database,
         barrier=settings.flush_barrier,
         lock_ttl=settings.flush_lock_ttl_seconds,
+        day_zone=settings.day_zone,
     )
     return Flusher(stores)
 
@@ -177,6 +179,6 @@ def _left(report: Report) -> bool:
     """Whether something stayed; then one line says what and why."""
     if report.left:
         # A store's error may go on for lines: its first part says what is the matter.
-        reasons = "; ".join(f"{reason.partition(',')[0]} ({courses})" for reason, courses in report.left.items())
+        reasons = "; ".join(f"{reason.partition(',')[0]} ({tallies})" for reason, tallies in report.left.items())
         print(f"not everything was flushed: {reasons}", file=sys.stderr)
     return bool(report.left)

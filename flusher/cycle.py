@@ -1,4 +1,4 @@
-"""One cycle: every course that is dirty at its start, wave after wave. And when the next cycle is due."""
+"""One cycle: every tally that is due at its start, wave after wave. And when the next cycle is due."""
 
 import asyncio
 import math
@@ -13,20 +13,17 @@ from pymongo.errors import PyMongoError
 from redis.exceptions import ResponseError
 
 from flusher import metrics, schema
-from flusher.steps import plan, wave
-from flusher.steps.take import ELSEWHERE
-from flusher.steps.wave import CONNECT_SECONDS, Report, Stores
+from flusher.steps import due, plan, wave
+from flusher.steps.report import Report
+from flusher.steps.wave import CONNECT_SECONDS, Stores
 from flusher.tools import strays
 from shared.data import keys
-from shared.data.batch_id import age
 from shared.metrics import MONGODB_ERRORS
 from shared.stores.probe import counts_are_safe
 from shared.stores.redis_connection import RedisConnection, RedisUnreachable
-from shared.stores.topology import Topology, is_elsewhere, on_all
+from shared.stores.topology import Topology, on_all
 
-LIST_SECONDS = 5
 SWEEP_SECONDS = 3600
-SAMPLED_COURSES = 1_000
 
 log = structlog.get_logger()
 
@@ -42,11 +39,11 @@ class Flusher:
         )
         self._next_sweep: dict[str, float] = {}
 
-    async def cycle(self, stop: asyncio.Event) -> Report:
-        """Flushes all that is dirty now; in a cluster all nodes at once.
+    async def cycle(self, stop: asyncio.Event, *, everything: bool = False) -> Report:
+        """Flushes what is due now, or all that is dirty; in a cluster all nodes at once.
 
         Ends early, after a wave, when a store is away or `stop` is set: a node that is away holds up only its own
-        courses. Raises CannotRun when a store is unfit.
+        tallies. Raises CannotRun when a store is unfit.
         """
         report = Report()
         started = time.perf_counter()
@@ -56,7 +53,9 @@ class Flusher:
         except RedisUnreachable as error:
             report.add(_away(error))
         else:
-            for one in await on_all(self._drain(node, partitions, stop) for node, partitions in nodes.items()):
+            for one in await on_all(
+                self._drain(node, partitions, stop, everything=everything) for node, partitions in nodes.items()
+            ):
                 report.add(one)
         report.left = +report.left
         metrics.CYCLE_SECONDS.observe(time.perf_counter() - started)
@@ -65,40 +64,46 @@ class Flusher:
         say("cycle", cleared=report.cleared, quarantined=report.quarantined, left=dict(report.left))
         return report
 
-    async def _drain(self, node: str, partitions: Sequence[int], stop: asyncio.Event) -> Report:
-        """Flushes what is dirty on one node, wave after wave."""
+    async def _drain(self, node: str, partitions: Sequence[int], stop: asyncio.Event, *, everything: bool) -> Report:
+        """Flushes what is due on one node, wave after wave."""
         report = Report()
         stores = replace(self._stores, redis_url=node)
         try:
-            dirty, report.oldest = await self._begin(node, partitions)
+            listed, report.oldest = await self._begin(node, partitions, everything=everything)
         except (RedisUnreachable, ResponseError, PyMongoError) as error:
             if isinstance(error, PyMongoError):
                 MONGODB_ERRORS.inc()
             return _away(error)
-        report.left[ELSEWHERE] += len(partitions) - len(dirty)
-        while dirty:
-            for one_wave in plan.waves(dirty, random.SystemRandom()):
+        report.left += listed.left
+        names: Mapping[int, Sequence[str]] = listed.names
+        while names:
+            for one_wave in plan.waves(names, random.SystemRandom()):
                 if stop.is_set() or report.store_away:
-                    report.left["not reached"] += sum(len(share.courses) for share in one_wave)
+                    report.left["not reached"] += sum(len(share.names) for share in one_wave)
                 else:
                     report.add(await wave.run(stores, one_wave, stop))
             # What an earlier flush had left went first; now comes what was counted after it.
-            dirty, report.more = report.more, defaultdict(list)
+            names, report.more = report.more, defaultdict(list)
         return report
 
-    async def _begin(self, node: str, partitions: Sequence[int]) -> tuple[Mapping[int, Sequence[str]], float]:
-        """The dirty courses, and the age of the oldest count that a look at some of them finds."""
+    async def _begin(self, node: str, partitions: Sequence[int], *, everything: bool) -> tuple[due.Listed, float]:
+        """What is due, and the age of the oldest count that a look at some of it finds."""
         connection = await RedisConnection.open(node, timeout=CONNECT_SECONDS)
         try:
             if node not in self._next_sweep:
                 await self._check(connection)
-                await schema.ensure(self._stores.database)
+                await schema.ensure(self._stores.database, self._stores.day_zone)
                 self._next_sweep[node] = self._stores.now()
             if self._stores.now() >= self._next_sweep[node]:
                 await strays.sweep(connection)
                 self._next_sweep[node] = self._stores.now() + SWEEP_SECONDS
-            dirty = await dirty_courses(connection, partitions)
-            return dirty, await oldest_count(connection, dirty)
+            listed = await due.dirty_tallies(connection, partitions)
+            if not everything:
+                listed.names = await due.without_waiting(connection, listed.names)
+            oldest = await due.oldest_count(connection, listed.names)
+            unsaved = await due.unsaved_days(connection, list(listed.names))
+            listed.names = due.together(listed.names, unsaved.names)
+            return listed, oldest
         finally:
             await connection.close()
 
@@ -107,45 +112,8 @@ def _away(error: Exception) -> Report:
     return Report(left=Counter({str(error): 1}), store_away=True)
 
 
-async def dirty_courses(
-    connection: RedisConnection, partitions: Sequence[int] = range(keys.PARTITIONS)
-) -> dict[int, list[str]]:
-    """The dirty courses by partition, without the partitions that are elsewhere. Raises RedisUnreachable."""
-    replies = await connection.call_each(
-        *(("SMEMBERS", keys.dirty_courses(partition)) for partition in partitions), timeout=LIST_SECONDS
-    )
-    dirty = {}
-    for partition, members in zip(partitions, replies, strict=True):
-        if is_elsewhere(members):
-            continue
-        if isinstance(members, ResponseError):
-            raise members
-        # What is no text is nobody's course: there is nothing to flush under such a name, and it holds up no other.
-        dirty[partition] = [course_id.decode(errors="replace") for course_id in members]
-    return dirty
-
-
-async def oldest_count(connection: RedisConnection, dirty: Mapping[int, Sequence[str]]) -> float:
-    """The age in seconds of the oldest batch, hot or flushing, of 1,000 of the courses. Raises RedisUnreachable.
-
-    For when nothing can be taken, because MongoDB is away: then all are old. Of what is taken, every one is looked at.
-    """
-    courses = [(partition, course_id) for partition, members in dirty.items() for course_id in members]
-    sample = random.SystemRandom().sample(courses, min(SAMPLED_COURSES, len(courses)))
-    replies = await connection.call_each(
-        *(
-            ("HGET", key(partition, course_id), keys.BATCH)
-            for partition, course_id in sample
-            for key in (keys.course_counters, keys.flushing_counters)
-        ),
-        timeout=LIST_SECONDS,
-    )
-    now = time.time()
-    return max((age(reply.decode(errors="replace"), now) for reply in replies if isinstance(reply, bytes)), default=0.0)
-
-
 def _note(report: Report) -> None:
-    metrics.LEFT_COURSES.set(report.left.total())
+    metrics.LEFT_TALLIES.set(report.left.total())
     if report.oldest is not None:
         metrics.OLDEST_COUNT.set(report.oldest)
     if not report.store_away:

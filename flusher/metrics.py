@@ -6,7 +6,7 @@ from shared.metrics import SECONDS
 
 PHASE_SECONDS = Histogram(
     "analytics_flush_phase_seconds",
-    "Time of one step of a phase of a wave, in seconds: lock, fence, take (of some courses), barrier, apply (one bulk "
+    "Time of one step of a phase of a wave, in seconds: lock, fence, take (of some tallies), barrier, apply (one bulk "
     "write), verify (reading back), clear, users.",
     ["phase"],
     buckets=SECONDS,
@@ -18,7 +18,7 @@ LOCK, FENCE, TAKE, BARRIER, APPLY, VERIFY, CLEAR, USERS = (
 BATCHES = Counter(
     "analytics_flush_batches_total",
     "Batches sent to MongoDB: added by this write (applied); there before it (already_applied); kept out, because a "
-    "newer flusher has been at the course (fenced); not certain, to be sent again (left).",
+    "newer flusher has been at the tally (fenced); not certain, to be sent again (left).",
     ["outcome"],
 )
 APPLIED = BATCHES.labels("applied")
@@ -51,7 +51,7 @@ LOCK_LOSSES = Counter(
 
 SWEEPS = Counter(
     "analytics_flush_sweeps_total",
-    "Searches of Redis for counters whose course is in no dirty set.",
+    "Searches of Redis for counters whose tally is in no dirty set.",
 )
 
 SWEPT = Counter(
@@ -75,13 +75,13 @@ LAST_CYCLE = Gauge(
     "When the last cycle ended that no store cut short, in seconds since 1970; 0 before the first.",
 )
 
-LEFT_COURSES = Gauge(
-    "analytics_flush_left_courses",
-    "Courses that the last cycle did not flush, those that another flusher is at included.",
+LEFT_TALLIES = Gauge(
+    "analytics_flush_left_tallies",
+    "Tallies that the last cycle did not flush, those that another flusher is at included.",
 )
 
 OLDEST_COUNT = Gauge(
     "analytics_flush_oldest_count_age_seconds",
     "Age of the oldest count outside MongoDB that the last cycle met, in seconds, by the ids of the batches: of every "
-    "one that it took, and of 1,000 dirty courses at its start. 0 when nothing was dirty.",
+    "one that it took, and of 1,000 tallies at its start. 0 when nothing was due.",
 )

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Sequence
+from zoneinfo import ZoneInfo
 
 import pymongo
 from pymongo import ReturnDocument
@@ -9,8 +10,10 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure
 
+from shared.data.tallies import KINDS, Kind
 from shared.serving.program import CannotRun
-from shared.stores.mongo import COURSE_ANALYTICS, Document
+from shared.stores import day_zone
+from shared.stores.mongo import Document
 
 FLUSH_EPOCH = "flushepoch"
 EPOCH_ID = "flush"
@@ -18,18 +21,26 @@ SCHEMA_SECONDS = 4
 EPOCH_SECONDS = 2
 
 
-async def ensure(database: AsyncDatabase[Document]) -> None:
-    """Makes the unique index on `courseId` where it is missing: without it a course could have two documents.
+async def ensure(database: AsyncDatabase[Document], zone: ZoneInfo, *, change_zone: bool = False) -> None:
+    """Makes the unique index of each collection that needs one, and settles the zone of the days.
 
-    Raises PyMongoError when MongoDB is away, CannotRun when it refuses.
+    Without the index a tally could have two documents. `change_zone` as `change` of `day_zone.settle`. Raises
+    PyMongoError when MongoDB is away, CannotRun when it refuses, and when its days are those of another zone.
     """
+    for kind in KINDS:
+        if kind.key != "_id":
+            await _make_unique(database, kind)
+    await day_zone.settle(database, zone, change=change_zone)
+
+
+async def _make_unique(database: AsyncDatabase[Document], kind: Kind) -> None:
     try:
         with pymongo.timeout(SCHEMA_SECONDS):
-            await database[COURSE_ANALYTICS].create_index("courseId", unique=True)
+            await database[kind.collection].create_index(kind.key, unique=True)
     except OperationFailure as error:
         if error.timeout or error.has_error_label("RetryableWriteError"):
             raise
-        raise CannotRun(f"cannot make the unique index on {COURSE_ANALYTICS}.courseId: {error}") from error
+        raise CannotRun(f"cannot make the unique index on {kind.collection}.{kind.key}: {error}") from error
 
 
 async def next_epoch(epochs: AsyncCollection[Document]) -> int:

@@ -17,13 +17,17 @@ from ingest_server.servicer import IngestServicer
 from shared.identity.auth import TokenVerifier
 from shared.serving import lifecycle, methods, tls
 from shared.settings import ServerSettings
-from shared.stores import mongo
+from shared.stores import day_zone, mongo
 
 SERVICE = ingest_pb2.DESCRIPTOR.services_by_name["IngestService"]
 
 
 async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: FBT001 - as workers.Serve calls it
-    """Runs the server until a signal. Raises CannotRun when it cannot listen, or when the Redis it reaches is unfit."""
+    """Runs the server until a signal.
+
+    Raises CannotRun when it cannot listen, when the Redis it reaches is unfit, and when the days of this installation
+    are those of another zone.
+    """
     stop = lifecycle.stop_on_signal()
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(mongo.connect(settings.mongo_url, program="ingest"))
@@ -53,6 +57,7 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(committer.run())
             renewing = tasks.create_task(verifier.follow_keys())
+            tasks.create_task(day_zone.compare(mongo.database(client), settings.day_zone, stop))
             following = tasks.create_task(follow_redis(recorder, committer, verifier, readiness))
             await lifecycle.serve_until(stop, server, readiness, farewell=servicer.farewell)
             following.cancel()

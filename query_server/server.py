@@ -15,13 +15,17 @@ from query_server.servicer import DashboardServicer
 from shared.identity.auth import TokenVerifier
 from shared.serving import lifecycle, methods, tls
 from shared.settings import ServerSettings
-from shared.stores import mongo
+from shared.stores import day_zone, mongo
 
 SERVICE = dashboard_pb2.DESCRIPTOR.services_by_name["DashboardService"]
 
 
 async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: FBT001 - as workers.Serve calls it
-    """Runs the server until a signal. Raises CannotRun when it cannot listen, or when its Redis is of another kind."""
+    """Runs the server until a signal.
+
+    Raises CannotRun when it cannot listen, when its Redis is of another kind, and when the days of this installation
+    are those of another zone.
+    """
     stop = lifecycle.stop_on_signal()
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(mongo.connect(settings.mongo_url, program="query"))
@@ -47,6 +51,7 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
 
         async with asyncio.TaskGroup() as tasks:
             renewing = tasks.create_task(verifier.follow_keys())
+            tasks.create_task(day_zone.compare(mongo.database(client), settings.day_zone, stop))
             following = tasks.create_task(follow_stores(hot_store, client, verifier, readiness))
             await lifecycle.serve_until(stop, server, readiness)
             following.cancel()

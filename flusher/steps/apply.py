@@ -5,37 +5,37 @@ sent. The epoch keeps out a flusher that slept until its batch's id was forgotte
 """
 
 import enum
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import pymongo
 import structlog
-from bson import ObjectId
 from pymongo import ReadPreference, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from flusher import metrics
+from flusher.steps.shape import misshapen, number_of
 from flusher.steps.take import Batch
-from shared.data.tallies import COURSE
+from shared.data.tallies import Tally
 from shared.metrics import MONGODB_ERRORS
 from shared.stores.mongo import Document
 
-RECENT_BATCHES = 32
 BULK_COUNTERS = 20_000
 # MongoDB's time for one update grows with the square of its counters: more than these would not be acknowledged in
-# APPLY_SECONDS however often it is sent. Above what the largest course has, because lectures are replaced.
+# APPLY_SECONDS however often it is sent. Above what the largest tally has, because lectures are replaced.
 MAX_COUNTERS = 30_000
 APPLY_SECONDS = 4
 VERIFY_SECONDS = 2
 
 DUPLICATE_KEY = 11000
 TOO_LARGE = 10334
+NOT_VALID = 121
 # BadValue, TypeMismatch, PathNotViable, ConflictingUpdateOperators, DocumentValidationFailure; and too large a
 # document, twice.
-NEVER = frozenset({2, 14, 28, 40, 121, TOO_LARGE, 17419})
+NEVER = frozenset({2, 14, 28, 40, NOT_VALID, TOO_LARGE, 17419})
 
 
 log = structlog.get_logger()
@@ -72,21 +72,31 @@ def update_of(batch: Batch, epoch: int) -> UpdateOne:
     Where there is a document that it may not touch, the upsert runs into the unique index: a duplicate key, and no
     change.
     """
-    increments = COURSE.increments(batch.counts)
+    tally = batch.tally
+    users = {"uniqueActiveUsers": batch.unique_users} if tally.kind.users else {}
     return UpdateOne(
         {
-            "courseId": ObjectId(batch.course_id),
+            **tally.identity(),
             "recentBatches": {"$ne": batch.id},
-            "epoch": {"$not": {"$gt": epoch}},
+            **not_newer(epoch),
         },
         {
-            "$inc": increments,
-            "$max": {"epoch": epoch, "uniqueActiveUsers": batch.unique_users},
-            "$push": {"recentBatches": {"$each": [batch.id], "$slice": -RECENT_BATCHES}},
+            "$inc": tally.kind.increments(batch.counts),
+            "$max": {"epoch": epoch, **users},
+            "$push": {"recentBatches": {"$each": [batch.id], "$slice": -tally.kind.window}},
             "$currentDate": {"updatedAt": True},
+            "$set": tally.repeated(),
         },
         upsert=True,
     )
+
+
+def not_newer(epoch: int) -> Document:
+    """The filter that keeps out who is older than the document; also where its epoch is none, so that nobody knows."""
+    return {
+        "$or": [{"epoch": None}, {"epoch": {"$lte": epoch}}],
+        "epoch": {"$not": {"$type": "array"}},  # of which one element would do
+    }
 
 
 def bulks(batches: Sequence[Batch], counters: int = BULK_COUNTERS) -> Iterator[list[Batch]]:
@@ -106,11 +116,30 @@ def bulks(batches: Sequence[Batch], counters: int = BULK_COUNTERS) -> Iterator[l
 async def apply(
     collection: AsyncCollection[Document], batches: Sequence[Batch], epoch: int, *, timeout: float
 ) -> list[Outcome]:
-    """Adds the batches to their documents within `timeout` seconds; the outcomes, in their order. Raises PyMongoError.
+    """Adds the batches, all of one kind, to their documents within `timeout` seconds. Raises PyMongoError.
+
+    Returns the outcomes in the order of the batches.
 
     Only a complete, undisturbed success is taken at its word. A duplicate key says nothing: it may be this batch, not
-    yet majority, or a newer epoch, or another creator of the document.
+    yet majority, or a newer epoch, or another creator of the document. Batches whose documents cannot be added to are
+    not sent.
     """
+    with pymongo.timeout(min(timeout, VERIFY_SECONDS)):
+        odd = await misshapen(collection, [batch.tally for batch in batches])
+    kept = [batch for batch in batches if batch.name in odd]
+    fit = [batch for batch in batches if batch.name not in odd]
+    of_kept: Iterable[Outcome] = ()
+    if kept:
+        refusals = {number: (NOT_VALID, odd[batch.name]) for number, batch in enumerate(kept)}
+        of_kept = await _judged(collection, kept, epoch, Sent(complete=True, errors=refusals))
+    of_fit = await _apply(collection, fit, epoch, timeout=timeout) if fit else ()
+    each_kept, each_fit = iter(of_kept), iter(of_fit)
+    return [next(each_kept if batch.name in odd else each_fit) for batch in batches]
+
+
+async def _apply(
+    collection: AsyncCollection[Document], batches: Sequence[Batch], epoch: int, *, timeout: float
+) -> list[Outcome]:
     if len(batches) == 1 and len(batches[0].counts) > MAX_COUNTERS:  # such a one is alone: see `bulks`
         reason = f"the batch has more than {MAX_COUNTERS:,} counters, which MongoDB would not add in time"
         return await _judged(collection, batches, epoch, Sent(complete=True, errors={0: (TOO_LARGE, reason)}))
@@ -147,7 +176,7 @@ async def _judged(
         await close(collection, refused, epoch)
     documents = await committed(collection, batches)
     outcomes = [
-        outcome_of(batch, documents.get(batch.course_id, {}), epoch, sent, position)
+        outcome_of(batch, documents.get(batch.name, {}), epoch, sent, position)
         for position, batch in enumerate(batches)
     ]
     _count(outcomes, sent)
@@ -171,7 +200,7 @@ async def _apply_halves(
 ) -> list[Outcome]:
     middle = len(batches) // 2
     halves = (batches[:middle], batches[middle:])
-    return [outcome for half in halves for outcome in await apply(collection, half, epoch, timeout=timeout / 2)]
+    return [outcome for half in halves for outcome in await _apply(collection, half, epoch, timeout=timeout / 2)]
 
 
 async def close(collection: AsyncCollection[Document], refused: Sequence[Batch], epoch: int) -> None:
@@ -180,9 +209,7 @@ async def close(collection: AsyncCollection[Document], refused: Sequence[Batch],
     One may be on its way, or in the hand of a flusher that sleeps, until somebody mends what MongoDB refused: the batch
     would be in the document and in quarantine, and count twice. Where this is refused too, the batch is not put aside.
     """
-    updates = [
-        UpdateOne({"courseId": ObjectId(batch.course_id)}, {"$max": {"epoch": epoch}}, upsert=True) for batch in refused
-    ]
+    updates = [UpdateOne(batch.tally.identity(), {"$max": {"epoch": epoch}}, upsert=True) for batch in refused]
     try:
         with pymongo.timeout(VERIFY_SECONDS):
             await collection.bulk_write(updates, ordered=False)
@@ -192,29 +219,41 @@ async def close(collection: AsyncCollection[Document], refused: Sequence[Batch],
 
 
 async def committed(collection: AsyncCollection[Document], batches: Sequence[Batch]) -> dict[str, Document]:
-    """What a majority of MongoDB's members knows of the batches, by course. Raises PyMongoError.
+    """What a majority of MongoDB's members knows of the batches, by tally. Raises PyMongoError.
 
     A majority, because what only this primary has may be rolled back: then the batch would be cleared and lost.
     """
     majority = collection.with_options(read_concern=ReadConcern("majority"), read_preference=ReadPreference.PRIMARY)
     with pymongo.timeout(VERIFY_SECONDS), metrics.VERIFY.time():
-        found = await majority.find(
-            {"courseId": {"$in": [ObjectId(batch.course_id) for batch in batches]}},
-            {"courseId": 1, "recentBatches": 1, "epoch": 1},
-        ).to_list()
-    return {str(document["courseId"]): document for document in found}
+        return await documents_of(majority, [batch.tally for batch in batches], "recentBatches", "epoch")
+
+
+async def documents_of(
+    collection: AsyncCollection[Document], tallies: Sequence[Tally], *fields: str
+) -> dict[str, Document]:
+    """Some fields of the tallies' documents, by the tallies' names; the tallies are all of one kind."""
+    if not tallies:
+        return {}
+    key = tallies[0].kind.key
+    found = await collection.find(
+        {key: {"$in": [tally.identity()[key] for tally in tallies]}}, {key: 1, **dict.fromkeys(fields, 1)}
+    ).to_list()
+    return {str(document[key]): document for document in found}
 
 
 def outcome_of(batch: Batch, document: Document, epoch: int, sent: Sent, position: int) -> Outcome:
     """What a document, {} when there is none, says about the batch that was sent to it under `epoch`."""
     code, text = sent.errors.get(position, (0, ""))
-    newer = document.get("epoch", 0) > epoch
-    if batch.id in document.get("recentBatches", ()):
+    written = number_of(document.get("epoch"))
+    newer = written is not None and written > epoch
+    remembered = document.get("recentBatches")
+    if isinstance(remembered, list) and batch.id in remembered:
         # A batch that was hot until now, and yet had been there before this write.
         resurrected = batch.fresh and code == DUPLICATE_KEY and sent.complete and not newer
         return Outcome(Verdict.RESURRECTED if resurrected else Verdict.APPLIED)
     if newer:
         return Outcome(Verdict.FENCED)
-    if code in NEVER and document.get("epoch") == epoch:  # closed to every older update
+    # Closed to every older update, by our epoch, or because it is none.
+    if code in NEVER and (written == epoch or (written is None and document.get("epoch") is not None)):
         return Outcome(Verdict.REFUSED, text)
     return Outcome(Verdict.LEFT, text)

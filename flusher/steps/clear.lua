@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- Ends the flush of one course, once MongoDB has its batch, or when there was nothing to flush.
+-- Ends the flush of one tally, once MongoDB has its batch, or when there was nothing to flush.
 -- KEYS 1 flushing_counters   2 course_counters   3 flushed_batch   4 dirty_analytics_courses
--- ARGV 1 id of the batch that MongoDB has, "" for none   2 course id   3 seconds that flushed_batch lives
--- Returns 1 when done, 0 when another batch is being flushed by now: then nothing is touched. Taking the course out of
+-- ARGV 1 id of the batch that MongoDB has, "" for none   2 name of the tally   3 seconds that flushed_batch lives
+-- Returns 1 when done, 0 when another batch is being flushed by now: then nothing is touched. Taking the tally out of
 -- the dirty set all the same would strand that other batch.
 
 local taken = redis.call('HGET', KEYS[1], 'batch') or ''

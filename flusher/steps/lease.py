@@ -10,7 +10,7 @@ from redis.exceptions import ResponseError
 
 from flusher.steps import scripts
 from shared.data import keys
-from shared.stores.redis_connection import RedisConnection, RedisUnreachable
+from shared.stores.redis_connection import RedisConnection, RedisUnreachable, error_code
 from shared.stores.topology import is_elsewhere
 
 REDIS_SECONDS = 2
@@ -31,11 +31,13 @@ class Lease:
         self._tried: list[int] = []
         self._until: dict[int, float] = {}
         self.elsewhere: set[int] = set()
+        self.broken: dict[int, str] = {}
 
     async def acquire(self, partitions: Iterable[int]) -> set[int]:
         """Takes what is free of the partitions' locks, and returns those now held. Raises RedisUnreachable.
 
-        A partition that this node of a cluster does not serve, or not all of, is not held either, but is `elsewhere`.
+        A partition that this node of a cluster does not serve, or not all of, is not held either, but is `elsewhere`;
+        one whose lock is a key of another type is `broken`, for the reason that Redis has given.
         """
         self._tried = list(partitions)
         asked = self._now()
@@ -48,6 +50,8 @@ class Lease:
                 self.renewed(number, asked)
             elif is_elsewhere(reply):
                 self.elsewhere.add(number)
+            elif error_code(reply) == "WRONGTYPE":
+                self.broken[number] = str(reply)
             elif isinstance(reply, ResponseError):
                 raise reply
         return set(self._until)

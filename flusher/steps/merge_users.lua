@@ -1,7 +1,7 @@
 #!lua
 -- Merges a saved HyperLogLog into the live one, and returns what that gives.
 -- KEYS 1 course_users   2 a name of the same partition, for the moment of the merge
--- ARGV 1 the saved sketch, "" for none
+-- ARGV 1 the saved sketch, "" for none   2 when a sketch that had been lost ends, in seconds since 1970; 0 for never
 -- Returns the estimate and the bytes. Bytes that are no HyperLogLog are refused with an error, and change nothing.
 
 if ARGV[1] ~= '' then
@@ -10,6 +10,9 @@ if ARGV[1] ~= '' then
   redis.call('UNLINK', KEYS[2])
   if merged.err then
     return merged
+  end
+  if ARGV[2] ~= '0' then
+    redis.call('EXPIREAT', KEYS[1], ARGV[2], 'NX')
   end
 end
 local estimate = redis.call('PFCOUNT', KEYS[1])

@@ -1,39 +1,39 @@
-"""Which courses are flushed together. Pure."""
+"""Which tallies are flushed together. Pure."""
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-WAVE_COURSES = 1_000
+WAVE_TALLIES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Some dirty courses of one partition: what a wave does under that partition's lock."""
+    """The names of some tallies of one partition: what a wave does under that partition's lock."""
 
     partition: int
-    courses: Sequence[str]
+    names: Sequence[str]
 
 
 Wave = list[Share]
 
 
-def waves(dirty: Mapping[int, Sequence[str]], shuffle: random.Random, size: int = WAVE_COURSES) -> Iterator[Wave]:
-    """Every dirty course once, in waves of at most `size` courses.
+def waves(dirty: Mapping[int, Sequence[str]], shuffle: random.Random, size: int = WAVE_TALLIES) -> Iterator[Wave]:
+    """Every tally once, in waves of at most `size` tallies.
 
     The partitions come in random order, so that flushers who start together meet each other's locks as little as
     possible.
     """
-    partitions = [partition for partition, courses in dirty.items() if courses]
+    partitions = [partition for partition, names in dirty.items() if names]
     shuffle.shuffle(partitions)
     wave: Wave = []
     room = size
     for partition in partitions:
-        courses = dirty[partition]
-        while courses:
-            wave.append(Share(partition, courses[:room]))
-            courses = courses[room:]
-            room -= len(wave[-1].courses)
+        names = dirty[partition]
+        while names:
+            wave.append(Share(partition, names[:room]))
+            names = names[room:]
+            room -= len(wave[-1].names)
             if not room:
                 yield wave
                 wave, room = [], size
@@ -41,18 +41,18 @@ def waves(dirty: Mapping[int, Sequence[str]], shuffle: random.Random, size: int 
         yield wave
 
 
-def parts(sizes: Mapping[str, int], *, courses: int, counters: int) -> Iterator[list[str]]:
-    """The courses in lists of at most so many, and of at most so many counters together unless one alone has more.
+def parts(sizes: Mapping[str, int], *, tallies: int, counters: int) -> Iterator[list[str]]:
+    """The tallies in lists of at most so many, and of at most so many counters together unless one alone has more.
 
-    `sizes` says how many counters each course has.
+    `sizes` says how many counters each tally has.
     """
     part: list[str] = []
     total = 0
-    for course_id, size in sizes.items():
-        if part and (len(part) == courses or total + size > counters):
+    for name, size in sizes.items():
+        if part and (len(part) == tallies or total + size > counters):
             yield part
             part, total = [], 0
-        part.append(course_id)
+        part.append(name)
         total += size
     if part:
         yield part

@@ -2,7 +2,7 @@
 -- Puts a taken batch aside that MongoDB will not take.
 -- KEYS 1 flushing_counters   2 course_counters   3 quarantined_counters   4 dirty_analytics_courses
 --      5 analytics_flush_lock
--- ARGV 1 id of the batch as its hash has it, "" for none   2 course id   3 id to keep it under   4 what to keep: JSON
+-- ARGV 1 id of the batch as its hash has it, "" for none   2 name of the tally   3 id to keep it under   4 what to keep: JSON
 --      5 token of the holder
 -- Returns 1 when done, 0 when another batch is being flushed by now, or the lock is not the holder's: then nothing is
 -- touched. Whoever has the lock may be sending this very batch, which MongoDB may take from him.

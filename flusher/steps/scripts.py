@@ -11,6 +11,7 @@ CLEAR = _FOLDER.joinpath("clear.lua").read_text()
 QUARANTINE = _FOLDER.joinpath("quarantine.lua").read_text()
 MERGE_USERS = _FOLDER.joinpath("merge_users.lua").read_text()
 REPLAY = _FOLDER.joinpath("replay.lua").read_text()
+USERS_SAVED = _FOLDER.joinpath("users_saved.lua").read_text()
 
 
 def call(script: str, names: list[str], *arguments: str | bytes | int) -> Command:

@@ -1,27 +1,27 @@
-"""Take: the atomic get-and-zero. The hot hash of a course is renamed away and read, in one transaction.
+"""Take: the atomic get-and-zero. The hot hash of a tally is renamed away and read, in one transaction.
 
 What the transaction reads is the batch, wherever it comes from: a fresh rename, or a flush that stopped halfway and
 left it there.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from redis.exceptions import ResponseError
 
 from flusher.steps.lease import REDIS_SECONDS, Lease, LeaseLost
+from flusher.steps.shape import MOST
 from shared.data import keys
-from shared.data.tallies import COURSE
-from shared.stores.redis_connection import Command, RedisConnection, Reply, pairs
+from shared.data.tallies import Kind, Tally, UnknownCounter, tally_of
+from shared.stores.redis_connection import Command, RedisConnection, Reply, is_utf8, pairs, text_of
 from shared.stores.topology import is_elsewhere
 
 ATTEMPTS = 3
 
 ELSEWHERE = "its slot of the Redis cluster is on another node, or on the way to one"
 
-_OBJECT_ID = re.compile(r"[0-9a-f]{24}")
-_INT64 = range(-(2**63), 2**63)
+_DIGITS = re.compile(r"[0-9]{1,16}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +29,28 @@ class Batch:
     """Counts on their way to MongoDB: hash fields to counts, under the id that is added to a document at most once."""
 
     partition: int
-    course_id: str
+    tally: Tally
     id: str
     counts: dict[str, int]
     unique_users: int
     fresh: bool  # renamed just now, and not left by an earlier flush
     more: bool = False  # there are newer counts: they must wait until this one is out of the way
 
+    @property
+    def name(self) -> str:
+        """The tally's name."""
+        return self.tally.name
+
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """A hash that no version of ingest writes: `reason` says what is wrong with it. `id` may be empty."""
+    """A hash that no version of ingest writes: `reason` says what is wrong with it. `id` may be empty.
+
+    `name` need not be that of a tally.
+    """
 
     partition: int
-    course_id: str
+    name: str
     id: str
     fields: dict[str, str]
     reason: str
@@ -50,94 +58,89 @@ class Malformed:
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
-    """A dirty course without counts."""
+    """A tally without counts; `name` need not be that of a tally."""
 
     partition: int
-    course_id: str
+    name: str
 
 
 Taken = Batch | Malformed | Nothing
 
 
-async def count_counters(connection: RedisConnection, partition: int, courses: Sequence[str]) -> dict[str, int]:
-    """About how many counters each course has, hot or left by an earlier flush. Raises RedisUnreachable."""
+async def count_counters(connection: RedisConnection, partition: int, names: Sequence[str]) -> dict[str, int]:
+    """About how many counters each tally has, hot or left by an earlier flush. Raises RedisUnreachable."""
     replies = await connection.call_each(
-        *(
-            ("HLEN", key(partition, course_id))
-            for course_id in courses
-            for key in (keys.course_counters, keys.flushing_counters)
-        ),
+        *(("HLEN", key(partition, name)) for name in names for key in (keys.course_counters, keys.flushing_counters)),
         timeout=REDIS_SECONDS,
     )
     sizes = [reply if isinstance(reply, int) else 0 for reply in replies]
-    return {course_id: hot + left for course_id, hot, left in zip(courses, sizes[::2], sizes[1::2], strict=True)}
+    return {name: hot + left for name, hot, left in zip(names, sizes[::2], sizes[1::2], strict=True)}
 
 
-async def take(connection: RedisConnection, lease: Lease, partition: int, courses: Sequence[str]) -> list[Taken]:
-    """Takes the counts of the courses, in their order.
+async def take(connection: RedisConnection, lease: Lease, partition: int, names: Sequence[str]) -> list[Taken]:
+    """Takes the counts of the tallies, in their order.
 
     Only while the lock is ours, and its life begins anew: a write by this connection, which the barrier then waits for.
     Raises LeaseLost, also when a cluster moves the partition to another node, and RedisUnreachable.
     """
     try:
-        return await _take(connection, lease, partition, courses)
+        return await _take(connection, lease, partition, names)
     except ResponseError as error:
         if not is_elsewhere(error):
             raise
         raise LeaseLost(ELSEWHERE) from error
 
 
-async def _take(connection: RedisConnection, lease: Lease, partition: int, courses: Sequence[str]) -> list[Taken]:
+async def _take(connection: RedisConnection, lease: Lease, partition: int, names: Sequence[str]) -> list[Taken]:
     lock = keys.flush_lock(partition)
     for _ in range(ATTEMPTS):
         _, holder = await connection.call(("WATCH", lock), ("GET", lock), timeout=REDIS_SECONDS)
         if holder != lease.token.encode():
             break
         asked = lease.now()
-        *_, replies = await connection.call(*_transaction(lease, partition, courses), timeout=REDIS_SECONDS)
+        *_, replies = await connection.call(*_transaction(lease, partition, names), timeout=REDIS_SECONDS)
         if replies is not None:
             lease.renewed(partition, asked)
-            each = zip(courses, replies[1::3], replies[2::3], replies[3::3], strict=True)
-            return [taken_of(partition, *of_course) for of_course in each]
+            each = zip(names, replies[1::3], replies[2::3], replies[3::3], strict=True)
+            return [taken_of(partition, *of_tally) for of_tally in each]
         # Not carried out, because the lock was touched: whether it was lost, the next look at it tells.
     await connection.call(("UNWATCH",), timeout=REDIS_SECONDS)
     raise LeaseLost(f"another flusher has partition {partition}")
 
 
-def _transaction(lease: Lease, partition: int, courses: Sequence[str]) -> list[Command]:
+def _transaction(lease: Lease, partition: int, names: Sequence[str]) -> list[Command]:
     commands: list[Command] = [("MULTI",), ("PEXPIRE", keys.flush_lock(partition), lease.ttl_ms)]
-    for course_id in courses:
-        hot, flushing = keys.course_counters(partition, course_id), keys.flushing_counters(partition, course_id)
+    for name in names:
+        hot, flushing = keys.course_counters(partition, name), keys.flushing_counters(partition, name)
         commands += (
             ("RENAMENX", hot, flushing),
             ("HGETALL", flushing),
-            ("PFCOUNT", keys.course_users(partition, course_id)),
+            ("PFCOUNT", keys.course_users(partition, name)),
         )
     return [*commands, ("EXEC",)]
 
 
-def taken_of(partition: int, course_id: str, renamed: Reply, flat: Reply, users: Reply) -> Taken:
-    """What one course's replies mean: of RENAMENX (an error when there is nothing hot), HGETALL and PFCOUNT.
+def taken_of(partition: int, name: str, renamed: Reply, flat: Reply, users: Reply) -> Taken:
+    """What one tally's replies mean: of RENAMENX (an error when there is nothing hot), HGETALL and PFCOUNT.
 
-    What nobody here has written is malformed, so that it holds up no other course. A HyperLogLog that Redis cannot read
+    What nobody here has written is malformed, so that it holds up no other tally. A HyperLogLog that Redis cannot read
     holds up no counts.
     """
     if isinstance(flat, ResponseError):
-        return Malformed(partition, course_id, "", {}, str(flat))
-    fields = {name: value.decode(errors="replace") for name, value in pairs(flat).items()}
+        return Malformed(partition, name, "", {}, str(flat))
+    fields = {field: text_of(value) for field, value in pairs(flat).items()}
     if not fields:
-        return Nothing(partition, course_id)
+        return Nothing(partition, name)
     batch_id = fields.pop(keys.BATCH, "")
-    counts, unreadable = readable(fields)
-    if unreadable:
-        return Malformed(partition, course_id, batch_id, fields, f"unreadable: {', '.join(sorted(unreadable))}")
-    if not batch_id:
-        return Malformed(partition, course_id, batch_id, fields, "the hash names no batch")
-    if not _OBJECT_ID.fullmatch(course_id):
-        return Malformed(partition, course_id, batch_id, fields, "the course's id is not 24 hexadecimal digits")
+    tally = tally_of(name)
+    if tally is None:
+        return Malformed(partition, name, batch_id, fields, "no tally has this name")
+    counts, unreadable = readable(tally.kind, fields)
+    if unreadable or not batch_id or not is_utf8(batch_id):
+        return Malformed(partition, name, batch_id, fields, _complaint(batch_id, unreadable))
     return Batch(
         partition,
-        course_id,
+        tally,
         batch_id,
         counts,
         unique_users=users if isinstance(users, int) else 0,
@@ -146,17 +149,30 @@ def taken_of(partition: int, course_id: str, renamed: Reply, flat: Reply, users:
     )
 
 
-def readable(fields: dict[str, str]) -> tuple[dict[str, int], dict[str, str]]:
-    """The fields that are counters with a count that MongoDB can hold, and the rest."""
+def _complaint(batch_id: str, unreadable: Iterable[str]) -> str:
+    if unreadable:
+        return f"unreadable: {', '.join(sorted(unreadable))}"
+    return "the batch's id is not UTF-8" if batch_id else "the hash names no batch"
+
+
+def readable(kind: Kind | None, fields: Mapping[str, str]) -> tuple[dict[str, int], dict[str, str]]:
+    """The fields that are counters of the kind with a count that a document can hold, and the rest."""
     counts, rest = {}, {}
-    for name, text in fields.items():
-        try:
-            COURSE.counter_of(name)
-            count = int(text)
-        except ValueError:
-            count = _INT64.stop
-        if count in _INT64:
-            counts[name] = count
+    for field, text in fields.items():
+        count = _count(kind, field, text)
+        if count is None:
+            rest[field] = text
         else:
-            rest[name] = text
+            counts[field] = count
     return counts, rest
+
+
+def _count(kind: Kind | None, field: str, text: str) -> int | None:
+    if kind is None:
+        return None
+    try:
+        kind.counter_of(field)
+    except UnknownCounter:
+        return None
+    count = int(text) if _DIGITS.fullmatch(text) else MOST + 1
+    return count if count <= MOST else None

@@ -1,25 +1,32 @@
 """The HyperLogLogs of unique users, kept where Redis cannot lose them.
 
-A course's sketch is saved in its document when its estimate has grown by 1 %, or an hour has passed. What was saved is
-always merged into the live one first, so nothing smaller ever overwrites it, and a Redis that lost it has it back. None
-of this can touch a count: when it fails, it is reported and tried again by a later flush.
+A course's sketch is saved in its document when its estimate has grown by 1 %, or an hour has passed; a day's whenever
+it has changed, because a day that is over is flushed no more. What was saved is always merged into the live one first,
+so nothing smaller ever overwrites it, and a Redis that lost it has it back. None of this can touch a count: when it
+fails, it is reported and tried again by a later flush, which finds the day among the unsaved.
 """
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
 import pymongo
 import structlog
-from bson import Binary, ObjectId
+from bson import Binary
 from pymongo import UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import PyMongoError
+from pymongo.read_concern import ReadConcern
 from redis.exceptions import ResponseError
 
 from flusher.steps import scripts
+from flusher.steps.apply import documents_of, not_newer
 from flusher.steps.lease import REDIS_SECONDS
-from flusher.steps.take import Batch
+from flusher.steps.shape import number_of
 from shared.data import keys
+from shared.data.days import users_end
+from shared.data.tallies import DAY, Tally
 from shared.metrics import MONGODB_ERRORS
 from shared.stores.mongo import Document
 from shared.stores.redis_connection import Command, RedisConnection, Reply
@@ -33,85 +40,127 @@ MONGO_SECONDS = 2
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class Users:
+    """A tally whose users may have to be saved; `estimate` is how many Redis had of them when it was taken."""
+
+    partition: int
+    tally: Tally
+    estimate: int
+
+
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """Under which epoch, when, and in which zone the days are."""
+
+    epoch: int
+    now: dt.datetime
+    zone: ZoneInfo
+
+
 def is_due(live: int, saved: Document, now: dt.datetime) -> bool:
-    """Whether a sketch with the estimate `live` should be saved, by what the document says of the saved one.
+    """Whether a course's sketch with the estimate `live` should be saved, by what the document says of the saved one.
 
     Also when it is smaller: then Redis has lost users that the saved one still knows.
     """
-    if "usersSketchEstimate" not in saved:
+    estimate, at = number_of(saved.get("usersSketchEstimate")), saved.get("usersSketchSavedAt")
+    if estimate is None or not isinstance(at, dt.datetime):  # nothing is saved, or not by us
         return live > 0
-    estimate: int = saved["usersSketchEstimate"]
-    if live > GROWTH * estimate or live < estimate:
+    if live > GROWTH * float(estimate) or live < estimate:
         return True
-    return live != estimate and bool(now - saved["usersSketchSavedAt"] >= SAVE_AGAIN)
+    return live != estimate and bool(now - at >= SAVE_AGAIN)
 
 
 async def save(
-    connection: RedisConnection,
-    collection: AsyncCollection[Document],
-    batches: Sequence[Batch],
-    epoch: int,
-    now: dt.datetime,
+    connection: RedisConnection, collection: AsyncCollection[Document], users: Sequence[Users], saving: Saving
 ) -> None:
-    """Saves the sketches of the batches' courses that are due. Raises RedisUnreachable; reports everything else."""
+    """Saves the sketches that are due, all of one kind. Raises RedisUnreachable; reports everything else."""
     try:
-        known = await _documents(collection, batches, {"usersSketchEstimate": 1, "usersSketchSavedAt": 1})
-        due = [batch for batch in batches if is_due(batch.unique_users, known.get(batch.course_id, {}), now)]
+        due = await _due(collection, users, saving.now)
         for start in range(0, len(due), SKETCHES):
-            await _save(connection, collection, due[start : start + SKETCHES], epoch, now)
+            await _save(connection, collection, due[start : start + SKETCHES], saving)
     except PyMongoError as error:
         MONGODB_ERRORS.inc()
         log.warning("sketches not saved", reason=str(error))
 
 
+async def _due(collection: AsyncCollection[Document], users: Sequence[Users], now: dt.datetime) -> Sequence[Users]:
+    """Of days every one: that an estimate has not changed does not say that the users are the same."""
+    if users and users[0].tally.kind is DAY:
+        return users
+    with pymongo.timeout(MONGO_SECONDS):
+        tallies = [one.tally for one in users]
+        known = await documents_of(collection, tallies, "usersSketchEstimate", "usersSketchSavedAt")
+    return [one for one in users if is_due(one.estimate, known.get(one.tally.name, {}), now)]
+
+
 async def _save(
-    connection: RedisConnection,
-    collection: AsyncCollection[Document],
-    due: Sequence[Batch],
-    epoch: int,
-    now: dt.datetime,
+    connection: RedisConnection, collection: AsyncCollection[Document], due: Sequence[Users], saving: Saving
 ) -> None:
-    saved = await _documents(collection, due, {"usersSketch": 1})
-    merges = [_merge(batch, saved.get(batch.course_id, {}).get("usersSketch", b"")) for batch in due]
+    majority = collection.with_options(read_concern=ReadConcern("majority"))
+    with pymongo.timeout(MONGO_SECONDS):
+        documents = await documents_of(majority, [one.tally for one in due], "usersSketch")
+    saved = {one.tally.name: _sketch(documents.get(one.tally.name, {})) for one in due}
+    merges = [_merge(one, saved[one.tally.name], saving.zone) for one in due]
     replies = await connection.call_each(*merges, timeout=REDIS_SECONDS)
-    updates = []
-    for batch, reply in zip(due, replies, strict=True):
+    updates, safe = [], {}
+    for one, reply in zip(due, replies, strict=True):
         if is_elsewhere(reply):
             continue  # saved by a later flush, from there
         if isinstance(reply, ResponseError):
-            log.error("sketch not saved: Redis cannot merge the saved one", course=batch.course_id, reason=str(reply))
-        elif reply[1] is not None:  # Redis may have lost all since the take
-            updates.append(_update(batch, reply, epoch, now))
+            log.error("sketch not saved: Redis cannot merge the saved one", tally=one.tally.name, reason=str(reply))
+        elif reply[1] is None or reply[1] == saved[one.tally.name]:  # Redis may have lost all since the take
+            safe[one] = reply[1] or b""
+        else:
+            updates.append((one, reply))
     if updates:
         with pymongo.timeout(MONGO_SECONDS):
-            await collection.bulk_write(updates, ordered=False)
+            result = await collection.bulk_write([_update(*update, saving) for update in updates], ordered=False)
+        if result.matched_count == len(updates):  # else it is not known which: the next flush finds those saved
+            safe |= {one: sketch for one, (_, sketch) in updates}
+    await _note_saved(connection, safe)
 
 
-async def _documents(
-    collection: AsyncCollection[Document], batches: Sequence[Batch], fields: Mapping[str, int]
-) -> dict[str, Document]:
-    with pymongo.timeout(MONGO_SECONDS):
-        found = await collection.find(
-            {"courseId": {"$in": [ObjectId(batch.course_id) for batch in batches]}}, {"courseId": 1, **fields}
-        ).to_list()
-    return {str(document["courseId"]): document for document in found}
+async def _note_saved(connection: RedisConnection, safe: Mapping[Users, bytes]) -> None:
+    """Takes the days whose users MongoDB has from those that are unsaved."""
+    commands = [_saved(one, sketch) for one, sketch in safe.items() if one.tally.kind is DAY]
+    if commands:
+        await connection.call_each(*commands, timeout=REDIS_SECONDS)
 
 
-def _merge(batch: Batch, sketch: bytes) -> Command:
-    live = keys.course_users(batch.partition, batch.course_id)
-    return scripts.call(scripts.MERGE_USERS, [live, keys.saved_users(batch.partition, batch.course_id)], sketch)
+def _sketch(document: Document) -> bytes:
+    sketch = document.get("usersSketch")
+    return sketch if isinstance(sketch, bytes) else b""
 
 
-def _update(batch: Batch, merged: Reply, epoch: int, now: dt.datetime) -> UpdateOne:
+def _merge(users: Users, saved: bytes, zone: ZoneInfo) -> Command:
+    name = users.tally.name
+    end = users_end(users.tally.item, zone) if users.tally.kind is DAY else 0
+    names = [keys.course_users(users.partition, name), keys.saved_users(users.partition, name)]
+    return scripts.call(scripts.MERGE_USERS, names, saved, end)
+
+
+def _saved(users: Users, sketch: bytes) -> Command:
+    name = users.tally.name
+    names = [
+        keys.unsaved_users(users.partition),
+        keys.course_users(users.partition, name),
+        keys.course_counters(users.partition, name),
+        keys.flushing_counters(users.partition, name),
+    ]
+    return scripts.call(scripts.USERS_SAVED, names, name, sketch)
+
+
+def _update(users: Users, merged: Reply, saving: Saving) -> UpdateOne:
     """Only while no newer flusher has written the document: an older sketch must not replace a newer."""
     estimate, sketch = merged
     return UpdateOne(
-        {"courseId": ObjectId(batch.course_id), "epoch": {"$not": {"$gt": epoch}}},
+        {**users.tally.identity(), **not_newer(saving.epoch)},
         {
             "$set": {
                 "usersSketch": Binary(sketch),
                 "usersSketchEstimate": estimate,
-                "usersSketchSavedAt": now,
+                "usersSketchSavedAt": saving.now,
             },
             "$max": {"uniqueActiveUsers": estimate},
         },

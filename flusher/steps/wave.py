@@ -1,7 +1,7 @@
 """One wave of a flush: lock, fence, take, barrier, apply, verify, clear, release; on one connection to Redis.
 
 Whatever fails, the wave ends and leaves the rest where it is. Nothing is lost by that: what was taken waits under
-`flushing_counters` with its batch id, its course is still in the dirty set, and the next wave sends it again under a
+`flushing_counters` with its batch id, its tally is still in the dirty set, and the next wave sends it again under a
 higher epoch.
 """
 
@@ -9,37 +9,41 @@ import asyncio
 import datetime as dt
 import secrets
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from zoneinfo import ZoneInfo
 
 import structlog
-from prometheus_client import Counter as PrometheusCounter
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 from redis.exceptions import ResponseError
 
 from flusher import metrics
 from flusher.schema import FLUSH_EPOCH, next_epoch, note_success
-from flusher.steps import barrier, clear, plan, users
-from flusher.steps.apply import Outcome, Verdict, apply, bulks
+from flusher.steps import barrier, plan, users
+from flusher.steps.apply import Outcome, apply, bulks
 from flusher.steps.lease import Lease, LeaseLost
+from flusher.steps.report import Report
+from flusher.steps.settle import Settlement
 from flusher.steps.take import ELSEWHERE, Batch, Malformed, Nothing, Taken, count_counters, take
 from shared.data.batch_id import age
-from shared.data.keys import RESURRECTED
+from shared.data.tallies import DAY, KINDS, Kind, tally_of
 from shared.metrics import MONGODB_ERRORS
 from shared.settings import Barrier
-from shared.stores.mongo import COURSE_ANALYTICS, Document
-from shared.stores.redis_connection import RedisConnection, RedisUnreachable, Reply
+from shared.stores import day_zone
+from shared.stores.mongo import Document
+from shared.stores.redis_connection import RedisConnection, RedisUnreachable
 
-# So many courses are taken in one transaction: Redis serves nobody else meanwhile.
-TAKE_COURSES = 64
+# So many tallies are taken in one transaction: Redis serves nobody else meanwhile.
+TAKE_TALLIES = 64
 TAKE_COUNTERS = 10_000
-# A wave of very large courses ends with so many counters, and the others go into the next.
+# A wave of very large tallies ends with so many counters, and the others go into the next.
 WAVE_COUNTERS = 100_000
 CONNECT_SECONDS = 1
 
-CHANGED_HANDS = "changed hands meanwhile"
+UTC = ZoneInfo("UTC")
 
 log = structlog.get_logger()
 
@@ -58,56 +62,30 @@ class Stores:
     now: Callable[[], float] = time.monotonic
     token: Callable[[], str] = secrets.token_hex
     redis_cluster: bool = False
-
-
-@dataclass(slots=True)
-class Report:
-    """What became of the courses: how many are cleared, put aside, and left for which reason.
-
-    `more` are the courses, by partition, for another wave: those of which only what an earlier flush had left was
-    flushed, and those for which this one had no room, `no_room` in number. `flushed` are the partitions with courses
-    that are cleared. `oldest` is the age in seconds of the oldest batch that was met, None when Redis could not be
-    asked.
-    """
-
-    cleared: int = 0
-    quarantined: int = 0
-    no_room: int = 0
-    flushed: set[int] = field(default_factory=set)
-    left: Counter[str] = field(default_factory=Counter)
-    more: defaultdict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
-    store_away: bool = False
-    oldest: float | None = None
-
-    def add(self, other: "Report") -> None:
-        """Adds another wave's courses."""
-        self.cleared += other.cleared
-        self.quarantined += other.quarantined
-        self.no_room += other.no_room
-        self.flushed |= other.flushed
-        self.left += other.left
-        for partition, courses in other.more.items():
-            self.more[partition] += courses
-        self.store_away |= other.store_away
-        if other.oldest is not None:
-            self.oldest = max(self.oldest or 0.0, other.oldest)
+    day_zone: ZoneInfo = UTC
 
 
 class WaveOver(Exception):
-    """The rest of the wave's courses stay for the next; the text is why."""
+    """The rest of the wave's tallies stay for the next; the text is why."""
 
 
 async def run(stores: Stores, wave: plan.Wave, stop: asyncio.Event) -> Report:
-    """Flushes the wave's courses as far as the stores allow, until `stop`. Raises nothing for what they do."""
-    report = Report()
+    """Flushes the wave's tallies as far as the stores allow, until `stop`. Raises nothing for what they do.
+
+    Raises CannotRun when the days of this installation are those of another zone.
+    """
+    report = Report.of(wave)
     try:
         connection = await RedisConnection.open(stores.redis_url, timeout=CONNECT_SECONDS)
     except RedisUnreachable as error:
         metrics.STORE_AWAY.inc()
-        return Report(left=Counter({str(error): _size(wave)}), store_away=True)
+        report.store_away = True
+        report.leave_the_rest(str(error))
+        return report
     lease = Lease(connection, token=stores.token(), ttl=stores.lock_ttl, now=stores.now)
+    reason = ""
     try:
-        await _flush(stores, connection, lease, wave, report=report, stop=stop)
+        await _flush(stores, Settlement(connection, lease, report), wave, stop)
     except (RedisUnreachable, ResponseError, PyMongoError) as error:
         report.store_away = True
         reason = str(error)
@@ -122,27 +100,18 @@ async def run(stores: Stores, wave: plan.Wave, stop: asyncio.Event) -> Report:
         reason = str(error)
         metrics.EARLY.inc()
     else:
-        reason = ""
         metrics.DONE.inc()
     finally:
         await lease.release(stores.redis_url)
-    rest = _size(wave) - report.cleared - report.quarantined - report.no_room - report.left.total()
+    rest = report.leave_the_rest(reason)
     if rest:
-        report.left[reason] += rest
-        log.info("wave ended early", courses=rest, reason=reason)
+        log.info("wave ended early", tallies=rest, reason=reason)
     return report
 
 
-async def _flush(
-    stores: Stores, connection: RedisConnection, lease: Lease, wave: plan.Wave, *, report: Report, stop: asyncio.Event
-) -> None:
-    with metrics.LOCK.time():
-        held = await lease.acquire({share.partition for share in wave})
-    mine = [share for share in wave if share.partition in held]
-    for share in wave:
-        if share.partition not in held:
-            elsewhere = share.partition in lease.elsewhere
-            report.left[ELSEWHERE if elsewhere else "locked by another flusher"] += len(share.courses)
+async def _flush(stores: Stores, settlement: Settlement, wave: plan.Wave, stop: asyncio.Event) -> None:
+    connection, lease, report = settlement.connection, settlement.lease, settlement.report
+    mine = await _lock(lease, wave, report)
     if not mine:
         return
     # After the locks: so the order of the epochs is the order in which a partition's holders took from it.
@@ -154,23 +123,79 @@ async def _flush(
         safe = await barrier.safe(connection, stores.barrier)
     if not safe:
         raise WaveOver("Redis did not confirm in time that what was taken is safe (ANALYTICS_FLUSH_BARRIER)")
-    malformed = [(batch, batch.reason) for batch in taken if isinstance(batch, Malformed)]
-    await _put_aside(connection, lease, malformed, report)
-    await _clear(connection, [nothing for nothing in taken if isinstance(nothing, Nothing)], report)
-    analytics = stores.database[COURSE_ANALYTICS]
-    applied: list[Batch] = []
-    for number, bulk in enumerate(bulks([batch for batch in taken if isinstance(batch, Batch)])):
-        if number and stop.is_set():
-            raise WaveOver("stopped")  # a wave of large courses may take longer than a stop may
-        # Below what is left of the lease: an update that arrives later than that must not be on its way.
-        outcomes = await apply(analytics, bulk, epoch, timeout=0.9 * lease.seconds_left())
-        applied += await _settle(connection, lease, bulk, outcomes, report)
+    await settlement.put_aside([(one, one.reason) for one in taken if isinstance(one, Malformed)])
+    nothing = [one for one in taken if isinstance(one, Nothing)]
+    await settlement.clear(nothing)
+    applied = await _send(stores, settlement, [one for one in taken if isinstance(one, Batch)], epoch, stop)
     now = dt.datetime.now(dt.UTC)
     if report.flushed:
         await note_success(stores.database[FLUSH_EPOCH], sorted(report.flushed), now)
     with metrics.USERS.time():
-        await users.save(connection, analytics, applied, epoch, now)
-    log.info("wave", epoch=epoch, cleared=report.cleared, quarantined=report.quarantined, left=dict(+report.left))
+        for kind, those in _users_of([*applied, *nothing]).items():
+            saving = users.Saving(epoch, now, stores.day_zone)
+            await users.save(connection, stores.database[kind.collection], those, saving)
+    log.info("wave", epoch=epoch, cleared=report.cleared, quarantined=report.quarantined, left=dict(report.left))
+
+
+async def _lock(lease: Lease, wave: plan.Wave, report: Report) -> list[plan.Share]:
+    with metrics.LOCK.time():
+        held = await lease.acquire({share.partition for share in wave})
+    for share in wave:
+        if share.partition not in held:
+            not_locked = ELSEWHERE if share.partition in lease.elsewhere else "locked by another flusher"
+            report.leave(share.partition, share.names, lease.broken.get(share.partition, not_locked))
+    return [share for share in wave if share.partition in held]
+
+
+async def _send(
+    stores: Stores, settlement: Settlement, batches: Sequence[Batch], epoch: int, stop: asyncio.Event
+) -> list[Batch]:
+    """Adds the batches to their documents, and settles what became of them. Returns those that MongoDB has."""
+    days = [batch.tally.item for batch in batches if batch.tally.kind is DAY]
+    if days:
+        await day_zone.note_day(stores.database, stores.day_zone, min(days))
+    applied: list[Batch] = []
+    for number, side_by_side in enumerate(_side_by_side(batches)):
+        if number and stop.is_set():
+            raise WaveOver("stopped")  # a wave of large tallies may take longer than a stop may
+        # Below what is left of the lease: an update that arrives later than that must not be on its way.
+        timeout = 0.9 * settlement.lease.seconds_left()
+        sent = await asyncio.gather(
+            *(_apply(stores, bulk, epoch, timeout=timeout) for bulk in side_by_side), return_exceptions=True
+        )
+        for bulk, outcomes in zip(side_by_side, sent, strict=True):
+            if not isinstance(outcomes, BaseException):
+                applied += await settlement.settle(bulk, outcomes)
+        for outcomes in sent:
+            if isinstance(outcomes, BaseException):
+                raise outcomes
+    return applied
+
+
+def _side_by_side(batches: Sequence[Batch]) -> Iterator[list[list[Batch]]]:
+    """The bulk writes of all batches; those that go out together are to different collections."""
+    by_kind = (bulks([batch for batch in batches if batch.tally.kind is kind]) for kind in KINDS)
+    for together in zip_longest(*by_kind):
+        yield [bulk for bulk in together if bulk]
+
+
+async def _apply(stores: Stores, bulk: Sequence[Batch], epoch: int, *, timeout: float) -> Sequence[Outcome]:
+    collection = stores.database[bulk[0].tally.kind.collection]
+    return await apply(collection, bulk, epoch, timeout=timeout)
+
+
+def _users_of(done: Sequence[Batch | Nothing]) -> dict[Kind, list[users.Users]]:
+    """The users to save, by kind; also of days without counts, which come because their users are not saved yet."""
+    found: defaultdict[Kind, list[users.Users]] = defaultdict(list)
+    for one in done:
+        if isinstance(one, Batch):
+            if one.tally.kind.users:
+                found[one.tally.kind].append(users.Users(one.partition, one.tally, one.unique_users))
+        else:
+            tally = tally_of(one.name)
+            if tally and tally.kind is DAY:
+                found[DAY].append(users.Users(one.partition, tally, 0))
+    return found
 
 
 async def _take_all(
@@ -180,102 +205,28 @@ async def _take_all(
     room = WAVE_COUNTERS
     for share in shares:
         try:
-            sizes = await count_counters(connection, share.partition, share.courses)
-            for part in plan.parts(sizes, courses=TAKE_COURSES, counters=TAKE_COUNTERS):
+            sizes = await count_counters(connection, share.partition, share.names)
+            for part in plan.parts(sizes, tallies=TAKE_TALLIES, counters=TAKE_COUNTERS):
                 if room <= 0:
-                    report.more[share.partition] += part
-                    report.no_room += len(part)
+                    report.postpone(share.partition, part)
                     continue
                 with metrics.TAKE.time():
                     taken += await take(connection, lease, share.partition, part)
-                room -= sum(sizes[course_id] for course_id in part)
+                room -= sum(sizes[name] for name in part)
         except LeaseLost as error:
             lease.lost(share.partition)
             metrics.LOCK_LOSSES.inc()
             taken = [one for one in taken if one.partition != share.partition]
-            report.left[str(error)] += len(share.courses)
+            report.leave(share.partition, report.waiting_of(share.partition), str(error))
     return taken
 
 
 def _note_taken(taken: Sequence[Taken], epoch: int, report: Report) -> None:
     """A line for the wave. Where a batch of it has got to is told at the level debug, under the batch's id."""
-    log.info("wave taken", epoch=epoch, courses=len(taken))
+    log.info("wave taken", epoch=epoch, tallies=len(taken))
     now = time.time()
     report.oldest = 0.0
     for one in taken:
         if isinstance(one, Batch | Malformed):
             report.oldest = max(report.oldest, age(one.id, now))
-            log.debug("batch taken", batch=one.id, course=one.course_id, epoch=epoch)
-
-
-async def _settle(
-    connection: RedisConnection, lease: Lease, bulk: Sequence[Batch], outcomes: Sequence[Outcome], report: Report
-) -> list[Batch]:
-    judged = list(zip(bulk, outcomes, strict=True))
-    for batch, outcome in judged:
-        log.debug("batch sent", batch=batch.id, course=batch.course_id, verdict=outcome.verdict.value)
-    applied = [batch for batch, outcome in judged if outcome.verdict is Verdict.APPLIED]
-    await _clear(connection, applied, report)
-    aside = {Verdict.REFUSED, Verdict.RESURRECTED}
-    await _put_aside(
-        connection,
-        lease,
-        [
-            (batch, RESURRECTED if outcome.verdict is Verdict.RESURRECTED else outcome.reason)
-            for batch, outcome in judged
-            if outcome.verdict in aside
-        ],
-        report,
-    )
-    for _, outcome in judged:
-        if outcome.verdict is Verdict.FENCED:
-            report.left["fenced: a newer flusher has been here"] += 1
-        elif outcome.verdict is Verdict.LEFT:
-            report.left[outcome.reason or "MongoDB has not confirmed it"] += 1
-    return applied
-
-
-async def _clear(connection: RedisConnection, done: Sequence[Batch | Nothing], report: Report) -> None:
-    with metrics.CLEAR.time():
-        replies = await clear.send(connection, [clear.clearing(one) for one in done])
-    report.cleared += replies.count(1)
-    _note_undone(replies, report)
-    for one, reply in zip(done, replies, strict=True):
-        if reply == 1:
-            report.flushed.add(one.partition)
-            if isinstance(one, Batch):
-                log.debug("batch cleared", batch=one.id, course=one.course_id)
-            if isinstance(one, Batch) and one.more:
-                report.more[one.partition].append(one.course_id)
-
-
-async def _put_aside(
-    connection: RedisConnection, lease: Lease, refused: Sequence[tuple[Batch | Malformed, str]], report: Report
-) -> None:
-    commands = [
-        clear.quarantining(batch, reason, token=lease.token, spare_id=f"unnamed-{secrets.token_hex(6)}")
-        for batch, reason in refused
-    ]
-    replies = await clear.send(connection, commands)
-    report.quarantined += replies.count(1)
-    _note_undone(replies, report)
-    for (batch, reason), reply in zip(refused, replies, strict=True):
-        if reply == 1:
-            _quarantine_metric(batch, reason).inc()
-            log.error("batch quarantined", course=batch.course_id, batch=batch.id, reason=reason)
-
-
-def _quarantine_metric(batch: Batch | Malformed, reason: str) -> PrometheusCounter:
-    if isinstance(batch, Malformed):
-        return metrics.MALFORMED
-    return metrics.RESURRECTED if reason == RESURRECTED else metrics.REFUSED
-
-
-def _note_undone(replies: Sequence[Reply], report: Report) -> None:
-    for reply in replies:
-        if reply != 1:
-            report.left[str(reply) if isinstance(reply, ResponseError) else CHANGED_HANDS] += 1
-
-
-def _size(shares: Sequence[plan.Share]) -> int:
-    return sum(len(share.courses) for share in shares)
+            log.debug("batch taken", batch=one.id, tally=one.name, epoch=epoch)

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import pymongo
 from pymongo.asynchronous.database import AsyncDatabase
 
-from flusher.cycle import dirty_courses
 from flusher.schema import EPOCH_ID, FLUSH_EPOCH
+from flusher.steps.due import dirty_tallies
 from flusher.steps.lease import REDIS_SECONDS
 from flusher.tools.strays import CountersKey, counters_keys
 from shared.data import keys
 from shared.data.batch_id import born
 from shared.stores.mongo import Document
-from shared.stores.redis_connection import RedisConnection, Reply
+from shared.stores.redis_connection import RedisConnection, Reply, text_of
 
 MONGO_SECONDS = 3
 
@@ -41,9 +41,9 @@ async def read(nodes: Sequence[RedisConnection], database: AsyncDatabase[Documen
     """Every partition that has ever been flushed or waits to be. Raises RedisUnreachable, PyMongoError."""
     statuses: defaultdict[int, PartitionStatus] = defaultdict(PartitionStatus)
     for node in nodes:
-        for partition, courses in (await dirty_courses(node)).items():
-            if courses:
-                statuses[partition].dirty = len(courses)
+        for partition, names in (await dirty_tallies(node)).names.items():
+            if names:
+                statuses[partition].dirty = len(names)
         async for found in counters_keys(node):
             await _add_batches(node, found, statuses)
         await _add_holders(node, statuses)
@@ -61,7 +61,7 @@ async def _add_holders(connection: RedisConnection, statuses: dict[int, Partitio
     )
     for partition, holder in zip(partitions, holders, strict=True):
         if isinstance(holder, bytes):  # and not a partition of another node
-            statuses[partition].holder = holder.decode()
+            statuses[partition].holder = text_of(holder)
 
 
 async def _add_batches(
@@ -74,7 +74,7 @@ async def _add_batches(
     for key, batch in zip(taken, replies, strict=False):
         status = statuses[key.partition]
         status.in_flight += 1
-        since = born((batch or b"").decode(errors="replace")) or time.time()
+        since = born(text_of(batch or b"")) or time.time()
         status.in_flight_since = min(since, status.in_flight_since or since)
     for key, batches in zip(aside, replies[len(taken) :], strict=True):
         statuses[key.partition].quarantined += batches
@@ -92,7 +92,7 @@ def table(statuses: dict[int, PartitionStatus], now: float) -> str:
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     everyone = statuses.values()
     lines.append(
-        f"{sum(one.dirty for one in everyone)} courses dirty, {sum(one.in_flight for one in everyone)} in flight, "
+        f"{sum(one.dirty for one in everyone)} tallies dirty, {sum(one.in_flight for one in everyone)} in flight, "
         f"{sum(one.quarantined for one in everyone)} batches quarantined, "
         f"last success {_time(max((one.last_success or 0 for one in everyone), default=0))}"
     )

@@ -1,4 +1,4 @@
-"""The sweep: counters whose course is in no dirty set. No step of the protocol leaves any; lost or edited keys do."""
+"""The sweep: counters whose tally is in no dirty set. No step of the protocol leaves any; lost or edited keys do."""
 
 import re
 from collections.abc import AsyncIterator
@@ -10,24 +10,24 @@ from redis.exceptions import ResponseError
 from flusher import metrics
 from flusher.steps.lease import REDIS_SECONDS
 from shared.data import keys
-from shared.stores.redis_connection import RedisConnection
+from shared.stores.redis_connection import RedisConnection, text_of
 from shared.stores.topology import is_elsewhere
 
 SCANNED_KEYS = 1_000
 
-_KEY = re.compile(r"(course|flushing|quarantined)_counters:\{(\d+)\}:(.+)")
+_KEY = re.compile(r"(course|flushing|quarantined)_counters:\{([0-9]{1,9})\}:(.+)", re.DOTALL)
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class CountersKey:
-    """A key that holds counts: `state` is course, flushing or quarantined."""
+    """A key that holds counts: `state` is course, flushing or quarantined; `tally` need not be the name of one."""
 
     name: str
     state: str
     partition: int
-    course_id: str
+    tally: str
 
 
 async def counters_keys(connection: RedisConnection) -> AsyncIterator[list[CountersKey]]:
@@ -37,7 +37,7 @@ async def counters_keys(connection: RedisConnection) -> AsyncIterator[list[Count
         ((cursor, names),) = await connection.call(
             ("SCAN", cursor, "MATCH", "*_counters:{*", "COUNT", SCANNED_KEYS, "TYPE", "hash"), timeout=REDIS_SECONDS
         )
-        matches = (_KEY.fullmatch(name.decode(errors="replace")) for name in names)
+        matches = (_KEY.fullmatch(text_of(name)) for name in names)
         yield [CountersKey(match[0], match[1], int(match[2]), match[3]) for match in matches if match]
         if cursor == b"0":
             return
@@ -53,7 +53,7 @@ async def strays(connection: RedisConnection) -> AsyncIterator[CountersKey]:
         if not unflushed:
             continue
         replies = await connection.call_each(
-            *(("SISMEMBER", keys.dirty_courses(key.partition), key.course_id) for key in unflushed),
+            *(("SISMEMBER", keys.dirty_courses(key.partition), key.tally) for key in unflushed),
             timeout=REDIS_SECONDS,
         )
         for key, dirty in zip(unflushed, replies, strict=True):
@@ -62,15 +62,15 @@ async def strays(connection: RedisConnection) -> AsyncIterator[CountersKey]:
 
 
 async def sweep(connection: RedisConnection) -> int:
-    """Marks the courses of all strays as dirty again; returns how many. Raises RedisUnreachable.
+    """Marks the tallies of all strays as dirty again; returns how many. Raises RedisUnreachable.
 
-    A course that was cleared at this very moment may be among them: the next flush finds nothing and takes it out
+    A tally that was cleared at this very moment may be among them: the next flush finds nothing and takes it out
     again.
     """
     metrics.SWEEPS.inc()
     swept = 0
     async for key in strays(connection):
-        command = ("SADD", keys.dirty_courses(key.partition), key.course_id)
+        command = ("SADD", keys.dirty_courses(key.partition), key.tally)
         (reply,) = await connection.call_each(command, timeout=REDIS_SECONDS)
         if is_elsewhere(reply):
             continue  # the next sweep finds it there

@@ -5,6 +5,7 @@ import re
 from zoneinfo import ZoneInfo
 
 ONE_DAY = dt.timedelta(days=1)
+USERS_KEPT_DAYS = 40
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -35,3 +36,8 @@ def start_of(day: str, zone: ZoneInfo) -> float:
     """The first moment of a day, in seconds since the epoch: midnight, or what a clock change leaves of it."""
     date = dt.date.fromisoformat(day)
     return dt.datetime(date.year, date.month, date.day, tzinfo=zone).timestamp()
+
+
+def users_end(day: str, zone: ZoneInfo) -> int:
+    """When Redis forgets the users of a day, in seconds since the epoch: 40 days after the day is over."""
+    return int(start_of(day_after(day, USERS_KEPT_DAYS + 1), zone))

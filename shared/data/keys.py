@@ -1,8 +1,8 @@
 """Every Redis key: who writes it, who reads it, how long it lives.
 
-All keys of a course carry its partition in braces, so that in a Redis Cluster everything one script or transaction
-touches lies in one slot. The number of partitions is a constant of the data format: with another number, counters
-already stored would not be found.
+All keys of a course's tallies carry its partition in braces, so that in a Redis Cluster everything one script or
+transaction touches lies in one slot. The number of partitions is a constant of the data format: with another number,
+counters already stored would not be found.
 """
 
 import zlib
@@ -22,45 +22,48 @@ RESURRECTED = "resurrected"
 @lru_cache(maxsize=100_000)
 def partition_of(tally: str) -> int:
     """The partition, 0 to 255, of a tally's name: that of its course, which is the name's first 24 digits."""
-    return zlib.crc32(tally[:24].encode()) % PARTITIONS
+    return zlib.crc32(tally[:24].encode(errors="surrogateescape")) % PARTITIONS
 
 
 def dirty_courses(partition: int) -> str:
-    """Set of course ids with unflushed counts. Ingest adds, the flusher removes."""
+    """Set of the tallies with unflushed counts, by name. Ingest adds, the flusher removes."""
     return f"dirty_analytics_courses:{{{partition}}}"
 
 
-def course_counters(partition: int, course_id: str) -> str:
+def course_counters(partition: int, tally: str) -> str:
     """Hash of hot counts. Ingest increments, the dashboard reads; lives until a flush renames it to the next."""
-    return f"course_counters:{{{partition}}}:{course_id}"
+    return f"course_counters:{{{partition}}}:{tally}"
 
 
-def flushing_counters(partition: int, course_id: str) -> str:
+def flushing_counters(partition: int, tally: str) -> str:
     """The same hash, taken by a flush. The dashboard reads; the flusher unlinks it once MongoDB has it."""
-    return f"flushing_counters:{{{partition}}}:{course_id}"
+    return f"flushing_counters:{{{partition}}}:{tally}"
 
 
-def quarantined_counters(partition: int, course_id: str) -> str:
+def quarantined_counters(partition: int, tally: str) -> str:
     """Hash from batch id to JSON, `{"reason": text, "counters": {field: number}}`: batches that MongoDB would not take.
 
     The flusher writes, the dashboard and the flusher read; until replayed.
     """
-    return f"quarantined_counters:{{{partition}}}:{course_id}"
+    return f"quarantined_counters:{{{partition}}}:{tally}"
 
 
-def flushed_batch(partition: int, course_id: str) -> str:
-    """Id of the batch cleared last. The flusher writes, the dashboard compares it with MongoDB; 1 h."""
-    return f"flushed_batch:{{{partition}}}:{course_id}"
+def flushed_batch(partition: int, tally: str) -> str:
+    """Id of the batch cleared last. The flusher writes, the dashboard compares it with MongoDB; 120 s."""
+    return f"flushed_batch:{{{partition}}}:{tally}"
 
 
-def course_users(partition: int, course_id: str) -> str:
-    """HyperLogLog of the course's users. Ingest adds, flusher and dashboard count; lives on."""
-    return f"course_users:{{{partition}}}:{course_id}"
+def course_users(partition: int, tally: str) -> str:
+    """HyperLogLog of a course's users, or a day's. Ingest adds, flusher and dashboard count.
+
+    A course's lives on, a day's ends 40 days after its day: see `days.users_end`.
+    """
+    return f"course_users:{{{partition}}}:{tally}"
 
 
-def saved_users(partition: int, course_id: str) -> str:
+def saved_users(partition: int, tally: str) -> str:
     """The saved HyperLogLog, for the moment in which the flusher merges it into the live one."""
-    return f"saved_users:{{{partition}}}:{course_id}"
+    return f"saved_users:{{{partition}}}:{tally}"
 
 
 def unsaved_users(partition: int) -> str:

@@ -182,7 +182,7 @@ class Readiness:
 
     async def until_first_contact(self, **probes: Probe) -> None:
         """Returns once all have answered. Raises a probe's CannotRun: what was reached is unfit, waiting is no use."""
-        while True:
+        while not _is_cancelled():
             problems = await _problems(probes)
             for problem in problems.values():
                 if isinstance(problem, CannotRun):
@@ -193,10 +193,16 @@ class Readiness:
             await asyncio.sleep(PROBE_SECONDS)
 
     async def follow(self, **probes: Probe) -> None:
-        """Runs every probe twice a second, each within one second; never returns."""
-        while True:
+        """Runs every probe twice a second, each within one second; until it is cancelled."""
+        while not _is_cancelled():
             self.set(await _problems(probes))
             await asyncio.sleep(PROBE_SECONDS)
+
+
+def _is_cancelled() -> bool:
+    """Also when a driver made another error of the cancellation: a probe's errors end nothing."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _problems(probes: Mapping[str, Probe]) -> dict[str, Exception]:

@@ -48,6 +48,9 @@ def connect(url: str, *, program: str) -> Client:
             w="majority",
             journal=True,
             tz_aware=True,
+            # A platform's document may hold what Python has no word for; that must not keep others from being read.
+            datetime_conversion="DATETIME_AUTO",
+            unicode_decode_error_handler="replace",
             connectTimeoutMS=1_000,
             serverSelectionTimeoutMS=1_500,
         )

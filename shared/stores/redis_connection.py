@@ -150,7 +150,11 @@ def _tls(options: str, _period: int) -> RedisSSLContext:
 
 
 def _pack(command: Command) -> bytes:
-    packed: bytes = pack_command(command)  # type: ignore[arg-type] # its stub allows only a tuple of one
+    try:
+        packed: bytes = pack_command(command)  # type: ignore[arg-type] # its stub allows only a tuple of one
+    except UnicodeEncodeError:  # the name of a key, or of a member, that is not UTF-8: see `text_of`
+        parts = (part.encode(errors="surrogateescape") if isinstance(part, str) else part for part in command)
+        packed = pack_command(tuple(parts))  # type: ignore[arg-type]
     return packed
 
 
@@ -165,6 +169,16 @@ def error_code(reply: Reply) -> str:
     return reply.status_code or str(reply).partition(" ")[0]
 
 
+def text_of(name: bytes) -> str:
+    """A name that Redis has. What is not UTF-8 in it comes back as it was when the name is sent to Redis again."""
+    return name.decode(errors="surrogateescape")
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a text that Redis has can go elsewhere than to Redis."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def pairs(flat: Sequence[bytes]) -> dict[str, bytes]:
     """A reply such as HGETALL's or CONFIG GET's, [name, value, name, value, ...], as a mapping."""
-    return {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
+    return {text_of(name): value for name, value in zip(flat[::2], flat[1::2], strict=True)}

@@ -12,19 +12,25 @@ from devstack.seed import DEMO_COURSE
 from flusher import schema
 from flusher.steps import apply
 from flusher.steps.take import Batch
+from flusher.steps.wave import UTC
 from flusher.tools import status
 from ingest_server.catalog import Catalog
 from query_server import documents
 from query_server.cold import ColdStore
-from shared.data.tallies import lecture_tally
+from shared.data.tallies import KINDS, PLAYBACKS, course_tally, day_tally, lecture_tally
 from shared.serving.errors import NotFound
 from shared.serving.program import CannotRun
-from shared.stores import mongo
-from shared.stores.mongo import COURSE_ANALYTICS, Document
+from shared.stores import day_zone, mongo
+from shared.stores.mongo import ANALYTICS_SETTINGS, Document
 from tests.deploy.guarded import ROLES, GuardedMongo, rights, without
-from tests.flusher.stage import ONE_PING, course
+from tests.flusher.stage import LECTURE, ONE_PING, course
 
 NEW = course(1)
+COUNTED = {
+    course_tally(NEW): ONE_PING,
+    day_tally(NEW, "2026-11-25"): ONE_PING,
+    lecture_tally(NEW, LECTURE): {PLAYBACKS.field(): 1},
+}
 
 
 @asynccontextmanager
@@ -42,7 +48,7 @@ def administrator(guarded_mongo: GuardedMongo) -> Iterator[MongoClient[Document]
         database = client.get_default_database()
         for role in ROLES:
             database.command("updateRole", role["createRole"], privileges=role["privileges"])
-        for name in (COURSE_ANALYTICS, schema.FLUSH_EPOCH):
+        for name in (*(kind.collection for kind in KINDS), schema.FLUSH_EPOCH, ANALYTICS_SETTINGS):
             database[name].delete_many({})
 
 
@@ -55,25 +61,29 @@ QUERIED = [
 
 async def ingest(database: AsyncDatabase[Document]) -> None:
     """What the ingest server reads. It accepts events unchecked, and logs why, while it is not allowed to."""
+    await day_zone.is_the_same(database, UTC)
     with pytest.raises(NotFound):
         await Catalog(database).require(DEMO_COURSE.id, NEW)
 
 
 async def query(database: AsyncDatabase[Document]) -> None:
     """What the query server reads."""
+    await day_zone.is_the_same(database, UTC)
     course = await ColdStore(database).read(DEMO_COURSE.id, DEMO_COURSE.creator, QUERIED)
     assert DEMO_COURSE.id == course.course_id
 
 
 async def flush(database: AsyncDatabase[Document]) -> None:
-    """What the flusher reads and writes: of a course that has a document, and of one that has none."""
-    await schema.ensure(database)
+    """What the flusher reads and writes: of tallies that have a document, and of such that have none."""
+    await schema.ensure(database, UTC)
     epoch = await schema.next_epoch(database[schema.FLUSH_EPOCH])
-    analytics = database[COURSE_ANALYTICS]
-    for number in range(2):
-        batch = Batch(0, NEW, f"batch-{number}", ONE_PING, unique_users=1, fresh=True)
-        assert [apply.Outcome(apply.Verdict.APPLIED)] == await apply.apply(analytics, [batch], epoch, timeout=4)
-    assert {NEW} == set(await apply.committed(analytics, [batch]))
+    await day_zone.note_day(database, UTC, "2026-11-25")
+    for tally, counts in COUNTED.items():
+        analytics = database[tally.kind.collection]
+        for number in range(2):
+            batch = Batch(0, tally, f"batch-{number}", counts, unique_users=1, fresh=True)
+            assert [apply.Outcome(apply.Verdict.APPLIED)] == await apply.apply(analytics, [batch], epoch, timeout=4)
+        assert {tally.name} == set(await apply.committed(analytics, [batch]))
     await status.read([], database)
 
 

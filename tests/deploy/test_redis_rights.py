@@ -34,6 +34,7 @@ from tests.servers import running
 
 INGEST, QUERY, FLUSHER = "analytics-ingest", "analytics-query", "analytics-flusher"
 COURSE, REFUSED, STRAY = course(1), course(2), course(3)
+DAY = day_tally(course(4), "2026-11-25")  # its users are in MongoDB, and no longer in Redis
 PARTITION = keys.partition_of(COURSE)
 
 
@@ -98,6 +99,8 @@ async def leave_work(guarded: GuardedRedis, admin: RedisConnection, database: As
     stray = keys.course_counters(keys.partition_of(STRAY), STRAY)
     live = keys.course_users(PARTITION, COURSE)
     _, sketch = await admin.call(("HSET", stray, keys.BATCH, "a", "course_views", 1), ("GET", live), timeout=5)
+    await admin.call(("SADD", keys.unsaved_users(keys.partition_of(DAY.name)), DAY.name), timeout=5)
+    await database[DAY.kind.collection].insert_one({"_id": DAY.name, "usersSketch": sketch})
     await database[COURSE_ANALYTICS].insert_many(
         [
             {"courseId": ObjectId(REFUSED), "lectureStats": "of another type"},
@@ -126,7 +129,7 @@ async def flush_and_repair(url: str, database: AsyncDatabase[Document]) -> None:
     try:
         await status.read([connection], database)
         report = await flusher(url, database).cycle(asyncio.Event())
-        assert (2, 1, Counter()) == (report.cleared, report.quarantined, report.left)
+        assert (3, 1, Counter()) == (report.cleared, report.quarantined, report.left)
         assert [] != [finding async for finding in invariants.findings([connection], database)]
         await database[COURSE_ANALYTICS].update_one({"courseId": ObjectId(REFUSED)}, {"$unset": {"lectureStats": 1}})
         report = await quarantine.replay([connection], flusher(url, database), asyncio.Event())

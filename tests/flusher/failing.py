@@ -36,7 +36,7 @@ STEPS: dict[str, tuple[Any, str]] = {
 }
 """Each step, and where the flusher looks for it."""
 
-TAKE_COURSES = 1
+TAKE_TALLIES = 1
 BULK_COUNTERS = 6  # two courses of one ping each
 
 
@@ -66,8 +66,8 @@ def fail_at(point: str, failure: signal.Signals) -> None:
 
 
 def cut_small() -> None:
-    """One course a take, two a bulk write, one command a clear."""
-    wave.TAKE_COURSES = TAKE_COURSES
+    """One tally a take, two a bulk write, one command a clear."""
+    wave.TAKE_TALLIES = TAKE_TALLIES
     wave.bulks = functools.partial(wave.bulks, counters=BULK_COUNTERS)  # type: ignore[attr-defined]
     send = clear.send
 

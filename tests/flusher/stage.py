@@ -5,8 +5,9 @@ The reader is the dashboard's own: a count is right only when the dashboard says
 
 import asyncio
 import secrets
+import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -20,8 +21,9 @@ from devstack.programs import Program
 from flusher import schema
 from flusher.cycle import Flusher
 from flusher.steps.lease import Lease
+from flusher.steps.report import Report
 from flusher.steps.take import Batch, take
-from flusher.steps.wave import Report, Stores
+from flusher.steps.wave import UTC, Stores
 from ingest_server.commit import Commit
 from ingest_server.events import CourseView, Telemetry
 from ingest_server.recorder import Recorder
@@ -30,7 +32,8 @@ from query_server.hot import HotStore
 from query_server.merge import totals_of
 from query_server.reading import read_course
 from shared.data import keys
-from shared.data.tallies import COURSE, COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME, fields_of
+from shared.data.batch_id import batch_id
+from shared.data.tallies import COURSE, COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME, Tally, fields_of
 from shared.settings import Barrier
 from shared.stores.mongo import COURSE_ANALYTICS, COURSES, Document
 from shared.stores.redis_connection import RedisConnection, pairs
@@ -107,6 +110,22 @@ class Stage:
         for course_id in course_ids:
             self.acknowledged[course_id].update(ONE_PING)
 
+    async def count(self, tally: Tally, counts: Mapping[str, int], *users: bytes, batch: str = "") -> None:
+        """Counts of a tally, as the ingest server's script adds them; of a day together with its users."""
+        partition = keys.partition_of(tally.name)
+        hot = keys.course_counters(partition, tally.name)
+        await self.call("HSETNX", hot, keys.BATCH, batch or batch_id(secrets.token_hex(4), 1, time.time()))
+        for counter, number in counts.items():
+            await self.call("HINCRBY", hot, counter, number)
+        await self.call("SADD", keys.dirty_courses(partition), tally.name)
+        if users:
+            await self.call("PFADD", keys.course_users(partition, tally.name), *users)
+            await self.call("SADD", keys.unsaved_users(partition), tally.name)
+
+    async def document_of(self, tally: Tally) -> Document:
+        """The tally's document, {} when there is none."""
+        return await self.database[tally.kind.collection].find_one(tally.identity()) or {}
+
     def stores(self, **given: Any) -> Stores:
         """What a flusher works with."""
         return Stores(
@@ -114,8 +133,8 @@ class Stage:
         )
 
     async def flush(self, **given: Any) -> Report:
-        """One cycle, in this process."""
-        return await Flusher(self.stores(**given)).cycle(asyncio.Event())
+        """One cycle of everything that is dirty, in this process."""
+        return await Flusher(self.stores(**given)).cycle(asyncio.Event(), everything=True)
 
     def lease(self, connection: RedisConnection, **given: Any) -> Lease:
         """A lease that lasts a minute by a clock that stands still."""
@@ -199,7 +218,7 @@ class Stage:
 @asynccontextmanager
 async def staged(redis_url: str, database: AsyncDatabase[Document]) -> AsyncIterator[Stage]:
     """A stage on these stores."""
-    await schema.ensure(database)
+    await schema.ensure(database, UTC)
     onlooker = await RedisConnection.open(redis_url, timeout=5)
     async with Recorder(redis_url, AOF, secrets.token_hex(4)) as recorder, HotStore(redis_url) as hot:
         try:

@@ -12,6 +12,7 @@ from flusher.steps import apply as applying
 from flusher.steps.apply import Outcome, Verdict, apply
 from flusher.steps.take import Batch
 from shared.data import keys
+from shared.data.tallies import course_tally
 from shared.stores import mongo
 from shared.stores.mongo import COURSE_ANALYTICS, Document
 from tests.flusher.stage import LECTURE, ONE_PING, Stage, course, pings
@@ -23,7 +24,9 @@ Collection = AsyncCollection[Document]
 
 
 def batch(batch_id: str = "b1", course_id: str = COURSE, *, pinged: int = 1, fresh: bool = False) -> Batch:
-    return Batch(keys.partition_of(course_id), course_id, batch_id, pings(pinged), unique_users=3, fresh=fresh)
+    return Batch(
+        keys.partition_of(course_id), course_tally(course_id), batch_id, pings(pinged), unique_users=3, fresh=fresh
+    )
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ import pytest
 from devstack.programs import Program
 from flusher.cycle import Flusher
 from flusher.steps import barrier, plan
-from flusher.steps.apply import RECENT_BATCHES, apply
-from flusher.steps.wave import CHANGED_HANDS
+from flusher.steps.apply import apply
+from flusher.steps.settle import CHANGED_HANDS
+from shared.data import tallies
 from shared.settings import Barrier
 from shared.stores import mongo
 from shared.stores.mongo import COURSE_ANALYTICS
@@ -26,7 +27,7 @@ COURSES = [course(number) for number in range(1, 4)]
 
 async def others_go_on(stage: Stage) -> None:
     """More batches than a document remembers."""
-    for _ in range(RECENT_BATCHES + 1):
+    for _ in range(tallies.COURSE.window + 1):
         await stage.ping(*COURSES)
         assert not (await stage.flush()).left
 

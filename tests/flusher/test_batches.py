@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 
 from flusher.steps.apply import NEVER, Outcome, Sent, Verdict, bulks, outcome_of, update_of
 from flusher.steps.take import Batch, Malformed, Nothing, readable, taken_of
-from shared.data.tallies import COURSE, COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME, fields_of
+from shared.data.tallies import COURSE, COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME, course_tally, fields_of
 from shared.stores.redis_connection import Reply
 from tests.flusher.stage import course
 
@@ -22,11 +22,11 @@ lectures = st.text("0123456789abcdef", min_size=24, max_size=24)
 fields = st.just(COURSE_VIEWS.field()) | st.builds(
     lambda counter, lecture: counter.field(lecture), st.sampled_from([LECTURE_VIEWS, LECTURE_WATCH_TIME]), lectures
 )
-counts = st.dictionaries(fields, st.integers(0, 2**63 - 1), min_size=1, max_size=8)
+counts = st.dictionaries(fields, st.integers(0, 2**53), min_size=1, max_size=8)
 batches = st.builds(
     Batch,
     partition=st.integers(0, 255),
-    course_id=lectures,
+    tally=lectures.map(course_tally),
     id=st.text("0123456789abcdef-", min_size=1),
     counts=counts,
     unique_users=st.integers(0, 10**6),
@@ -39,7 +39,7 @@ def hgetall(fields: dict[str, object]) -> list[bytes]:
 
 
 def batch(*, fresh: bool = True) -> Batch:
-    return Batch(7, course(1), "b1", {COURSE_VIEWS.field(): 3}, unique_users=2, fresh=fresh)
+    return Batch(7, course_tally(course(1)), "b1", {COURSE_VIEWS.field(): 3}, unique_users=2, fresh=fresh)
 
 
 def sent_update(one: Batch) -> dict[str, Any]:
@@ -51,11 +51,11 @@ class TestWhatWasTaken:
     def test_every_count_of_the_hash_is_in_the_batch(self, counted: dict[str, int], users: int) -> None:
         taken = taken_of(7, course(1), 1, hgetall({"batch": "b1", **counted}), users)
 
-        assert Batch(7, course(1), "b1", counted, users, fresh=True) == taken
+        assert Batch(7, course_tally(course(1)), "b1", counted, users, fresh=True) == taken
 
     @given(st.dictionaries(fields | st.text(max_size=30), st.text(max_size=30)))
     def test_every_field_is_either_a_count_or_unreadable(self, found: dict[str, str]) -> None:
-        counted, unreadable = readable(found)
+        counted, unreadable = readable(COURSE, found)
 
         assert set(found) == counted.keys() | unreadable.keys()
         assert not counted.keys() & unreadable.keys()
@@ -85,14 +85,14 @@ class TestWhatWasTaken:
         assert "unreadable: stars" == taken.reason
 
     def test_a_count_that_mongodb_cannot_hold_is_unreadable(self) -> None:
-        for text in (str(2**63), str(-(2**63) - 1), "1.5", "many", ""):
-            assert ({}, {"course_views": text}) == readable({"course_views": text})
+        for text in (str(2**53 + 1), "-1", "1_0", "\u0663", "1.5", "many", ""):
+            assert ({}, {"course_views": text}) == readable(COURSE, {"course_views": text})
 
-    def test_a_course_that_is_no_object_id_is_malformed(self) -> None:
+    def test_a_name_that_no_tally_has_is_malformed(self) -> None:
         taken = taken_of(7, "a course", 1, hgetall({"batch": "b1", "course_views": 3}), 2)
 
         assert isinstance(taken, Malformed)
-        assert "the course's id is not 24 hexadecimal digits" == taken.reason
+        assert "no tally has this name" == taken.reason
 
     def test_a_key_of_another_type_is_malformed(self) -> None:
         taken = taken_of(7, course(1), 0, WRONG_TYPE, 2)
@@ -109,7 +109,7 @@ class TestWhatWasTaken:
             ResponseError("INVALIDOBJ Corrupted HLL object detected"),
         )
 
-        assert Batch(7, course(1), "b1", {"course_views": 3}, unique_users=0, fresh=True) == taken
+        assert Batch(7, course_tally(course(1)), "b1", {"course_views": 3}, unique_users=0, fresh=True) == taken
 
 
 class TestBulks:

@@ -105,7 +105,7 @@ async def test_what_mongodb_will_never_take_goes_aside_and_holds_up_nobody(stage
     assert (19, 1, {}) == (report.cleared, report.quarantined, report.left)
     (text,) = (await stage.hash(keys.quarantined_counters, refused)).values()
     assert "Cannot apply $inc to a value of non-numeric type" in json.loads(text)["reason"]
-    assert {refused} == {line["course"] for line in logged if line["log_level"] == "error"}
+    assert {refused} == {line["tally"] for line in logged if line["log_level"] == "error"}
     assert {other: stage.acknowledged[other] for other in others} == await stage.flushed(*others)
 
 

@@ -16,9 +16,9 @@ from prometheus_client import REGISTRY
 
 from devstack.child import HOST, free_port, wait_until
 from devstack.programs import Program
-from flusher import cycle
-from flusher.cycle import dirty_courses, oldest_count
+from flusher.steps import due
 from flusher.steps.apply import apply
+from flusher.steps.due import dirty_tallies, oldest_count
 from shared.data import keys
 from shared.stores.mongo import COURSE_ANALYTICS
 from tests.flusher.stage import ONE_PING, Stage, course
@@ -97,7 +97,7 @@ async def aged(stage: Stage, course_id: str, seconds: float) -> None:
 async def test_the_age_of_the_oldest_count_is_that_of_the_oldest_batch_taken(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cycle, "SAMPLED_COURSES", 0)
+    monkeypatch.setattr(due, "SAMPLED_TALLIES", 0)
     await stage.ping(*COURSES)
     await aged(stage, COURSES[7], HOUR)
 
@@ -112,7 +112,7 @@ async def test_what_cannot_be_taken_has_its_age_too(stage: Stage) -> None:
     await stage.ping(*COURSES)
     await aged(stage, COURSES[7], HOUR)
 
-    age = await oldest_count(stage.redis, await dirty_courses(stage.redis))
+    age = await oldest_count(stage.redis, (await dirty_tallies(stage.redis)).names)
 
     assert HOUR == pytest.approx(age, abs=PATIENCE)
 
@@ -151,7 +151,7 @@ async def test_a_batch_can_be_followed_by_its_id_from_take_to_clear(
 
     await stage.flush()
 
-    lines = [line for line in logged if (line.get("batch"), line.get("course")) == (batch_id, COURSES[3])]
+    lines = [line for line in logged if (line.get("batch"), line.get("tally")) == (batch_id, COURSES[3])]
     assert ["batch taken", "batch sent", "batch cleared"] == [line["event"] for line in lines]
     assert {"debug"} == {line["log_level"] for line in lines}
     (wave,) = (line for line in logged if line["event"] == "wave")

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flusher.schema import ensure
+from flusher.steps.wave import UTC
 from flusher.tools.migrate import NotUnderstood, migrate, plan
 from shared.data.tallies import COURSE, fields_of
 from shared.stores.mongo import COURSE_ANALYTICS, Document
@@ -60,7 +61,7 @@ async def test_two_documents_of_one_course_become_one_with_their_sums(stage: Sta
     }
     assert expected == fields_of(COURSE.counts_of(document))
     assert 4 == document["uniqueActiveUsers"]
-    await ensure(stage.database)  # its unique index can be made now
+    await ensure(stage.database, UTC)  # its unique index can be made now
 
 
 async def test_doing_it_again_changes_nothing(stage: Stage) -> None:

@@ -20,7 +20,7 @@ def test_every_dirty_course_is_in_exactly_one_wave(
     dirty: dict[int, list[str]], shuffle: random.Random, size: int
 ) -> None:
     planned = Counter(
-        (share.partition, course) for wave in waves(dirty, shuffle, size) for share in wave for course in share.courses
+        (share.partition, course) for wave in waves(dirty, shuffle, size) for share in wave for course in share.names
     )
 
     assert Counter((partition, course) for partition, courses in dirty.items() for course in courses) == planned
@@ -31,7 +31,7 @@ def test_every_wave_but_the_last_is_full(dirty: dict[int, list[str]], shuffle: r
     courses = sum(map(len, dirty.values()))
     full, rest = divmod(courses, size)
 
-    planned = [sum(len(share.courses) for share in wave) for wave in waves(dirty, shuffle, size)]
+    planned = [sum(len(share.names) for share in wave) for wave in waves(dirty, shuffle, size)]
 
     assert [size] * full + [rest] * bool(rest) == planned
 
@@ -69,11 +69,11 @@ courses_with_sizes = st.dictionaries(st.text("0123456789abcdef", min_size=1, max
 
 @given(courses_with_sizes, sizes, st.integers(1, 40))
 def test_parts_are_all_the_courses_in_their_order(counted: dict[str, int], courses: int, counters: int) -> None:
-    assert list(counted) == [course for part in parts(counted, courses=courses, counters=counters) for course in part]
+    assert list(counted) == [course for part in parts(counted, tallies=courses, counters=counters) for course in part]
 
 
 @given(courses_with_sizes, sizes, st.integers(1, 40))
 def test_a_part_is_small_unless_one_course_alone_is_large(counted: dict[str, int], courses: int, counters: int) -> None:
-    for part in parts(counted, courses=courses, counters=counters):
+    for part in parts(counted, tallies=courses, counters=counters):
         assert 1 <= len(part) <= courses
         assert len(part) == 1 or sum(counted[course] for course in part) <= counters

@@ -1,6 +1,7 @@
 """What an operator has: the sweep, `status`, `verify` and `replay`."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,6 +16,7 @@ from flusher.tools import invariants, status
 from flusher.tools.strays import CountersKey
 from shared.data import keys
 from shared.data.batch_id import batch_id, born
+from shared.data.tallies import COURSE as COURSE_KIND
 from shared.data.tallies import COURSE_VIEWS
 from shared.stores.mongo import COURSE_ANALYTICS
 from tests.flusher.stage import ONE_PING, Stage, course, pings
@@ -92,7 +94,7 @@ class TestReplay:
         code, said = ask("replay")
 
         assert 3 == code
-        assert f"stays quarantined: course {COURSE}" in said
+        assert f"stays quarantined: tally {COURSE}" in said
         await refused.assert_exact()
 
     async def test_every_batch_of_a_course_is_replayed(self, refused: Stage, ask: Ask) -> None:
@@ -145,7 +147,7 @@ class TestReplay:
 class TestStatus:
     @pytest.mark.usefixtures("stage")
     async def test_nothing_to_say_of_idle_partitions(self, ask: Ask) -> None:
-        assert (0, "0 courses dirty, 0 in flight, 0 batches quarantined, last success never") == last_line(
+        assert (0, "0 tallies dirty, 0 in flight, 0 batches quarantined, last success never") == last_line(
             ask("status")
         )
 
@@ -180,7 +182,7 @@ class TestStatus:
     async def test_quarantined_batches_are_listed_with_their_reason(self, ask: Ask) -> None:
         code, said = ask("status")
         assert 0 == code
-        assert f"quarantined: course {COURSE}" in said
+        assert f"quarantined: tally {COURSE}" in said
         assert "Cannot create field" in said
 
     def test_3_with_one_line_when_redis_is_away(self, start_program: Callable[..., Program], mongo_url: str) -> None:
@@ -211,7 +213,7 @@ class TestVerify:
     @pytest.mark.parametrize(
         ("fields", "said"),
         [
-            ({"batch": "b", "course_views": "-1"}, "has a negative count: course_views = -1"),
+            ({"batch": "b", "course_views": "-1"}, "has a field that is no counter: course_views = -1"),
             ({"batch": "b", "course_views": "many"}, "has a field that is no counter: course_views = many"),
             ({"batch": "b", "stars": "5"}, "has a field that is no counter: stars = 5"),
             ({"course_views": "1"}, "names no batch: the next flush quarantines it"),
@@ -227,10 +229,13 @@ class TestVerify:
     @pytest.mark.parametrize(
         ("document", "said"),
         [
-            ({"totalViews": -3}, "has a negative count: course_views = -3"),
+            ({"totalViews": -3}, "goes to quarantine with its next counts: totalViews is -3, and no count"),
+            ({"totalViews": math.nan}, "goes to quarantine with its next counts: totalViews is nan, and no count"),
+            ({"recentBatches": None}, "goes to quarantine with its next counts: recentBatches is no list"),
+            ({"epoch": "x"}, "goes to quarantine with its next counts: epoch is 'x', and no number"),
             ({"recentBatches": ["b"] * 33}, "remembers more than 32 batches"),
-            ({"uniqueActiveUsers": -1}, "has a negative number of users: -1"),
-            ({"lectureStats": 5}, "has lectureStats that are no map: its counts of lectures go to quarantine"),
+            ({"uniqueActiveUsers": -1}, "has a number of users that is none: -1"),
+            ({"lectureStats": []}, "goes to quarantine with its next counts: lectureStats is [], and no count"),
             (
                 {"uniqueActiveUsers": 9, "totalViews": 5},
                 "has more users (9) than views (5): Redis has lost counts",
@@ -238,17 +243,17 @@ class TestVerify:
         ],
     )
     def test_impossible_documents(self, document: dict[str, Any], said: str) -> None:
-        assert [said] == list(invariants.about_document(document, hot_views=0))
+        assert [said] == list(invariants.about_document(COURSE_KIND, document, hot_views=0))
 
     def test_users_whose_views_are_still_in_redis_are_no_finding(self) -> None:
         document = {"uniqueActiveUsers": 9, "totalViews": 5}
-        assert [] == list(invariants.about_document(document, hot_views=4))
+        assert [] == list(invariants.about_document(COURSE_KIND, document, hot_views=4))
 
     @pytest.mark.usefixtures("refused")
     async def test_what_is_quarantined_is_a_finding(self, ask: Ask) -> None:
         code, said = ask("verify")
         assert 1 == code
-        assert f"of course {COURSE} is quarantined: Cannot create field" in said
+        assert f"of {COURSE} is quarantined: Cannot create field" in said
 
     async def test_a_counter_of_every_kind_has_its_place_in_the_document(self, stage: Stage) -> None:
         await stage.ping(COURSE)

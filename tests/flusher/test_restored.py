@@ -6,8 +6,9 @@ import pytest
 from bson import ObjectId
 
 from flusher.schema import EPOCH_ID, FLUSH_EPOCH
-from flusher.steps.apply import RECENT_BATCHES, apply
+from flusher.steps.apply import apply
 from shared.data import keys
+from shared.data.tallies import COURSE as COURSE_KIND
 from shared.stores.mongo import COURSE_ANALYTICS, Document
 from tests.flusher.stage import ONE_PING, Stage, course, pings
 
@@ -82,12 +83,14 @@ async def remember(stage: Stage, batches: int) -> None:
     """Lets MongoDB remember so many newer batches of the course, as so many flushes would."""
     ids = [f"newer-{number}" for number in range(batches)]
     await stage.database[COURSE_ANALYTICS].update_one(
-        {"courseId": ObjectId(COURSE)}, {"$push": {"recentBatches": {"$each": ids, "$slice": -RECENT_BATCHES}}}
+        {"courseId": ObjectId(COURSE)}, {"$push": {"recentBatches": {"$each": ids, "$slice": -COURSE_KIND.window}}}
     )
 
 
 @pytest.mark.parametrize(
-    ("newer_batches", "shown"), [(RECENT_BATCHES - 1, ONE_PING), (RECENT_BATCHES, pings(2))], ids=["below 32", "32"]
+    ("newer_batches", "shown"),
+    [(COURSE_KIND.window - 1, ONE_PING), (COURSE_KIND.window, pings(2))],
+    ids=["below 32", "32"],
 )
 async def test_a_redis_from_a_backup_counts_twice_once_a_course_has_been_flushed_32_times_since(
     stage: Stage, newer_batches: int, shown: dict[str, int]

@@ -6,6 +6,7 @@ import pytest
 from flusher.steps.lease import Lease, LeaseLost
 from flusher.steps.take import Batch, Malformed, Nothing, take
 from shared.data import keys
+from shared.data.tallies import course_tally
 from shared.stores.redis_connection import Command, RedisConnection, Reply
 from tests.flusher.stage import ONE_PING, Stage, course, courses_of, pings
 
@@ -43,7 +44,7 @@ async def test_what_is_hot_is_taken_and_hot_no_more(stage: Stage, wave: Wave) ->
 
     (batch,) = await wave.take(COURSE)
 
-    assert Batch(PARTITION, COURSE, batch_id, pings(2), unique_users=2, fresh=True) == batch
+    assert Batch(PARTITION, course_tally(COURSE), batch_id, pings(2), unique_users=2, fresh=True) == batch
     assert 0 == await stage.call("EXISTS", HOT)
     assert pings(2) == {
         name: int(text)
@@ -86,7 +87,7 @@ async def test_the_courses_come_in_the_order_in_which_they_were_asked_for(stage:
 
     taken = await wave.take(third, second, first)
 
-    assert [third, second, first] == [one.course_id for one in taken if isinstance(one, Batch | Nothing)]
+    assert [third, second, first] == [one.name for one in taken if isinstance(one, Batch | Nothing)]
     assert [Batch, Nothing, Batch] == [type(one) for one in taken]
 
 

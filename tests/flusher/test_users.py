@@ -8,7 +8,8 @@ import structlog
 from bson import ObjectId
 
 from flusher.steps.apply import apply
-from flusher.steps.users import is_due, save
+from flusher.steps.users import Saving, Users, is_due, save
+from flusher.steps.wave import UTC
 from shared.data import keys
 from shared.stores.mongo import COURSE_ANALYTICS, Document
 from tests.flusher.stage import Stage, course
@@ -140,6 +141,7 @@ async def test_a_sketch_that_redis_lost_during_the_flush_is_nothing_to_save(stag
     await apply(stage.database[COURSE_ANALYTICS], [batch], 1, timeout=5)
     await stage.call("FLUSHDB")
 
-    await save(stage.redis, stage.database[COURSE_ANALYTICS], [batch], 1, NOON)
+    users = Users(batch.partition, batch.tally, batch.unique_users)
+    await save(stage.redis, stage.database[COURSE_ANALYTICS], [users], Saving(1, NOON, UTC))
 
     assert "usersSketch" not in await stage.document(COURSE)

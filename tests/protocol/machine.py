@@ -14,11 +14,13 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from flusher.cycle import Flusher, dirty_courses
-from flusher.steps import apply, plan, wave
+from flusher.cycle import Flusher
+from flusher.steps import plan, wave
+from flusher.steps.due import dirty_tallies
 from flusher.tools import quarantine
 from ingest_server.commit import Commit
 from ingest_server.events import CourseView, Event, Telemetry
+from shared.data import tallies
 from shared.data.tallies import COURSE_VIEWS
 from shared.stores.mongo import COURSE_ANALYTICS, Document
 from tests.flusher.stage import LECTURE, Stage, courses_of
@@ -79,7 +81,7 @@ class Protocol(RuleBasedStateMachine):
 
     @initialize(remembered=st.sampled_from([1, 2]))
     def documents_remember_so_few_batches_that_it_matters(self, remembered: int) -> None:
-        apply.RECENT_BATCHES = remembered
+        tallies.COURSE.window = remembered
 
     @rule(several=st.lists(events, min_size=1, max_size=4))
     def events_are_counted(self, several: list[Event]) -> None:
@@ -165,7 +167,7 @@ class Protocol(RuleBasedStateMachine):
     @invariant()
     def a_document_remembers_a_bounded_number_of_batches(self) -> None:
         for batches in self._do(self._remembered()):
-            assert len(batches) <= apply.RECENT_BATCHES
+            assert len(batches) <= tallies.COURSE.window
 
     def teardown(self) -> None:
         for actor in (*self._flushers, *self._readers):
@@ -207,7 +209,7 @@ class Protocol(RuleBasedStateMachine):
 
     async def _start(self, flusher: Actor, shuffle: random.Random) -> None:
         stores = self._stage.stores(lock_ttl=LOCK_SECONDS, now=lambda: self._clock)
-        (all_courses,) = plan.waves(await dirty_courses(self._stage.redis), shuffle)
+        (all_courses,) = plan.waves((await dirty_tallies(self._stage.redis)).names, shuffle)
         await flusher.start(wave.run(stores, all_courses, asyncio.Event()))
 
     def _go_on(self, flusher: Actor, turns: list[Fate]) -> None:

@@ -4,11 +4,11 @@ import asyncio
 from collections import Counter
 from typing import Any, cast
 
-from flusher.steps import apply
 from query_server.cold import ColdStore, Course
 from query_server.hot import HotStore
 from query_server.merge import Hot, totals_of
 from query_server.reading import read_course
+from shared.data import tallies
 from shared.data.tallies import fields_of
 from tests.flusher.stage import INSTRUCTOR, Stage
 from tests.protocol.actors import Actor
@@ -37,7 +37,7 @@ class Reader(Actor):
     async def is_in_time(self) -> bool:
         """Whether the document remembers every batch that came since it began: an answer that takes longer may err."""
         known = await self._batches()
-        return set(self._known[-1:]) <= set(known) and len(known) < len(self._known) + apply.RECENT_BATCHES
+        return set(self._known[-1:]) <= set(known) and len(known) < len(self._known) + tallies.COURSE.window
 
     async def _batches(self) -> list[str]:
         batches: list[str] = (await self.stage.document(self.course_id)).get("recentBatches", [])

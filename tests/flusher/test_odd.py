@@ -1,0 +1,260 @@
+"""Documents and keys of any shape: applied, left or put aside, each for its own tally only, and nobody else's."""
+
+import datetime as dt
+import math
+from itertools import islice
+from typing import Any
+
+import pytest
+from bson import Code, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flusher.steps.apply import Outcome, Verdict, apply
+from flusher.steps.shape import complaints, misshapen
+from flusher.tools import invariants, quarantine, status
+from shared.data import keys
+from shared.data.tallies import COURSE, course_tally
+from shared.stores.mongo import COURSE_ANALYTICS, Document
+from tests.flusher.stage import LECTURE, ONE_PING, Stage, course, courses_of
+
+PARTITION = 7
+THEIRS, BESIDE = islice(courses_of(PARTITION), 2)
+NEIGHBOUR = course(1)  # in another partition
+FUZZ = settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+scalars: st.SearchStrategy[Any] = st.one_of(
+    st.sampled_from(
+        [
+            None,
+            math.nan,
+            math.inf,
+            -1,
+            -0.5,
+            5.75,
+            1e300,
+            2**53,
+            Int64(2**62),
+            Decimal128("10"),
+            Decimal128("NaN"),
+            Decimal128("-Infinity"),
+            Code("b1"),
+            Regex("b1"),
+            Timestamp(1, 1),
+            MinKey(),
+            MaxKey(),
+            DatetimeMS(2**62),
+            dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+            ObjectId(LECTURE),
+        ]
+    ),
+    st.booleans(),
+    st.integers(-5, 100),
+    st.floats(0, 1e6),
+    st.text("abc", max_size=3),
+    st.binary(max_size=3),
+)
+values = scalars | st.lists(scalars, max_size=2) | st.dictionaries(st.sampled_from(["a", "views"]), scalars, max_size=2)
+lecture_stats = values | st.fixed_dictionaries(
+    {
+        LECTURE: values
+        | st.fixed_dictionaries({}, optional={"views": values, "totalWatchTime": values, "rating": values})
+    }
+)
+documents = st.fixed_dictionaries(
+    {},
+    optional={
+        "totalViews": values,
+        "lectureStats": lecture_stats,
+        "notCounted": values,
+        "recentBatches": values,
+        "epoch": values,
+        "uniqueActiveUsers": values,
+        "usersSketch": values,
+        "usersSketchEstimate": values,
+        "usersSketchSavedAt": values,
+        "__v": values,
+    },
+)
+
+
+async def emptied(stage: Stage) -> None:
+    await stage.call("FLUSHDB")
+    await stage.database[COURSE_ANALYTICS].delete_many({})
+    stage.acknowledged.clear()
+
+
+async def assert_the_tools_can_say_something(stage: Stage) -> None:
+    await status.read([stage.redis], stage.database)
+    [said async for said in invariants.findings([stage.redis], stage.database)]
+    [batch async for batch in quarantine.quarantined([stage.redis])]
+
+
+@FUZZ
+@given(st.lists(documents, min_size=3, max_size=6))
+async def test_a_flush_changes_nothing_that_is_shown_whatever_the_documents_hold(
+    stage: Stage, several: list[Document]
+) -> None:
+    await emptied(stage)
+    odd = [course(number + 2) for number in range(len(several))]
+    for course_id, document in zip(odd, several, strict=True):
+        await stage.database[COURSE_ANALYTICS].insert_one({"courseId": ObjectId(course_id), **document})
+    await stage.ping(NEIGHBOUR, *odd)
+    before = await stage.shown(*odd)
+
+    for _ in range(2):
+        report = await stage.flush()
+        assert not report.store_away
+        assert before == await stage.shown(*odd)
+
+    assert {NEIGHBOUR: ONE_PING} == await stage.flushed(NEIGHBOUR)
+    await assert_the_tools_can_say_something(stage)
+
+
+OF_ANOTHER_TYPE: list[tuple[str | bytes | int, ...]] = [
+    ("SET", b"\xff\xfe"),
+    ("RPUSH", "a"),
+    ("SADD", b"\xff", "650000000000000000000001/nothing", "\n", ""),
+    ("ZADD", 1, "a"),
+    ("XADD", "*", "a", "b"),
+    ("HSET", b"\xff", b"\xfe"),
+    ("HSET", keys.BATCH, b"\xff", "course_views", 1),
+    ("HSET", keys.BATCH, "b", "course_views", "-1"),
+    ("HSET", "x", "no JSON"),
+    ("HSET", "x", '{"reason": 5, "counters": []}'),
+    ("HSET", "x", "[]"),
+    ("PFADD", "a"),
+]
+OF_THE_TALLY = [
+    keys.course_counters,
+    keys.flushing_counters,
+    keys.quarantined_counters,
+    keys.flushed_batch,
+    keys.course_users,
+    keys.saved_users,
+]
+OF_THE_PARTITION = [keys.dirty_courses, keys.unsaved_users, keys.flush_lock]
+
+
+async def put(stage: Stage, name: str, content: tuple[str | bytes | int, ...]) -> None:
+    command, *arguments = content
+    await stage.call("DEL", name)
+    await stage.call(command, name, *arguments)
+
+
+@FUZZ
+@given(st.dictionaries(st.sampled_from(OF_THE_TALLY), st.sampled_from(OF_ANOTHER_TYPE), min_size=1, max_size=3))
+async def test_keys_of_a_tally_of_any_type_stop_nobody_else(stage: Stage, odd: dict[Any, Any]) -> None:
+    await emptied(stage)
+    await stage.ping(THEIRS, NEIGHBOUR, BESIDE)
+    for key, content in odd.items():
+        await put(stage, key(PARTITION, THEIRS), content)
+
+    report = await stage.flush()
+
+    assert not report.store_away
+    others = (NEIGHBOUR, BESIDE)
+    assert dict.fromkeys(others, ONE_PING) == await stage.flushed(*others)
+    await assert_the_tools_can_say_something(stage)
+
+
+@pytest.mark.parametrize("key", OF_THE_PARTITION)
+@pytest.mark.parametrize("content", OF_ANOTHER_TYPE)
+async def test_keys_of_a_partition_of_any_type_stop_no_other_partition(
+    stage: Stage, key: Any, content: tuple[str | bytes | int, ...]
+) -> None:
+    await stage.ping(THEIRS, NEIGHBOUR)
+    await put(stage, key(PARTITION), content)
+
+    report = await stage.flush()
+
+    assert not report.store_away
+    assert {NEIGHBOUR: ONE_PING} == await stage.flushed(NEIGHBOUR)
+    await assert_the_tools_can_say_something(stage)
+
+
+async def test_a_name_that_is_no_text_leaves_the_dirty_set_and_its_counts_go_aside(stage: Stage) -> None:
+    name = b"course_counters:{7}:\xff"
+    await stage.call("HSET", name, keys.BATCH, "b", "course_views", 1)
+    await stage.call("SADD", keys.dirty_courses(PARTITION), b"\xff", b"\xfe")
+
+    report = await stage.flush()
+
+    assert (1, 1, {}) == (report.cleared, report.quarantined, report.left)
+    assert set() == await stage.dirty()
+    assert 1 == await stage.call("HLEN", b"quarantined_counters:{7}:\xff")
+
+
+@pytest.mark.parametrize("epoch", ["x", [3], math.nan, True, {"$numberLong": "5"}])
+async def test_an_epoch_that_is_none_keeps_every_update_out(stage: Stage, epoch: object) -> None:
+    """Also when it becomes one after the look at the documents: the update itself does not match."""
+    collection = stage.database[COURSE_ANALYTICS]
+    await collection.insert_one({"courseId": ObjectId(THEIRS), "totalViews": 5, "epoch": epoch})
+    await stage.ping(THEIRS)
+
+    (outcome,) = await apply(collection, await stage.taken(THEIRS), await stage.epoch(), timeout=5)
+
+    assert Verdict.REFUSED is outcome.verdict
+    assert "epoch is" in outcome.reason
+    assert 5 == (await stage.document(THEIRS))["totalViews"]
+
+
+async def test_an_epoch_that_is_spoilt_between_look_and_write_lets_no_update_in(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = stage.database[COURSE_ANALYTICS]
+    await stage.ping(THEIRS)
+    await stage.flush()
+    await stage.ping(THEIRS)
+    batches = await stage.taken(THEIRS)
+
+    async def looked(*arguments: Any) -> dict[str, str]:
+        seen = await misshapen(*arguments)
+        await collection.update_one({"courseId": ObjectId(THEIRS)}, {"$set": {"epoch": "x"}})
+        return seen
+
+    monkeypatch.setattr("flusher.steps.apply.misshapen", looked)
+    (outcome,) = await apply(collection, batches, 1, timeout=5)
+
+    assert Outcome(Verdict.LEFT, outcome.reason) == outcome
+    assert {THEIRS: ONE_PING} == await stage.flushed(THEIRS)
+
+
+@FUZZ
+@given(documents)
+async def test_what_is_said_of_a_document_and_what_mongodb_finds_agree(stage: Stage, document: Document) -> None:
+    """Numbers to which nothing can be added are found before the write; what is no number MongoDB itself refuses."""
+    collection = stage.database[COURSE_ANALYTICS]
+    await collection.delete_many({})
+    await collection.insert_one({"courseId": ObjectId(THEIRS), **document})
+
+    found = await misshapen(collection, [course_tally(THEIRS)])
+
+    if found:
+        assert "its document is not as it was written" != found[THEIRS]
+        assert list(complaints(COURSE, await stage.document(THEIRS)))
+
+
+def test_a_whole_document_gives_no_complaint() -> None:
+    whole = {"totalViews": 5, "lectureStats": {LECTURE: {"views": 5.0, "rating": -1}}, "recentBatches": [], "epoch": 3}
+    assert [] == list(complaints(COURSE, whole))
+
+
+async def test_what_a_number_would_swallow_goes_aside_with_a_reason_and_every_other_number_is_added_to(
+    stage: Stage,
+) -> None:
+    swallowing = [math.nan, math.inf, -1, 1e300, Decimal128("NaN"), Int64(2**62)]
+    adding = [5, 5.0, 5.75, Int64(5), Decimal128("5")]
+    courses = [course(number + 2) for number in range(len(swallowing) + len(adding))]
+    for course_id, number in zip(courses, swallowing + adding, strict=True):
+        document = {"totalViews": 0, "lectureStats": {LECTURE: {"totalWatchTime": number}}}
+        await stage.database[COURSE_ANALYTICS].insert_one({"courseId": ObjectId(course_id), **document})
+    await stage.ping(*courses)
+    before = await stage.shown(*courses)
+
+    report = await stage.flush()
+
+    assert (len(adding), len(swallowing)) == (report.cleared, report.quarantined)
+    assert before == await stage.shown(*courses)
+    aside = [text for each in courses for text in (await stage.hash(keys.quarantined_counters, each)).values()]
+    assert all(f"lectureStats.{LECTURE}.totalWatchTime is " in text for text in aside)
