@@ -1,10 +1,11 @@
 """A course in MongoDB: whose it is, its outline and its flushed counts, read in one aggregation."""
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import bson
 from bson.codec_options import CodecOptions, DatetimeConversion
@@ -32,6 +33,9 @@ ANY_VALUE: CodecOptions[Document] = CodecOptions(
 )
 RAW: CodecOptions[RawBSONDocument] = cast("Any", ANY_VALUE).with_options(document_class=RawBSONDocument)
 
+LARGE_BYTES = 64 * 1024  # of a course with its outline: some hundred lectures, decoded in 2 ms
+
+Answer = TypeVar("Answer")
 RawCollection = AsyncCollection[RawBSONDocument]
 
 
@@ -149,9 +153,10 @@ class ColdStore:
         course_stages = documents.owned(course_id, user_id, outline=outline is None)
         stages = [*course_stages, *(tallies or [documents.totals(course_id)])]
         cursor = await courses.aggregate(stages, maxTimeMS=SERVER_LIMIT_MS)
-        # The course comes first, if there is one: what is united with it comes after it.
         found = await cursor.to_list()
-        course = decoded(found[0]) if found else {}
+        # The course comes first, if there is one: what is united with it comes after it.
+        is_large = bool(found) and len(found[0].raw) > LARGE_BYTES
+        course = await _aside_if(is_large, decoded, found[0]) if found else {}
         if "mine" not in course:
             raise NotFound("there is no such course")
         if not course["mine"]:
@@ -159,9 +164,15 @@ class ColdStore:
         if course.get("tooLarge"):
             raise InvalidRequest([TOO_MANY_LECTURES])
         if outline is None:
-            outline = outline_of(course["sections"], course["sectionsFound"], course["lecturesFound"])
+            parts = (course["sections"], course["sectionsFound"], course["lecturesFound"])
+            outline = await _aside_if(is_large, outline_of, *parts)
             self._outlines.put(course_id, outline, until=self._now() + OUTLINE_SECONDS, weight=1 + len(outline))
         return Course(course_id, outline, Documents(course_id, found[1:]))
+
+
+async def _aside_if(is_large: bool, work: Callable[..., Answer], *parts: object) -> Answer:  # noqa: FBT001
+    """What takes more than a moment is done in another thread."""
+    return await asyncio.to_thread(work, *parts) if is_large else work(*parts)
 
 
 def _raw(database: AsyncDatabase[Document], collection: str) -> RawCollection:

@@ -45,7 +45,7 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
         cold_store = ColdStore(mongo.database(client))
         reports = Reports(hot_store, cold_store, settings.day_zone, aside)
         courses = Courses(hot_store, cold_store, settings.day_zone, aside)
-        servicer = DashboardServicer(hot_store, cold_store, reports, courses)
+        servicer = DashboardServicer(hot_store, cold_store, reports, courses, aside)
         methods.add(SERVICE, servicer, server, verifier)
         readiness = lifecycle.Readiness(health, SERVICE.full_name)
 

@@ -87,16 +87,17 @@ class TokenVerifier:
 
         None when the token is signed with a key that is not known here: `caller_by_new_keys` looks for it.
         """
-        authorization = _authorization(metadata or ())
-        caller = self._verified.get(authorization)
+        token = _bearer_token(_authorization(metadata or ()))
+        caller = self._verified.get(token)
         if caller is None:
-            token = _bearer_token(authorization)
+            if not _is_canonical(token.rpartition(".")[2]):
+                raise Unauthenticated("the bearer token is not valid: it cannot be read")
             key = self._key_of(token)
             if key is None:
                 return None
             caller = self._verify(token, *key)
             metrics.TOKENS_VERIFIED.inc()
-            self._verified.put(authorization, caller, until=min(caller.expires, self._now() + CACHED_SECONDS))
+            self._verified.put(token, caller, until=min(caller.expires, self._now() + CACHED_SECONDS))
         return caller
 
     async def caller_by_new_keys(self, metadata: Metadata | None) -> Caller:
@@ -193,8 +194,6 @@ def _bearer_token(authorization: str) -> str:
     token = rest.strip(" ")  # of spaces there may be several (RFC 9110, 11.4)
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated("`authorization` must be `Bearer <JWT>`")
-    if not _is_canonical(token.rpartition(".")[2]):
-        raise Unauthenticated("the bearer token is not valid: it cannot be read")
     return token
 
 

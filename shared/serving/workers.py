@@ -39,6 +39,8 @@ def run(
 
     This process answers at `metrics_address`, for itself or for all workers.
     """
+    if not settings.jwt_audience:
+        log.warning("ANALYTICS_JWT_AUDIENCE is unset: a token that its issuer made for another service counts here too")
     if workers == 1:
         with endpoint.served(metrics_address):
             uvloop.run(serve(settings, False))  # noqa: FBT003 - the one argument of a one-method protocol

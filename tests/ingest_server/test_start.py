@@ -53,6 +53,12 @@ def test_secrets_are_not_logged(server: Program) -> None:
     assert "a secret for tests" not in server.output()
 
 
+def test_tokens_for_other_services_are_a_warning(start_program: Start, server: Program) -> None:
+    assert "ANALYTICS_JWT_AUDIENCE is unset" in server.output()
+    with_audience = start_program("ingest_server", jwt_audience="analytics")
+    assert "ANALYTICS_JWT_AUDIENCE is unset" not in with_audience.output()
+
+
 UNFIT = [
     ("valkey", {"appendonly": "no"}, "set appendonly yes"),
     ("valkey", {"appendfsync": "everysec"}, "set appendfsync always"),

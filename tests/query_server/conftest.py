@@ -75,7 +75,7 @@ async def serving(hot_store: HotStore, cold_store: ColdStore, zone: ZoneInfo = U
     aside = ThreadPoolExecutor(max_workers=1)
     reports = Reports(hot_store, cold_store, zone, aside)
     courses = Courses(hot_store, cold_store, zone, aside)
-    methods.add(SERVICE, DashboardServicer(hot_store, cold_store, reports, courses), server, verifier)
+    methods.add(SERVICE, DashboardServicer(hot_store, cold_store, reports, courses, aside), server, verifier)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:

@@ -63,6 +63,15 @@ def test_the_scheme_has_any_case_and_any_number_of_spaces(spelling: str) -> None
     assert "ann" == known(verifier().caller([("authorization", authorization)])).user_id
 
 
+def test_all_spellings_of_the_header_are_remembered_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise one token could drive out everybody else's."""
+    token, mine = signed(CLAIMS), verifier()
+    first = known(mine.caller([("authorization", f"Bearer {token}")]))
+    monkeypatch.setattr(jwt, "decode", None)  # whoever verifies again fails
+    for spelling in ("bearer {}", "bEARER {}", "Bearer    {}", "Bearer {} "):
+        assert first is mine.caller([("authorization", spelling.format(token))])
+
+
 def test_a_signature_is_taken_in_its_own_spelling_alone() -> None:
     token = signed(CLAIMS)
     last = ALPHABET.index(token[-1])

@@ -1,0 +1,234 @@
+"""What others have stored: whatever it is, the rest is shown, and no number is negative and no rate above 1."""
+
+import datetime as dt
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pytest
+from bson import Binary, Code, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
+from bson.dbref import DBRef
+from course_analytics.v1 import dashboard_pb2
+from google.protobuf.message import Message
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.query_server.conftest import TODAY, Dashboards, recorded, report, token
+from tests.query_server.platform import VIEWS, Course, Platform, seconds, views
+
+DAY = "2026-11-25"
+
+ids = [ObjectId() for _ in range(3)]
+leaves = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**63), 2**63 - 1).map(Int64),
+    st.integers(-5, 300),
+    st.floats(),
+    st.sampled_from([Decimal128(text) for text in ("10", "NaN", "sNaN", "-Infinity", "1E+6000", "0.5", "-1")]),
+    st.text(max_size=5),
+    st.sampled_from([Code("x"), Code("x", {}), Regex("("), MinKey(), MaxKey(), Timestamp(1, 1), DBRef("a", 1)]),
+    st.sampled_from([dt.datetime(1, 1, 1, tzinfo=dt.UTC), Binary(b"HYLL\x01"), Binary(b"\xff", 128), *ids]),
+)
+names = st.sampled_from(["views", "totalWatchTime", "events", "seconds", "0", "12", "99999", "A", "OVERLOADED"])
+values = st.recursive(
+    leaves,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(names, inner, max_size=3)),
+    max_leaves=8,
+)
+
+
+def every(message: Message) -> Iterator[tuple[str, Any]]:
+    """Every number of an answer, with the name of its field."""
+    for field, value in message.ListFields():
+        for each in value if field.is_repeated else [value]:
+            if isinstance(each, Message):
+                yield from every(each)
+            elif isinstance(each, int | float):
+                yield field.name, each
+
+
+def assert_sound(message: Message) -> None:
+    for name, number in every(message):
+        assert math.isfinite(number), name
+        assert number >= 0, name
+        assert number <= 1 or not name.endswith("rate"), name
+
+
+async def everything(callers: Dashboards, course: Course) -> list[Message]:
+    """Every answer about a course."""
+    who = [("authorization", f"Bearer {token(course.creator)}")]
+    id_ = course.course_id
+    lecture = course.lectures[0]
+    return [
+        await callers.of(course),
+        await report(callers, course, period=dashboard_pb2.GetCourseReportRequest.LAST_7_DAYS),
+        await callers.stub.ListCourses(dashboard_pb2.ListCoursesRequest(), metadata=who),
+        await callers.stub.GetLectureHeatmap(
+            dashboard_pb2.GetLectureHeatmapRequest(course_id=id_, lecture_id=lecture), metadata=who
+        ),
+    ]
+
+
+FIELDS = """totalViews uniqueActiveUsers lectureStats recentBatches epoch usersSketch usersSketchSavedAt notCounted
+lectureViews watchTime playbacks segments durations updatedAt"""
+fields = st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS.split(), values))
+
+
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
+@given(fields, fields, fields)
+async def test_a_document_of_any_shape_breaks_no_answer(
+    platform: Platform, reports: Dashboards, course_fields: Any, day_fields: Any, lecture_fields: Any
+) -> None:
+    course = await platform.add_course(["A"])
+    await recorded(platform, "2026-11-01")
+    await platform.flushed(course)
+    await platform.database["courseanalytics"].update_one(
+        {"courseId": ObjectId(course.course_id)}, {"$set": {"epoch": 1, **course_fields}}
+    )
+    await platform.stored(course, DAY, **day_fields)
+    await platform.stored(course, TODAY, **day_fields)
+    await platform.stored(course, course.lectures[0], **lecture_fields)
+    await platform.tally(course, DAY, "counting", "A", {VIEWS: 1})
+    for answer in await everything(reports, course):
+        assert_sound(answer)
+
+
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
+@given(st.data())
+async def test_keys_of_any_type_and_bytes_break_no_answer(
+    platform: Platform, reports: Dashboards, data: st.DataObject
+) -> None:
+    course = await platform.add_course(["A"])
+    await recorded(platform, "2026-11-01")
+    noise = st.binary(max_size=20)
+    for kind in ("course_counters", "flushing_counters", "quarantined_counters", "flushed_batch", "course_users"):
+        for item in ("", DAY, TODAY, course.lectures[0]):
+            key = platform.key(kind, course, item)
+            match data.draw(st.sampled_from(["nothing", "string", "hash", "set", "list"])):
+                case "string":
+                    await platform.redis.set(key, data.draw(noise))
+                case "hash":
+                    field = data.draw(st.one_of(noise, st.sampled_from([b"course_views", b"batch", b"lecture_views:"])))
+                    value = data.draw(st.one_of(noise, st.integers(-(2**70), 2**70), st.just(b'{"counters": []}')))
+                    await platform.redis.hset(key, mapping={field: value})
+                case "set":
+                    await platform.redis.sadd(key, data.draw(noise))
+                case "list":
+                    await platform.redis.rpush(key, data.draw(noise))
+    for answer in await everything(reports, course):
+        assert_sound(answer)
+
+
+@pytest.mark.parametrize(
+    ("stored", "shown"),
+    [
+        (Int64(7), 7),
+        (Decimal128("10"), 10),
+        (100.75, 100.75),
+        (Decimal128("0.5"), 0.5),
+        (float("nan"), 0),
+        (float("inf"), 0),
+        (-1, 0),
+        ("12", 0),
+        (None, 0),
+    ],
+)
+async def test_a_number_of_any_type_is_read_for_what_it_is(
+    stored: object, shown: float, platform: Platform, dashboards: Dashboards
+) -> None:
+    course = await platform.add_course(["A"])
+    stats = {course.lectures[0]: {"views": stored, "totalWatchTime": stored}}
+    await platform.flushed(course, lectures=stats, totalViews=stored, uniqueActiveUsers=stored)  # type: ignore[arg-type]
+    answer = await dashboards.of(course)
+    assert (int(shown), shown) == (answer.overview.total_views, answer.overview.total_watch_time_seconds)
+    assert shown == answer.engagement_funnel[0].watch_time_seconds
+
+
+async def test_what_was_acknowledged_is_shown_beside_an_odd_number(platform: Platform, dashboards: Dashboards) -> None:
+    course = await platform.add_course(["A"])
+    lecture = course.lectures[0]
+    await platform.flushed(course, lectures={lecture: "odd"}, totalViews=Decimal128("10"))  # type: ignore[arg-type]
+    await platform.counting(course, "A", {VIEWS: 1, views(lecture): 2, seconds(lecture): 30})
+    answer = await dashboards.of(course)
+    assert (11, 2, 30) == (
+        answer.overview.total_views,
+        answer.engagement_funnel[0].views,
+        answer.overview.total_watch_time_seconds,
+    )
+
+
+@pytest.mark.parametrize("spoilt", [None, "all", 7, {"a": 1}, [None], [[], {}, "no id", 7], [{"_id": None}]])
+async def test_a_list_of_references_that_is_none_holds_none(
+    spoilt: object, platform: Platform, dashboards: Dashboards
+) -> None:
+    course = await platform.add_course(["A"], ["B"])
+    first = await platform.database["sections"].find_one({"lectures": ObjectId(course.lectures[0])}) or {}
+    await platform.database["sections"].update_one({"_id": first["_id"]}, {"$set": {"lectures": spoilt}})
+    assert ["B"] == [step.title for step in (await dashboards.of(course)).engagement_funnel]
+    other = await platform.add_course(["A"])
+    await platform.database["courses"].update_one({"_id": ObjectId(other.course_id)}, {"$set": {"sections": spoilt}})
+    assert [] == list((await dashboards.of(other)).engagement_funnel)
+
+
+@pytest.mark.parametrize("spelled", [str, lambda key: {"_id": key, "more": 1}, lambda key: {"_id": str(key)}])
+async def test_a_reference_may_be_a_string_or_a_document(
+    spelled: Any, platform: Platform, dashboards: Dashboards
+) -> None:
+    course = await platform.add_course(["A", "B"], ["C"])
+    for name, listed in (("courses", "sections"), ("sections", "lectures")):
+        async for document in platform.database[name].find():
+            changed = [spelled(key) for key in document[listed]]
+            await platform.database[name].update_one({"_id": document["_id"]}, {"$set": {listed: changed}})
+    shown = (await dashboards.of(course)).engagement_funnel
+    assert (course.lectures, ["A", "B", "C"]) == ([step.lecture_id for step in shown], [step.title for step in shown])
+
+
+@pytest.mark.parametrize(("title", "shown"), [(7, "7"), (1.5, "1.5"), (True, ""), (["x"], ""), (None, ""), ("é", "é")])
+async def test_a_title_that_is_no_text_is_shown_as_far_as_it_can_be(
+    title: object, shown: str, platform: Platform, dashboards: Dashboards
+) -> None:
+    course = await platform.add_course(["A"])
+    await platform.database["lectures"].update_many({}, {"$set": {"lectureTitle": title}})
+    assert [shown] == [step.title for step in (await dashboards.of(course)).engagement_funnel]
+
+
+async def test_a_batch_that_is_listed_beside_code_is_counted_once(platform: Platform, dashboards: Dashboards) -> None:
+    course = await platform.add_course(["A"])
+    await platform.flushed(course, "A", Code("x"), totalViews=3)
+    await platform.flushing(course, "A", {VIEWS: 3})
+    assert 3 == (await dashboards.of(course)).overview.total_views
+
+
+@pytest.mark.parametrize(
+    ("sections", "lectures"), [(1, 10_001), (3, 80_000), (10_001, 1)], ids=["too many", "far too many", "sections"]
+)
+async def test_a_course_that_is_too_large_is_refused_after_whose_it_is(
+    sections: int, lectures: int, platform: Platform, dashboards: Dashboards
+) -> None:
+    course = await platform.add_course()
+    stored = [{"_id": ObjectId(), "lectures": [ObjectId() for _ in range(lectures)]} for _ in range(sections)]
+    await platform.database["sections"].insert_many(stored)
+    await platform.database["courses"].update_one({}, {"$set": {"sections": [each["_id"] for each in stored]}})
+    refused = await dashboards.refusal(course.course_id, token(course.creator))
+    assert grpc.StatusCode.INVALID_ARGUMENT is refused.code()
+    assert "10,000 lectures" in (refused.details() or "")
+    stranger = await dashboards.refusal(course.course_id, token(str(ObjectId())))
+    assert grpc.StatusCode.PERMISSION_DENIED is stranger.code()
+
+
+async def test_what_mongodb_would_refuse_again_is_no_reason_to_ask_again(
+    platform: Platform, dashboards: Dashboards
+) -> None:
+    course = await platform.add_course(["A"])
+    fails = [{"$set": {"courseId": {"$divide": [1, 0]}}}]
+    await platform.database.create_collection("courseanalytics", viewOn="courses", pipeline=fails)
+    refused = await dashboards.refusal(course.course_id, token(course.creator))
+    assert (grpc.StatusCode.FAILED_PRECONDITION, "MongoDB refuses to answer") == (refused.code(), refused.details())
+
+
+async def test_nobody_owns_a_course_by_the_name_of_a_field(platform: Platform, dashboards: Dashboards) -> None:
+    course = await platform.add_course(["A"])
+    refused = await dashboards.refusal(course.course_id, token("$creator"))
+    assert grpc.StatusCode.PERMISSION_DENIED is refused.code()

@@ -1,0 +1,61 @@
+"""The questions of docs/warehouse.md are answered by the real engine."""
+
+import datetime as dt
+import re
+from pathlib import Path
+
+import pytest
+
+from warehouse.record import Record
+from warehouse.sink import Sink
+from warehouse.store import Store
+
+PAGE = Path(__file__).parents[2] / "docs" / "warehouse.md"
+QUESTIONS = re.findall(r"^([^\n]+):\n\n```sql\n(.*?)\n```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+
+COURSE, OTHER, LECTURE = "650000000000000000000001", "650000000000000000000002", "650000000000000000000011"
+TODAY = dt.datetime.now(dt.UTC).date()
+RECENT, EARLIER, LONG_AGO = (str(TODAY - dt.timedelta(days=days)) for days in (3, 10, 40))
+
+RECORDS = [
+    Record(
+        f"{COURSE}/{RECENT}",
+        5,
+        {"course_views": 9, f"lecture_views:{LECTURE}": 7, f"lecture_watchtime:{LECTURE}": 3600},
+    ),
+    Record(f"{COURSE}/{RECENT}", 6, {"unique_users": 5, "not_counted:REPEATED": 2}),
+    Record(f"{COURSE}/{EARLIER}", 5, {"unique_users": 3}),
+    Record(f"{OTHER}/{LONG_AGO}", 5, {"course_views": 4}),
+    Record(COURSE, 5, {f"lecture_views:{LECTURE}": 100, f"lecture_watchtime:{LECTURE}": 1000}),
+    Record(f"{COURSE}/{LECTURE}", 5, {"segment_views:3": 10, "segment_watched:3": 1800}),
+]
+
+
+@pytest.mark.parametrize(("question", "sql"), QUESTIONS, ids=[question for question, _ in QUESTIONS])
+async def test_a_question_has_an_answer(store: Store, question: str, sql: str) -> None:
+    await Sink(store).write(RECORDS)
+    answer = [
+        [value.decode() if isinstance(value, bytes) else value for value in row] for row in await store.query(sql)
+    ]
+    assert EXPECTED[question] == answer
+
+
+EXPECTED = {
+    "The ten courses with the most lecture views of the last week": [[COURSE, 7]],
+    "Hours watched on each of the last thirty days": [[dt.date.fromisoformat(RECENT), 1.0]],
+    "The days of one course": [
+        [dt.date.fromisoformat(EARLIER), 0, 0, 3],
+        [dt.date.fromisoformat(RECENT), 9, 7, 5],
+    ],
+    "Courses that more people watch this week than last week": [[COURSE, 5, 3]],
+    "Lectures that are opened and hardly watched, in seconds a view": [[COURSE, LECTURE, 10.0]],
+    "The share of each weekday": [[dt.date.fromisoformat(RECENT).isoweekday(), 7]],
+    "What was refused, and why, in the last week": [["REPEATED", 2]],
+    "The part of all videos that is played again most": [[COURSE, LECTURE, 30, 1.8]],
+    "Courses that nobody has opened for thirty days": [[OTHER, dt.date.fromisoformat(LONG_AGO)]],
+    "How concentrated the audience is: the share of all views that the ten largest courses have": [[1.0]],
+}
+
+
+def test_the_page_has_ten_questions() -> None:
+    assert [*EXPECTED] == [question for question, _ in QUESTIONS]
