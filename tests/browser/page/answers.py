@@ -92,6 +92,7 @@ class Answers:
         ("REPEATED", 7, 35),
         ("OVERLOADED", 29, 145),
     )
+    good: str = ""
     status: int = 200
     message: str = ""
     asked: list[str] = field(default_factory=list)
@@ -208,8 +209,16 @@ class Answers:
     async def _route(self, route: Route) -> None:
         url = route.request.url
         self.asked.append(url)
-        status, message = self.status, self.message
-        body = self.of(url) if status == 200 else {"code": 2, "message": message, "details": []}
+        refused = self.good and self.good != route.request.headers["authorization"]
+        status = 401 if refused else self.status
+        message = self.message
+        file = {}
+        if status != 200:
+            body = json.dumps({"code": 2, "message": message, "details": []})
+        elif ".csv" in url:
+            body, file = "day,views\r\n", {"content-disposition": 'attachment; filename="course.csv"'}
+        else:
+            body = json.dumps(self.of(url))
         if self.hold:
             await self.hold(url)
-        await route.fulfill(status=status, body=json.dumps(body), content_type="application/json")
+        await route.fulfill(status=status, body=body, headers={"content-type": "application/json", **file})
