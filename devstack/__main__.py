@@ -3,6 +3,7 @@
 import argparse
 import os
 import secrets
+import shlex
 import signal
 import sys
 from collections.abc import Mapping
@@ -12,11 +13,12 @@ from typing import NoReturn
 
 from pymongo import MongoClient
 
-from devstack.child import Child, StartError, port_is_free
+from devstack.child import Child, StartError, free_port, port_is_free
 from devstack.guide import guide
+from devstack.keeper import Keeper
 from devstack.learners import learners_at_work
 from devstack.seed import DEMO_COURSE, write_course
-from devstack.stack import Ports, Stack, local_stack
+from devstack.stack import Ports, Stack, local_stack, settings_of
 
 ROOT = Path(__file__).parent.parent
 
@@ -32,11 +34,16 @@ def arguments() -> argparse.Namespace:
 
 
 def check_ports(ports: Ports) -> None:
-    """StartError when something else listens where the stack would."""
-    for name, port in (("gateway", ports.gateway), ("ingest", ports.ingest), ("query", ports.query)):
-        if not port_is_free(port):
-            option = f"{sys.executable} -m devstack --{name}-port"
-            raise StartError(f"port {port} is taken: end what listens there, or choose another with `{option}`")
+    """StartError, with all of them and a line that works, when something else listens where the stack would."""
+    wanted = {"gateway": ports.gateway, "ingest": ports.ingest, "query": ports.query}
+    taken = [str(port) for port in wanted.values() if not port_is_free(port)]
+    if not taken:
+        return
+    free = {name: port if port_is_free(port) else free_port() for name, port in wanted.items()}
+    options = [word for name, port in free.items() for word in (f"--{name}-port", str(port))]
+    instead = shlex.join([sys.executable, "-m", "devstack", *options])
+    are = "port {} is" if len(taken) == 1 else "ports {} are"
+    raise StartError(f"{are.format(', '.join(taken))} taken: end what listens there, or take others:\n  {instead}")
 
 
 def jwt_secret(folder: Path) -> str:
@@ -64,13 +71,6 @@ def stop(child: Child) -> None:
         child.stop()
 
 
-def wait_for_an_end(stack: Stack) -> NoReturn:
-    """Returns never: StartError when a process ends, KeyboardInterrupt when the person has seen enough."""
-    ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
-    child = next(child for child in stack.children if ended and child.pid == ended.si_pid)
-    raise StartError(f"{child.name} has ended, and the stack with it; its log is {child.log}")
-
-
 def interrupt(*_: object) -> NoReturn:
     """Begins the way down, on which no further signal interferes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -82,14 +82,19 @@ def run(folder: Path, ports: Ports) -> NoReturn:
     """Runs the stack until something ends it: StartError or KeyboardInterrupt."""
     check_ports(ports)
     secret = jwt_secret(folder)
-    stack = local_stack(folder, ports, secret)
+    given, ignored = settings_of(os.environ)
+    if ignored:
+        say(f"ignored, because the stack sets them itself: {', '.join(ignored)}")
+    if given:
+        say(f"taken from the environment: {', '.join(given)}")
+    stack = local_stack(folder, ports, secret, given)
     with ExitStack() as ends:
         start(stack, ends)
         with MongoClient[Mapping[str, object]](stack.mongo.url()) as client:
             write_course(client.get_default_database(), DEMO_COURSE)
         ends.enter_context(learners_at_work(stack.gateway.url, DEMO_COURSE, secret))
         say(guide(stack, DEMO_COURSE, secret, folder))
-        wait_for_an_end(stack)
+        Keeper(stack.children, say).run()
 
 
 def say(line: str) -> None:

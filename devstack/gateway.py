@@ -14,8 +14,12 @@ GATEWAY = Path(__file__).parent.parent / "gateway"
 LOCAL_ORIGINS = r"http://(localhost|127\.0\.0\.1)(:[0-9]+)?"
 
 
-def local_gateway(folder: Path, *, port: int, ingest: str, query: str) -> EnvoyServer:
-    """An Envoy on this port of 127.0.0.1, in front of two servers (host:port), for web pages of this machine.
+# Where nobody listens (RFC 863): the address of a warehouse that there is not.
+NOBODY = f"{HOST}:9"
+
+
+def local_gateway(folder: Path, *, port: int, ingest: str, query: str, warehouse: str = NOBODY) -> EnvoyServer:
+    """An Envoy on this port of 127.0.0.1, in front of these servers (host:port), for web pages of this machine.
 
     With reflection, for grpcurl. Raises StartError when it may have too few files open.
     """
@@ -23,7 +27,12 @@ def local_gateway(folder: Path, *, port: int, ingest: str, query: str) -> EnvoyS
     # Only the local stack serves the demo's page.
     configuration = yaml.safe_load(with_files((GATEWAY / "envoy.yaml").read_text(), (*PUBLIC, *DEMO)))
     check_open_files(configuration, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
-    move(configuration, port=port, admin_port=admin_port, servers={"ingest": ingest, "query": query})
+    move(
+        configuration,
+        port=port,
+        admin_port=admin_port,
+        servers={"ingest": ingest, "query": query, "warehouse": warehouse},
+    )
     path = folder / "envoy.yaml"
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(configuration, sort_keys=False))

@@ -53,6 +53,7 @@ def with_tls(configuration: str) -> str:
         "        - filters:\n": indent(LISTENER, " " * 8),
         "    - name: ingest\n": "    - name: ingest\n" + indent(CLUSTER, " " * 6),
         "    - name: query\n": "    - name: query\n      transport_socket: *to_servers\n",
+        "    - name: warehouse\n": "    - name: warehouse\n      transport_socket: *to_servers\n",
     }
     for place, change in changes.items():
         if body.count(place) != 1:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from devstack.seed import Course
-from devstack.stack import FLUSH_INTERVAL_SECONDS, Stack
+from devstack.stack import Stack
 from devstack.tokens import mint
 
 GRPCURL = Path(sys.prefix) / "bin" / "grpcurl"
@@ -28,7 +28,10 @@ Everything is up. Demo data: "{course.title}", {len(course.lectures)} lectures, 
   metrics        {metrics(stack)}
   data and logs  {folder}  (make clean removes it)
 
-Counts move from Redis to MongoDB every {FLUSH_INTERVAL_SECONDS} s here (300 s by default); the dashboard shows both.
+Counts move from Redis to MongoDB every {stack.flush_interval} s here (300 s by default); the dashboard shows both.
+
+Kill anything: it is started again, you are told, and the numbers stay right. The ingest server, for example:
+  kill -9 {stack.ingest.pid}
 
 A learner's token:
   {learner}

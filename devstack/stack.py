@@ -3,14 +3,34 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from devstack.child import HOST, Child, free_port
 from devstack.gateway import local_gateway
 from devstack.programs import Program
 from devstack.servers import EnvoyServer, MongoServer, RedisServer
+from shared.setting_names import PREFIX
 
 # Short, so that a person sees counts move from Redis to MongoDB; 300 s by default.
 FLUSH_INTERVAL_SECONDS = 15
+
+# What a person's environment may not say, because the stack makes the stores, the addresses and the tokens.
+SET_HERE = frozenset(
+    f"{PREFIX}{name}"
+    for name in (
+        "REDIS_URL",
+        "REDIS_CLUSTER",
+        "MONGO_URL",
+        "INGEST_ADDRESS",
+        "QUERY_ADDRESS",
+        "INGEST_METRICS_ADDRESS",
+        "QUERY_METRICS_ADDRESS",
+        "FLUSHER_METRICS_ADDRESS",
+        "SECRETS_DIR",
+    )
+)
+ABOUT_TOKENS_AND_TLS = (f"{PREFIX}JWT_", f"{PREFIX}TLS_")
+FOR_TESTS = f"{PREFIX}TEST_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +46,7 @@ class Ports:
 class Stack:
     """The processes in the order in which they start; what others need starts first and stops last.
 
-    `metrics` says where which program shows its own.
+    `metrics` says where which program shows its own, `flush_interval` how many seconds are between two flushes.
     """
 
     mongo: MongoServer
@@ -36,6 +56,7 @@ class Stack:
     query: Program
     gateway: EnvoyServer
     metrics: Mapping[str, str]
+    flush_interval: str
 
     @property
     def children(self) -> tuple[Child, ...]:
@@ -43,8 +64,18 @@ class Stack:
         return self.mongo, self.redis, self.flusher, self.ingest, self.query, self.gateway
 
 
-def local_stack(folder: Path, ports: Ports, jwt_secret: str) -> Stack:
-    """The stack with its data and logs below `folder`; nothing is started yet."""
+def settings_of(environment: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The person's own settings for the programs, and the names of those that only the stack can know."""
+    names = sorted(name for name in environment if name.startswith(PREFIX) and not name.startswith(FOR_TESTS))
+    ignored = [name for name in names if name in SET_HERE or name.startswith(ABOUT_TOKENS_AND_TLS)]
+    return {name: environment[name] for name in names if name not in ignored}, ignored
+
+
+def local_stack(folder: Path, ports: Ports, jwt_secret: str, given: Mapping[str, str] = MappingProxyType({})) -> Stack:
+    """The stack with its data and logs below `folder`; nothing is started yet.
+
+    `given` are further settings of the programs, with their full names.
+    """
     mongo = MongoServer(folder / "mongod")
     redis = RedisServer(folder / "valkey")
     metrics = {name: f"{HOST}:{free_port()}" for name in ("flusher", "ingest", "query")}
@@ -56,9 +87,11 @@ def local_stack(folder: Path, ports: Ports, jwt_secret: str) -> Stack:
         **{f"ANALYTICS_{name.upper()}_METRICS_ADDRESS": address for name, address in metrics.items()},
         "ANALYTICS_JWT_SECRET": jwt_secret,
         "ANALYTICS_FLUSH_INTERVAL_SECONDS": str(FLUSH_INTERVAL_SECONDS),
+        **given,
     }
     flusher, ingest, query = (
         Program(module, folder, settings) for module in ("flusher", "ingest_server", "query_server")
     )
     gateway = local_gateway(folder / "envoy", port=ports.gateway, ingest=ingest.address, query=query.address)
-    return Stack(mongo, redis, flusher, ingest, query, gateway, metrics)
+    interval = settings["ANALYTICS_FLUSH_INTERVAL_SECONDS"]
+    return Stack(mongo, redis, flusher, ingest, query, gateway, metrics, interval)

@@ -10,19 +10,20 @@ from zoneinfo import ZoneInfo
 
 from course_analytics.v1 import dashboard_pb2
 
-from query_server import documents, periods
+from query_server import documents
 from query_server.cold import ColdStore, Course
 from query_server.hot import HotStore
 from query_server.merge import NOTHING, HotTallies, are_consistent
 from query_server.metrics import MERGE_SECONDS
 from query_server.outline import Outline
-from query_server.periods import Stretch
 from query_server.reading import Question, ask, deadline, read_both
 from query_server.recorded import recorded_since
 from query_server.report import Day, HotDay, Overview, Refused, Sums, day_of, hot_days, overview_of, refused_in, sums_of
 from shared.data import days
 from shared.data.tallies import day_tally
 from shared.expiring import ExpiringCache
+from shared.serving import periods
+from shared.serving.periods import Stretch
 from shared.stores.mongo import Document
 
 ONE_DAY_SECONDS = 86_400

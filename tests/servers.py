@@ -24,7 +24,7 @@ AnyChild = TypeVar("AnyChild", bound=Child)
 @contextmanager
 def running(child: AnyChild) -> Iterator[AnyChild]:
     """A child that is up, and killed at the end: the data of a test need not survive it."""
-    child.start()
+    child.start(PATIENCE)
     try:
         yield child
     finally:

@@ -11,14 +11,14 @@ from course_analytics.v1 import platform_pb2
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
-from shared.data.days import day_after, day_of
+from shared.data.days import day_of
 from shared.data.tallies import LECTURE_VIEWS, LECTURE_WATCH_TIME
 from shared.identity.auth import Caller
 from shared.serving.errors import InvalidRequest, PermissionDenied, Unavailable, Violation
 from shared.serving.methods import Context
+from shared.serving.periods import Stretch, check_form, stretch_of
 from shared.stores.mongo import COURSES
 from warehouse import queries
-from warehouse.periods import days_of
 from warehouse.queries import Numbers
 from warehouse.record import UNIQUE_USERS
 from warehouse.store import Store
@@ -57,49 +57,46 @@ class PlatformServicer:
     ) -> platform_pb2.ListTopCoursesResponse:
         """The courses with the most views, watch time or users."""
         _permit(caller)
-        first, last = self._days(request)
+        stretch = self._days(request)
         if request.page_size < 0:
             raise InvalidRequest([Violation("pageSize", "must not be negative")])
         order = ORDERS.get(request.order_by)
         if order is None:
             raise InvalidRequest([Violation("orderBy", "is not one of the orders")])
         most = min(request.page_size or PAGE_SIZE, MAX_PAGE_SIZE)
-        top = await queries.top_courses(self._store, first, last, order, most)
+        top = await queries.top_courses(self._store, stretch.first, stretch.last, order, most)
         titles = await self._titles([course_id for course_id, _ in top])
         courses = [
             platform_pb2.TopCourse(course_id=course_id, title=titles.get(course_id, ""), **_fields(numbers))
             for course_id, numbers in top
         ]
-        return platform_pb2.ListTopCoursesResponse(from_day=first, to_day=last, courses=courses)
+        return platform_pb2.ListTopCoursesResponse(from_day=stretch.first, to_day=stretch.last, courses=courses)
 
     async def GetPlatformReport(
         self, request: platform_pb2.GetPlatformReportRequest, caller: Caller, _context: Context
     ) -> platform_pb2.GetPlatformReportResponse:
         """The days of all courses together."""
         _permit(caller)
-        first, last = self._days(request)
-        days = [first]
-        while days[-1] < last:
-            days.append(day_after(days[-1]))
-        found = await queries.by_day(self._store, first, last)
-        before = await queries.overall(self._store, day_after(first, -len(days)), day_after(first, -1))
+        stretch = self._days(request)
+        before = stretch.before()
+        found = await queries.by_day(self._store, stretch.first, stretch.last)
         nothing = Numbers(0, 0, 0, 0, 0)
         return platform_pb2.GetPlatformReportResponse(
-            from_day=first,
-            to_day=last,
-            overview=_overview(await queries.overall(self._store, first, last)),
-            previous=_overview(before),
+            from_day=stretch.first,
+            to_day=stretch.last,
+            overview=_overview(await queries.overall(self._store, stretch.first, stretch.last)),
+            previous=_overview(await queries.overall(self._store, before.first, before.last)),
             days=[
                 platform_pb2.PlatformDay(day=day, courses=numbers.courses, **_fields(numbers))
-                for day in days
+                for day in stretch.days()
                 for numbers in [found.get(day, nothing)]
             ],
         )
 
-    def _days(
-        self, request: platform_pb2.ListTopCoursesRequest | platform_pb2.GetPlatformReportRequest
-    ) -> tuple[str, str]:
-        return days_of(request.period, request.from_day, request.to_day, today=day_of(self._now(), self._zone))
+    def _days(self, request: platform_pb2.ListTopCoursesRequest | platform_pb2.GetPlatformReportRequest) -> Stretch:
+        given = (request.period, request.from_day, request.to_day)
+        check_form(*given)
+        return stretch_of(*given, today=day_of(self._now(), self._zone), zone=self._zone.key)
 
     async def _titles(self, course_ids: list[str]) -> dict[str, str]:
         try:

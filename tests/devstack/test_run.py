@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from devstack.child import HOST, free_port, wait_until
+from devstack import keeper
+from devstack.__main__ import check_ports
+from devstack.child import HOST, Child, StartError, free_port, port_is_free, wait_until
+from devstack.keeper import Keeper
+from devstack.stack import Ports, settings_of
 from tests.devstack.conftest import LocalStack, alive, run_line
-from tests.servers import running
+from tests.servers import PATIENCE, running
 
 
 @pytest.mark.parametrize(
@@ -55,8 +59,36 @@ def test_a_busy_port_is_one_sentence_and_nothing_is_started(tmp_path: Path, name
         refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
 
     assert (1, "") == (refused.returncode, refused.stdout)
-    assert [True] == [f"port {port} is taken" in line for line in refused.stderr.splitlines()]
+    sentence, instead = refused.stderr.splitlines()
+    assert f"port {port} is taken: end what listens there, or take others:" == sentence
     assert not data.exists()
+    assert [True] * 3 == [port_is_free(int(word)) for word in instead.split() if word.isdigit()]
+
+
+def test_all_busy_ports_are_named_at_once() -> None:
+    with socket.create_server((HOST, 0)) as first, socket.create_server((HOST, 0)) as second:
+        ports = Ports(first.getsockname()[1], free_port(), second.getsockname()[1])
+
+        with pytest.raises(StartError, match=rf"^ports {ports.gateway}, {ports.query} are taken") as refused:
+            check_ports(ports)
+
+    assert f"--ingest-port {ports.ingest}" in str(refused.value)
+
+
+def test_settings_of_the_environment_are_taken_over_but_for_those_of_the_stack() -> None:
+    environment = {
+        "PATH": "/bin",
+        "ANALYTICS_LOG_LEVEL": "debug",
+        "ANALYTICS_FLUSH_INTERVAL_SECONDS": "5",
+        "ANALYTICS_REDIS_URL": "redis://elsewhere",
+        "ANALYTICS_JWT_ISSUER": "somebody",
+        "ANALYTICS_TEST_REDIS": "redis",
+    }
+
+    given, ignored = settings_of(environment)
+
+    assert {"ANALYTICS_LOG_LEVEL": "debug", "ANALYTICS_FLUSH_INTERVAL_SECONDS": "5"} == given
+    assert ["ANALYTICS_JWT_ISSUER", "ANALYTICS_REDIS_URL"] == ignored
 
 
 def test_ctrl_c_ends_every_process(tmp_path: Path) -> None:
@@ -64,7 +96,7 @@ def test_ctrl_c_ends_every_process(tmp_path: Path) -> None:
         children = stack.children()
         stack.signal(signal.SIGINT)
 
-        assert 0 == stack.wait(20)
+        assert 0 == stack.wait(PATIENCE)
 
     assert 6 == len(children)
     assert [] == alive(children)
@@ -84,17 +116,44 @@ def test_the_next_run_goes_on_with_the_data_and_the_tokens_of_the_last(tmp_path:
         assert '"engagementFunnel"' in run_line(dashboard_line)
 
 
-def test_a_program_that_ends_is_named_and_ends_the_stack(tmp_path: Path) -> None:
-    with running(LocalStack(tmp_path / "data")) as stack:
-        children = stack.children()
-        victim = next(pid for pid in children if b"query_server" in Path(f"/proc/{pid}/cmdline").read_bytes())
-        os.kill(victim, signal.SIGKILL)
+VICTIMS = ("valkey-server", "ingest_server", "envoy")  # a store, one of ours, and the gateway
 
-        assert 1 == stack.wait(20)
 
-    last = stack.output().splitlines()[-1]
-    assert f"query_server has ended, and the stack with it; its log is {stack.data / 'query_server.log'}" == last
-    assert [] == alive(children)
+def test_whatever_is_killed_is_started_again_and_no_view_is_lost(stack: LocalStack) -> None:
+    def views() -> int:
+        try:
+            return int(stack.dashboard()["overview"]["totalViews"])
+        except (KeyError, ValueError, subprocess.CalledProcessError):  # not up again yet
+            return -1
+
+    wait_until(lambda: views() > 0, PATIENCE, "nobody opened the course")
+    before, processes = views(), stack.children()
+    for victim in VICTIMS:
+        os.kill(next(pid for pid in processes if victim.encode() in commandline(pid)), signal.SIGKILL)
+
+    wait_until(lambda: views() > before, PATIENCE, "it did not come back")
+
+    assert len(VICTIMS) == stack.output().count(" was killed by SIGKILL, and is started again; its log is ")
+    assert len(processes) - len(VICTIMS) == len(alive(processes))
+
+
+def commandline(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def test_a_process_that_never_comes_up_ends_the_stack_with_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "PAUSE_SECONDS", 0)
+    said: list[str] = []
+    child = Child("broken", ["/bin/sh", "-c", "echo no such file; exit 7"], tmp_path / "broken.log")
+    child.launch()
+
+    with pytest.raises(StartError, match=r"(?s)^broken ended with exit code 7 again and again.*no such file"):
+        Keeper([child], said.append).run()
+
+    assert keeper.STARTS - 1 == len(said)
+    assert f"broken ended with exit code 7, and is started again; its log is {child.log}" == said[0]
 
 
 def test_a_killed_stack_leaves_nothing_behind(tmp_path: Path) -> None:

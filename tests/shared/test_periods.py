@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from query_server.periods import PRESETS, Request, Stretch, check_form, stretch_of
 from shared.data.days import day_of, start_of
 from shared.serving.errors import InvalidRequest
+from shared.serving.periods import PRESETS, Request, Stretch, check_form, stretch_of
 
 ZONES = [
     ZoneInfo(name)
