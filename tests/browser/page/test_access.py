@@ -155,7 +155,10 @@ async def test_each_chart_is_a_figure_with_a_sentence(instructor: Instructor) ->
         assert await instructor.page.locator(".plot").count() == await instructor.page.locator("figure > .plot").count()
     assert [
         "3,864 lecture views in the last 28 days",
-        "Views, each day from 29 Oct 2026 to 25 Nov 2026. Most on Thu, 19 Nov 2026: 99.",
+        (
+            "Views, each day from 29 Oct 2026 to 25 Nov 2026. Most on Thu, 19 Nov 2026: 99. "
+            "Dashed: the 28 days before. Hatched: today so far."
+        ),
         (
             "The views of 4 lectures in course order. The largest drop is from “Messages that get lost” to "
             "Retries and idempotence: 490 views, 48.1%."
