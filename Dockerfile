@@ -16,6 +16,7 @@ COPY shared shared
 COPY ingest_server ingest_server
 COPY query_server query_server
 COPY flusher flusher
+COPY warehouse warehouse
 RUN tools/bin/python -m hatchling build -t wheel \
     && uv venv --no-cache --python /usr/local/bin/python /opt/analytics \
     && uv pip install --no-cache --no-build --compile-bytecode --python /opt/analytics/bin/python \

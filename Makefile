@@ -53,7 +53,7 @@ lint: setup $(BROWSER) $(CLICKHOUSE) ## Format and lint checks, types, architect
 	@$(BIN)/python -m devstack.generate --check
 	@$(BIN)/python -m tests.browser.check
 	@$(BIN)/hadolint Dockerfile
-	@$(BIN)/yamllint --strict compose.yaml deploy gateway .github
+	@$(BIN)/yamllint --strict compose.yaml deploy gateway page player .github
 	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml
 	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows $(wildcard .github/workflows/*.yml)
 	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml

@@ -21,7 +21,7 @@ import google.api
 import grpc_tools
 
 from devstack.gateway import GATEWAY
-from devstack.gateway_files import with_files
+from devstack.gateway_files import PUBLIC, kustomization, with_files
 from devstack.gateway_tls import with_tls
 
 ROOT = Path(__file__).parent.parent
@@ -73,9 +73,12 @@ def main() -> int:
         targets = {path: PROTOS / PACKAGE / path.name for path in (fresh / PACKAGE).iterdir()}
         targets[fresh / DESCRIPTOR.name] = DESCRIPTOR
         configuration = with_files(CONFIGURATION.read_text())
-        for path, text in ((CONFIGURATION, configuration), (WITH_TLS, with_tls(configuration))):
-            (fresh / path.name).write_text(text)
-            targets[fresh / path.name] = path
+        texts = {CONFIGURATION: configuration, WITH_TLS: with_tls(configuration)}
+        texts |= {folder.root / "kustomization.yaml": kustomization(folder) for folder in PUBLIC}
+        for path, text in texts.items():
+            new = fresh / f"{path.parent.name}-{path.name}"
+            new.write_text(text)
+            targets[new] = path
         stale = [to for new, to in targets.items() if not (to.exists() and filecmp.cmp(new, to, shallow=False))]
         if check and stale:
             print("out of date, run `make proto`:", *(path.relative_to(ROOT) for path in stale))

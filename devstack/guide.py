@@ -28,6 +28,10 @@ Everything is up. Demo data: "{course.title}", {len(course.lectures)} lectures, 
   metrics        {metrics(stack)}
   data and logs  {folder}  (make clean removes it)
 
+Watch a lecture; from there, or by its own address, open the instructor's page:
+  {stack.gateway.url}/demo/#token={learner}&instructor={instructor}
+  {stack.gateway.url}/instructor/#token={instructor}
+
 Counts move from Redis to MongoDB every {stack.flush_interval} s here (300 s by default); the dashboard shows both.
 
 Kill anything: it is started again, you are told, and the numbers stay right. The ingest server, for example:

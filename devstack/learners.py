@@ -16,7 +16,10 @@ from devstack.tokens import mint
 LEARNERS = 20
 PAUSE_SECONDS = 0.25  # between any two calls: each player sends one every five seconds
 PING_SECONDS = 5
+LECTURE_SECONDS = 120
 DROP_OUT = 0.15  # the share of learners that leaves after each lecture
+HARD_PART = range(60, 80)  # seconds of a lecture, after which some go back
+GO_BACK = 0.4  # the share that does
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +35,27 @@ def sitting(course: Course, token: str, chance: random.Random) -> Iterator[Call]
     """What one learner's player sends: it opens the course, plays it from the start, and stops somewhere."""
     yield Call(token, f"/api/v1/analytics/view/{course.id}", {})
     for lecture in course.lectures:
-        ping = {"courseId": course.id, "lectureId": lecture.id, "watchTimeDelta": PING_SECONDS}
+        ping = {
+            "courseId": course.id,
+            "lectureId": lecture.id,
+            "watchTimeDelta": PING_SECONDS,
+            "durationSeconds": LECTURE_SECONDS,
+        }
         playback = secrets.token_hex(8)
-        for _ in range(chance.randint(3, 9)):
-            event = secrets.token_hex(8)
-            yield Call(token, "/api/v1/analytics/telemetry", {**ping, "playbackId": playback, "eventId": event})
+        for start in positions(chance):
+            part = {"fromSeconds": start, "toSeconds": start + PING_SECONDS}
+            of_this_ping = {"playbackId": playback, "eventId": secrets.token_hex(8), "played": [part]}
+            yield Call(token, "/api/v1/analytics/telemetry", {**ping, **of_this_ping})
         if chance.random() < DROP_OUT:
             return
+
+
+def positions(chance: random.Random) -> Iterator[int]:
+    """Where in a lecture each ping of a learner begins, in seconds."""
+    end = chance.randint(3, LECTURE_SECONDS // PING_SECONDS) * PING_SECONDS
+    yield from range(0, end, PING_SECONDS)
+    if end > HARD_PART.stop and chance.random() < GO_BACK:
+        yield from range(HARD_PART.start, HARD_PART.stop, PING_SECONDS)
 
 
 def seat(course: Course, secret: str, chance: random.Random) -> Iterator[Call]:
@@ -52,7 +69,7 @@ def watch(gateway_url: str, course: Course, secret: str, stop: threading.Event) 
     """Keeps learners watching until `stop`. They begin somewhere in the course, so that there is a funnel at once."""
     chance = random.Random()  # noqa: S311  a demo's dice, not cryptography
     seats = [seat(course, secret, chance) for _ in range(LEARNERS)]
-    until_now = (call for each in seats for call in islice(each, chance.randrange(60)))
+    until_now = (call for each in seats for call in islice(each, chance.randrange(120)))
     from_now_on = (next(each) for each in cycle(seats))
     with httpx.Client(base_url=gateway_url, trust_env=False) as gateway:
         for call in until_now:

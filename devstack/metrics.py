@@ -11,6 +11,7 @@ import flusher.metrics
 import ingest_server.metrics
 import query_server.metrics
 import shared.metrics
+import warehouse.metrics
 
 PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
 
@@ -22,6 +23,7 @@ PLACES: dict[str, tuple[ModuleType, str]] = {
     ),
     "Query server": (query_server.metrics, ""),
     "Flusher": (flusher.metrics, "`--once` and the other commands count too, but nobody can ask them."),
+    "Warehouse": (warehouse.metrics, "Where one runs; the relay too."),
 }
 
 HEAD = """# Metrics

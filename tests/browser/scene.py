@@ -48,7 +48,7 @@ class Viewer:
         """Who watches."""
         return f"viewer-of-{self.course.id}"
 
-    async def play(self, to: float, rate: float = 8) -> None:
+    async def play(self, to: float, rate: float = 16) -> None:
         """Plays up to a position, at this many times the speed."""
         await self.page.evaluate("([to, rate]) => scene.play(to, rate)", [to, rate])
 
@@ -88,17 +88,21 @@ class Viewer:
         once = {ping["eventId"]: ping for ping in pings if ping["lectureId"] == self.course.lectures[lecture].id}
         return float(sum(ping["watchTimeDelta"] for ping in once.values()))
 
+    async def arrived(self, lecture: int = 0) -> None:
+        """Waits until what was played is counted, to a second, without doing anything for it."""
+        seconds = await self.seconds_played()
+        await eventually(lambda: self.stored(lecture)["watchTimeSeconds"], lambda stored: abs(stored - seconds) <= 1)
+
     async def counted(self, lecture: int = 0) -> None:
-        """Waits until what was played is counted: to a second of what was played, and exactly what was told of it."""
-        played = await self.played()
-        seconds = sum((end - start) / rate for start, end, rate in played)
-        stored = await eventually(
-            lambda: self.stored(lecture)["watchTimeSeconds"], lambda stored: abs(stored - seconds) <= 1
-        )
-        assert stored <= await self.told(lecture)
+        """Has what is left told, and checks what is counted: exactly what was told, to a second what was played."""
         await self.run("await tracker.flush();")
-        await eventually(lambda: self.stored(lecture)["watchTimeSeconds"], await self.told(lecture))
-        assert abs(await self.told(lecture) - seconds) <= 1
+        told = await self.told(lecture)
+        await eventually(lambda: self.stored(lecture)["watchTimeSeconds"], told)
+        assert abs(told - await self.seconds_played()) <= 1
+
+    async def seconds_played(self) -> float:
+        """By the clock on the wall."""
+        return sum((end - start) / rate for start, end, rate in await self.played())
 
 
 def in_segments(played: list[tuple[float, float, float]]) -> dict[int, float]:

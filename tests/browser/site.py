@@ -9,19 +9,21 @@ from types import TracebackType
 from urllib.parse import parse_qs, urlsplit
 
 from devstack.child import HOST
+from tests.browser.install import MODULES
 
 PATIENCE = 60  # seconds; whoever waits longer for a held video has failed
 
 
 class Site:
-    """Serves a folder; a `with` block starts and stops it.
+    """Serves a folder, and below /node_modules/ what npm has installed; a `with` block starts and stops it.
 
     Of a file that is asked for with `?hold=N` it sends N bytes, and the rest when `release` is set.
     """
 
     def __init__(self, folder: Path, gateway_url: str) -> None:
         self.release = threading.Event()
-        self._server = ThreadingHTTPServer((HOST, 0), partial(Handler, folder, self.release))
+        self.pages: dict[str, str] = {}  # HTML by path, besides the files
+        self._server = ThreadingHTTPServer((HOST, 0), partial(Handler, self, folder))
         self._server.daemon_threads = True  # one may be in the middle of a video that is held
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="site")
         self.url = f"http://{HOST}:{self._server.server_port}"
@@ -45,18 +47,20 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
-    def __init__(self, folder: Path, release: threading.Event, *arguments: object) -> None:
+    def __init__(self, site: Site, folder: Path, *arguments: object) -> None:
+        self._site = site
         self._folder = folder
-        self._release = release
         super().__init__(*arguments)  # type: ignore[arg-type]  # passed on as they are
 
     def do_GET(self) -> None:
         address = urlsplit(self.path)
-        file = self._folder / address.path.removeprefix("/")
-        if not file.is_file():
+        folder = MODULES.parent if address.path.startswith(f"/{MODULES.name}/") else self._folder
+        file = folder / address.path.removeprefix("/")
+        page = self._site.pages.get(address.path)
+        if not (page or file.is_file()):
             self.send_error(404)
             return
-        data = file.read_bytes()
+        data = page.encode() if page else file.read_bytes()
         asked = self.headers.get("range", "")
         first = int(asked.removeprefix("bytes=").split("-")[0] or 0) if asked else 0
         last = int(asked.split("-")[1] or len(data) - 1) if asked else len(data) - 1
@@ -71,7 +75,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             self.wfile.write(data[first : min(held, last + 1)])
             if held <= last:
-                self._release.wait(PATIENCE)
+                self._site.release.wait(PATIENCE)
                 self.wfile.write(data[max(first, held) : last + 1])
         except OSError:
             self.close_connection = True  # the browser has enough

@@ -3,7 +3,7 @@
 import pytest
 from playwright.async_api import Page
 
-from tests.browser.scene import Viewer
+from tests.browser.scene import LONG, Viewer
 from tests.browser.service import eventually
 
 # A page of a test is always visible: it has to be told otherwise.
@@ -13,14 +13,13 @@ SHOW = """(state) => {
 }"""
 # Nothing but the end of the page sends.
 NEVER = 1000
-NOT_EVEN_A_PING = "video.playbackRate = 4; await video.play(); await until(() => video.currentTime > 12);"
+NOT_EVEN_A_PING = "video.playbackRate = 4; await video.play(); await until(() => video.currentTime > 16);"
 
 
 async def first_ping(viewer: Viewer) -> None:
     """Something was sent before, as the page's goodbye needs a token that it has, and a preflight that was asked."""
     await viewer.open(pingSeconds=NEVER)
-    await viewer.play(8, rate=4)
-    await viewer.run("await tracker.flush();")
+    await viewer.play(8, rate=8)
     await viewer.counted()
 
 
@@ -42,7 +41,7 @@ async def test_what_was_watched_is_sent_when_the_page_is_hidden(viewer: Viewer) 
     await first_ping(viewer)
     await viewer.play(20, rate=4)
     await viewer.page.evaluate(SHOW, "hidden")
-    await viewer.counted()
+    await viewer.arrived()
 
 
 async def test_what_was_watched_is_sent_when_the_tab_is_closed(viewer: Viewer) -> None:
@@ -91,21 +90,23 @@ async def test_a_page_that_comes_back_goes_on_with_the_same_playback(viewer: Vie
 
 async def test_a_reload_is_no_second_view(viewer: Viewer) -> None:
     await viewer.open()
-    await viewer.play(8)
+    await viewer.play(16)
     await viewer.counted()
+    before = await viewer.told()
     await viewer.open()
     await viewer.play(16)
-    await eventually(lambda: viewer.stored()["watchTimeSeconds"], lambda stored: stored >= 2)
+    await viewer.run("await tracker.flush();")
+    await eventually(lambda: viewer.stored()["watchTimeSeconds"], before + await viewer.told())
     assert 1 == viewer.stored()["views"]
 
 
 async def test_after_half_an_hour_it_is_another_view(viewer: Viewer) -> None:
     await viewer.page.clock.install()
-    await viewer.open()
-    await viewer.play(8)
+    await viewer.open(LONG)
+    await viewer.play(16)
     await viewer.counted()
     await viewer.page.clock.fast_forward("30:01")
-    await viewer.play(16)
+    await viewer.play(40)
     await viewer.run("await tracker.flush();")
     await eventually(lambda: viewer.stored()["views"], 2)
 
@@ -114,14 +115,14 @@ async def test_another_tab_is_another_view(viewer: Viewer) -> None:
     other = Viewer(await viewer.page.context.new_page(), viewer.service, viewer.site, viewer.course)
     for each in (viewer, other):
         await each.open()
-        await each.play(8)
+        await each.play(16)
         await each.run("await tracker.flush();")
     await eventually(lambda: viewer.stored()["views"], 2)
 
 
 async def test_nothing_is_kept_but_for_the_tab_and_never_the_token(viewer: Viewer) -> None:
     await viewer.open(token="an.invalid.token")
-    await viewer.play(12)
+    await viewer.play(20)
     await viewer.run("await tracker.flush();")
     assert [0, ""] == await viewer.page.evaluate("[localStorage.length, document.cookie]")
     assert "invalid" not in await kept(viewer.page)

@@ -46,7 +46,8 @@ async def test_a_ping_whose_answer_is_lost_counts_once(viewer: Viewer) -> None:
 
     await viewer.page.route(BATCHES, lose_two_answers)
     await viewer.open()
-    await viewer.play(20, rate=4)
+    await viewer.play(20, rate=8)
+    await viewer.arrived()
     await viewer.counted()
     assert [200, 200] == [answer.status for answer in lost]
 
@@ -64,7 +65,8 @@ async def test_what_is_refused_for_a_while_is_told_again(viewer: Viewer, status:
 
     await viewer.page.route(BATCHES, refuse_twice)
     await viewer.open()
-    await viewer.play(20)
+    await viewer.play(20, rate=8)
+    await viewer.arrived()
     await viewer.counted()
     assert 2 == len(refused)
 
@@ -82,7 +84,7 @@ async def test_the_service_says_when_to_try_again(viewer: Viewer) -> None:
 
     await viewer.page.route(BATCHES, refuse_once)
     await viewer.open()
-    await viewer.play(12)
+    await viewer.play(20)
     await eventually(lambda: len(times), lambda tries: tries > 1)
     assert 3 <= times[1] - times[0]
 
@@ -91,9 +93,10 @@ async def test_what_was_watched_offline_is_counted_afterwards(viewer: Viewer) ->
     await viewer.open()
     await viewer.play(4, rate=4)
     await viewer.page.context.set_offline(offline=True)
-    await viewer.play(16, rate=4)
+    await viewer.play(20, rate=8)
     assert "" != (await state(viewer))["problem"]
     await viewer.page.context.set_offline(offline=False)
+    await viewer.arrived()
     await viewer.counted()
     assert 1 == viewer.stored()["views"]
 
@@ -102,20 +105,20 @@ async def test_two_tabs_of_one_lecture_are_both_counted(viewer: Viewer) -> None:
     other = Viewer(await viewer.page.context.new_page(), viewer.service, viewer.site, viewer.course)
     for each in (viewer, other):
         await each.open()
-        await each.play(12, rate=4)
+        await each.play(20, rate=8)
         await each.run("await tracker.flush();")
     told = await viewer.told() + await other.told()
     await eventually(lambda: viewer.stored()["watchTimeSeconds"], told)
-    assert abs(told - 6) <= 1
+    assert abs(told - 5) <= 1
 
 
 async def test_a_page_that_follows_sends_what_the_last_one_could_not(viewer: Viewer) -> None:
     await viewer.open()
-    await viewer.play(4, rate=4)
+    await viewer.play(8, rate=8)
     await viewer.run("await tracker.flush();")
     before = await viewer.told()
     await viewer.page.route(BATCHES, lambda route: route.abort())
-    await viewer.play(16, rate=4)
+    await viewer.play(20, rate=8)
     await viewer.run("await tracker.flush();")
     told = await viewer.told()
     assert before == viewer.stored()["watchTimeSeconds"]
@@ -134,7 +137,8 @@ async def test_a_token_that_has_expired_is_renewed_once_and_nothing_is_lost(view
 
     await viewer.page.expose_function("mint", give)
     await viewer.open(token=None)
-    await viewer.play(20)
+    await viewer.play(20, rate=8)
+    await viewer.arrived()
     await viewer.counted()
     assert 2 == len(asked)
 
@@ -150,7 +154,8 @@ async def test_a_viewer_without_a_token_keeps_what_was_watched(viewer: Viewer) -
 
     await viewer.page.expose_function("mint", give)
     await viewer.open(token=None)
-    await viewer.play(20)
+    await viewer.play(20, rate=8)
+    await viewer.arrived()
     await viewer.counted()
     assert 2 == len(asked)
 
@@ -187,7 +192,7 @@ async def test_of_more_than_120_pings_the_oldest_are_dropped(viewer: Viewer) -> 
     await viewer.page.add_init_script(waiting(viewer, 125))
     await viewer.page.route(BATCHES, lambda route: route.abort())
     await viewer.open()
-    await viewer.play(12)
+    await viewer.play(20)
     await eventually_state(viewer, waiting=120, problem="too many")
 
 

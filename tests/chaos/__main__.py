@@ -1,4 +1,7 @@
-"""`python -m tests.chaos --seconds 120`: exits with 1 on the first unit of difference."""
+"""`python -m tests.chaos --seconds 120`: kills for so long, then a quarter of it overload.
+
+Exits with 1 on the first unit of difference, and when a lone learner suffers from others' load.
+"""
 
 import argparse
 import asyncio
@@ -14,10 +17,11 @@ from bson import ObjectId
 from pymongo import MongoClient
 
 from devstack.programs import Program
-from devstack.seed import Course, Lecture, Section, write_course
+from devstack.seed import Course, Lecture, Section
 from tests.chaos import load
 from tests.chaos.ledger import Account, Audit
-from tests.chaos.stage import Stage, kill_until, stage
+from tests.chaos.overload import SENDERS, overload
+from tests.chaos.stage import Stage, kill_until, stage, write
 
 COURSES = 6
 LEARNERS = 5  # of each course
@@ -40,7 +44,7 @@ async def run(seconds: float, folder: Path) -> Audit:
         for child in actors.children:
             child.start()
             if child is actors.mongo:
-                _write(actors, courses)
+                write(actors, courses)
         await _play(seconds, actors, courses, accounts, audit=audit, secret=secret)
         _flush(actors, folder)
         _count(actors, accounts, audit)
@@ -98,12 +102,6 @@ async def _progress(seconds: float, accounts: list[Account], audit: Audit) -> No
         await asyncio.sleep(min(5, seconds - passed))
 
 
-def _write(actors: Stage, courses: list[Course]) -> None:
-    with MongoClient[Mapping[str, Any]](actors.mongo.url()) as client:
-        for each in courses:
-            write_course(client.get_default_database(), each)
-
-
 def _flush(actors: Stage, folder: Path) -> None:
     """Flushes until nothing stays: the flushers of the stage are still at it, and hold locks now and then."""
     for flusher in actors.flushers:
@@ -152,8 +150,14 @@ def main() -> int:
     seconds: float = parser.parse_args().seconds
     with tempfile.TemporaryDirectory() as folder:
         audit = asyncio.run(run(seconds, Path(folder)))
-    print("exact" if audit.clean() else "NOT EXACT")
-    return 0 if audit.clean() else 1
+    print("\nOverload", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        courses = [course(number) for number in range(1, SENDERS + 2)]
+        rushed = asyncio.run(overload(seconds / 4, Path(folder), courses))
+    rushed.print()
+    exact = audit.clean() and rushed.exact()
+    print("exact" if exact else "NOT EXACT", "fair" if rushed.fair() else "NOT FAIR", sep=", ")
+    return 0 if exact and rushed.fair() else 1
 
 
 if __name__ == "__main__":

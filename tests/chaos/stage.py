@@ -2,12 +2,16 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from pymongo import MongoClient
 
 from devstack.child import HOST, Child, free_port
 from devstack.programs import Program
+from devstack.seed import Course, write_course
 from devstack.servers import MongoServer, RedisServer
 from tests.chaos.ledger import Audit
 
@@ -61,6 +65,13 @@ def stage(folder: Path, secret: str) -> Stage:
 
 def _address() -> str:
     return f"{HOST}:{free_port()}"
+
+
+def write(actors: Stage, courses: Sequence[Course]) -> None:
+    """Makes the platform have these courses."""
+    with MongoClient[Mapping[str, Any]](actors.mongo.url()) as client:
+        for each in courses:
+            write_course(client.get_default_database(), each)
 
 
 async def kill_until(stop: asyncio.Event, victims: Sequence[Child], audit: Audit) -> None:

@@ -65,8 +65,9 @@ def test_every_file_says_how_far_it_was_tried(path: Path) -> None:
 class TestKubernetes:
     def test_the_kustomization_has_every_manifest_but_the_placeholders(self) -> None:
         own = {path.name for path in MANIFESTS} - {"kustomization.yaml", "secrets.example.yaml"}
-        assert {*own, "../../gateway"} == set(KUSTOMIZATION["resources"])
-        assert (KUBERNETES / "../../gateway/kustomization.yaml").exists()
+        others = {"../../gateway", "../../page", "../../player"}
+        assert own | others == set(KUSTOMIZATION["resources"])
+        assert [] == [folder for folder in others if not (KUBERNETES / folder / "kustomization.yaml").exists()]
 
     @pytest.mark.parametrize("pod", PODS)
     def test_a_container_can_do_no_more_than_its_work(self, pod: str) -> None:
@@ -187,6 +188,35 @@ class TestGateway:
 
     def test_browsers_may_call_from_the_given_origin_alone(self, moved: Path) -> None:
         assert ["https://courses.example.org"] == re.findall(r'exact: "(.*?)"', moved.read_text())
+
+
+def named_files(configuration: Path) -> set[str]:
+    """The files that Envoy reads at its start, relative to where it runs."""
+    return set(re.findall(r"(?:filename|proto_descriptor): ([^\s}]+)", configuration.read_text()))
+
+
+class TestServedFiles:
+    def test_compose_has_each_where_the_configuration_names_it(self) -> None:
+        mounted = [volume.split(":")[:2] for volume in COMPOSE["services"]["gateway"]["volumes"]]
+        assert COMPOSE["services"]["gateway"]["working_dir"] == "/etc"
+        folders = {there.removeprefix("/etc/") for here, there in mounted if f"/etc/{here.removeprefix('./')}" == there}
+        assert {file.split("/")[0] for file in named_files(ROOT / "gateway" / "envoy.yaml")} == folders
+
+    def test_kubernetes_has_each_where_the_configuration_names_it(self) -> None:
+        maps = {
+            each["name"]: (folder, each["files"])
+            for folder in ("gateway", "player", "page")
+            for each in yaml.safe_load((ROOT / folder / "kustomization.yaml").read_text())["configMapGenerator"]
+        }
+        pod = PODS["gateway"]
+        volumes = {each["name"]: each.get("configMap", {}).get("name") for each in pod["volumes"]}
+        there = set()
+        for mount in pod["containers"][0]["volumeMounts"]:
+            if name := volumes[mount["name"]]:
+                folder, files = maps[name]
+                assert [] == [file for file in files if not (ROOT / folder / file).is_file()]
+                there |= {f"{mount['mountPath']}/{Path(file).name}".removeprefix("/etc/") for file in files}
+        assert named_files(ROOT / "gateway" / "envoy.yaml") <= there
 
 
 class TestCompose:

@@ -21,7 +21,8 @@ from tests.servers import JWT_SECRET, PATIENCE
 
 ROOT = DEPLOY.parent
 UV = Path(sys.executable).with_name("uv")
-PACKAGES = {"course_analytics", "shared", "ingest_server", "query_server", "flusher"}
+PACKAGES = {"course_analytics", "shared", "ingest_server", "query_server", "flusher", "warehouse"}
+SCRIPTS = {".lua", ".sql"}
 
 
 def run(*command: str | Path) -> str:
@@ -52,8 +53,9 @@ def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_holds_the_programs_their_scripts_and_nothing_else(wheel: Path) -> None:
     names = [Path(name) for name in zipfile.ZipFile(wheel).namelist()]
     assert PACKAGES == {name.parts[0] for name in names if not name.parts[0].endswith(".dist-info")}
-    in_checkout = {path.relative_to(ROOT) for package in PACKAGES for path in ROOT.glob(f"{package}/**/*.lua")}
-    assert in_checkout == {name for name in names if name.suffix == ".lua"}
+    files = {path for package in PACKAGES for path in ROOT.glob(f"{package}/**/*")}
+    in_checkout = {path.relative_to(ROOT) for path in files if path.suffix in SCRIPTS}
+    assert in_checkout == {name for name in names if name.suffix in SCRIPTS}
 
 
 def test_an_installed_program_knows_its_version(programs: Path) -> None:

@@ -1,5 +1,6 @@
 import random
-from itertools import islice
+from itertools import islice, pairwise
+from typing import cast
 
 from devstack.learners import seat, sitting
 from devstack.seed import DEMO_COURSE
@@ -40,3 +41,16 @@ def test_a_seat_is_taken_by_one_learner_after_another() -> None:
     calls = islice(seat(DEMO_COURSE, "a secret of a demo, long enough for HS256", random.Random(1)), 500)
 
     assert len({call.token for call in calls}) > 5
+
+
+def test_what_a_learner_plays_lies_in_the_lecture_and_some_go_back() -> None:
+    chance = random.Random(1)
+    parts = [
+        (part["fromSeconds"], part["toSeconds"])
+        for _ in range(20)
+        for call in sitting(DEMO_COURSE, "token", chance)
+        for part in cast("list[dict[str, int]]", call.body.get("played", []))
+    ]
+
+    assert {(0, 5), (115, 120)} == {min(parts), max(parts)}
+    assert any(later < earlier and later > 0 for (earlier, _), (later, _) in pairwise(parts))

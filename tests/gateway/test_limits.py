@@ -18,13 +18,15 @@ from devstack.seed import DEMO_COURSE
 from devstack.servers import EnvoyServer
 from devstack.tokens import mint
 from tests.gateway.conftest import Service, caller, gateway_of
-from tests.gateway.rest import TELEMETRY, VIEW, assert_refused, ping
+from tests.gateway.rest import TELEMETRY, VIEW, assert_refused, body_of, ping
+from tests.gateway.test_batches import BATCH
 from tests.gateway.test_configuration import CONFIGURATION
 from tests.servers import JWT_SECRET, PATIENCE, running
 
 INVALID_ARGUMENT, RESOURCE_EXHAUSTED, FAILED_PRECONDITION = 3, 8, 9
 PASSED, LIMITED = 503, 429
 HOUR = "3600s"
+MIB = 1024 * 1024
 SERVING = b"\x08\x01"
 
 
@@ -64,6 +66,30 @@ def test_a_flood_is_answered_in_the_shape_of_all_errors(of_user: EnvoyServer) ->
         response = eve.post(TELEMETRY, json=ping())
     assert_refused(LIMITED, RESOURCE_EXHAUSTED, response)
     assert [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "1s"}] == response.json()["details"]
+
+
+def test_a_users_bodies_are_limited_by_their_bytes(start_gateway: Callable[..., EnvoyServer]) -> None:
+    def change(text: str) -> str:
+        return text.replace("max_tokens: 16777216\n", "max_tokens: 1000\n").replace(
+            "fill_interval: 1s", f"fill_interval: {HOUR}"
+        )
+
+    with caller(start_gateway(change=change), "ann") as ann:
+        sizes = [600, 600, 300, 300, 0, 0]
+        assert [PASSED, LIMITED, PASSED, LIMITED, PASSED, PASSED] == [
+            ann.post(TELEMETRY, content=body_of(size) if size else b"").status_code for size in sizes
+        ]
+
+
+def test_batches_that_do_not_say_how_long_they_are_are_few(start_gateway: Callable[..., EnvoyServer]) -> None:
+    def change(text: str) -> str:
+        return text.replace("max_tokens: 20\n", "max_tokens: 2\n").replace(
+            "fill_interval: 1s", f"fill_interval: {HOUR}"
+        )
+
+    with caller(start_gateway(change=change), "ann") as ann:
+        assert [PASSED, PASSED, LIMITED] == [ann.post(BATCH, content=iter([b"{}"])).status_code for _ in range(3)]
+        assert PASSED == ann.post(BATCH, content=b"{}").status_code
 
 
 def codes(gateway: EnvoyServer, user: str, method: str) -> list[grpc.StatusCode]:
@@ -108,6 +134,8 @@ def test_a_player_and_a_school_never_meet_the_limits() -> None:
     """A player calls once in five seconds, or has a page of retries; a school has thousands of them."""
     assert {
         "user": {"max_tokens": 5000, "tokens_per_fill": 500, "fill_interval": "1s"},
+        "body": {"max_tokens": 16 * MIB, "tokens_per_fill": MIB, "fill_interval": "1s"},
+        "batch": {"max_tokens": 20, "tokens_per_fill": 2, "fill_interval": "1s"},
         "masked_remote_address": {"max_tokens": 20_000, "tokens_per_fill": 5_000, "fill_interval": "1s"},
     } == limits()
 

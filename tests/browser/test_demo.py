@@ -1,0 +1,40 @@
+"""The demo's page, as `make run` opens it."""
+
+from playwright.async_api import Page
+
+from devstack.seed import DEMO_COURSE, write_course
+from devstack.tokens import mint
+from tests.browser.service import Service, eventually
+from tests.servers import JWT_SECRET
+
+
+async def test_who_watches_the_demo_sees_the_numbers_move(page: Page, service: Service, complaints: list[str]) -> None:
+    write_course(service.database, DEMO_COURSE)
+    learner, instructor = mint(JWT_SECRET, "demo-learner"), mint(JWT_SECRET, DEMO_COURSE.creator)
+    await page.goto(f"{service.gateway.url}/demo/#token={learner}&instructor={instructor}")
+    watched = """async () => {
+        const video = document.querySelector("video");
+        video.playbackRate = 8;
+        await video.play();
+        for (let back = 0; back < 2;) {
+            await new Promise((resolve) => video.addEventListener("timeupdate", resolve, {once: true}));
+            if (video.currentTime > 30 && ++back < 2) video.currentTime = 20;
+        }
+        video.pause();
+    }"""
+    await page.evaluate(watched)
+
+    dashboard = await eventually(
+        lambda: service.dashboard(DEMO_COURSE), lambda shown: shown["overview"]["totalWatchTimeSeconds"] >= 4
+    )
+    lecture = dashboard["engagementFunnel"][0]
+    assert (1, "Why machines disagree") == (lecture["views"], lecture["title"])
+    assert 1 == dashboard["overview"]["totalViews"]
+    assert f"{service.gateway.url}/demo/" == page.url
+    assert learner not in await page.content()
+    assert [] == complaints
+
+
+async def test_the_demo_says_where_its_token_comes_from(page: Page, service: Service) -> None:
+    await page.goto(f"{service.gateway.url}/demo/")
+    await page.get_by_text("has a token").wait_for()
