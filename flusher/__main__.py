@@ -5,11 +5,13 @@ import asyncio
 import io
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from pymongo.errors import PyMongoError
 from redis.exceptions import ResponseError
 
 from flusher import commands
+from flusher.tools.forget import is_forgettable
 from shared import logs
 from shared.serving import program
 from shared.settings import Settings, load
@@ -24,22 +26,31 @@ COMMANDS: dict[str, tuple[Command, str]] = {
     "migrate": (commands.show_migration, "say what is to be done to the documents that a platform wrote before"),
     "replay": (commands.replay, "send quarantined batches again; exit 3 when some stay"),
 }
+# The one command that needs to be told of what.
+FORGET = "forget"
 
 
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = program.command_line("analytics-flusher", "Adds the counts in Redis to MongoDB, exactly once.")
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = "\n".join(["commands:", *(f"  {name:8} {text}" for name, (_, text) in COMMANDS.items())])
+    texts = {name: text for name, (_, text) in COMMANDS.items()}
+    texts[FORGET] = "with <courseId> or <courseId>/<lectureId>: empty all counts of it, and its users"
+    parser.epilog = "\n".join(["commands:", *(f"  {name:8} {text}" for name, text in texts.items())])
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "--once", action="store_true", help="flush once; exit 0 when all is done, 3 when something stayed"
     )
-    what.add_argument("command", nargs="?", choices=COMMANDS, help="without any: flush now and at every interval")
+    what.add_argument("command", nargs="?", choices=texts, help="without any: flush now and at every interval")
+    parser.add_argument("name", nargs="?", default="", help="with forget: what")
     parser.add_argument("--apply", action="store_true", help="with migrate: do it")
     given = parser.parse_args()
     if given.apply and given.command != "migrate":
         parser.error("--apply belongs to migrate")
+    if (given.command == FORGET) != bool(given.name):
+        parser.error("forget, and no other command, needs a name: <courseId> or <courseId>/<lectureId>")
+    if given.name and not is_forgettable(given.name):
+        parser.error(f"{given.name} is no <courseId> and no <courseId>/<lectureId>: 24 lower-case hexadecimal digits")
     return given
 
 
@@ -60,9 +71,11 @@ def main() -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names in Redis may be any bytes
     flush = commands.once if given.once else commands.loop
-    command = COMMANDS[given.command][0] if given.command else flush
+    command: Command = COMMANDS[given.command][0] if given.command in COMMANDS else flush
     if given.apply:
         command = commands.migrate
+    if given.command == FORGET:
+        command = partial(commands.forget, name=given.name)
     logs.configure("warning" if given.command else "info")  # whoever asks wants the answer alone
 
     def run() -> int:

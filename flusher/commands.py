@@ -11,10 +11,13 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from flusher import metrics, schema
 from flusher.cycle import Flusher, seconds_to_next
+from flusher.steps.lease import LeaseLost
 from flusher.steps.report import Report
 from flusher.steps.wave import CONNECT_SECONDS, Stores
+from flusher.tools import forget as oblivion
 from flusher.tools import invariants, quarantine, status
 from flusher.tools import migrate as migration
+from shared.data import keys
 from shared.serving import endpoint, lifecycle
 from shared.settings import Settings
 from shared.stores import mongo
@@ -89,6 +92,20 @@ async def replay(settings: Settings) -> int:
             stays += 1
             print(f"stays quarantined: tally {batch.name}, batch {batch.id}: {batch.reason}")
     return INCOMPLETE if stays or _left(report) else 0
+
+
+async def forget(settings: Settings, name: str) -> int:
+    """Empties the tallies of a course, or one lecture's: 0 when done, 3 when another flusher is at it."""
+    topology = Topology(settings.redis_url, cluster=settings.redis_cluster)
+    node = await topology.node_of(keys.partition_of(name), timeout=CONNECT_SECONDS)
+    async with _database(settings) as database:
+        try:
+            tallies = await oblivion.forget(node, database, name, lock_ttl=settings.flush_lock_ttl_seconds)
+        except LeaseLost as error:
+            print(f"not forgotten: {error}; give the command again", file=sys.stderr)
+            return INCOMPLETE
+    print(f"forgotten: {name}, {tallies} {'tally' if tallies == 1 else 'tallies'}")
+    return 0
 
 
 async def show_migration(settings: Settings) -> int:

@@ -10,6 +10,7 @@ RELEASE = _FOLDER.joinpath("release.lua").read_text()
 CLEAR = _FOLDER.joinpath("clear.lua").read_text()
 QUARANTINE = _FOLDER.joinpath("quarantine.lua").read_text()
 MERGE_USERS = _FOLDER.joinpath("merge_users.lua").read_text()
+FORGET = _FOLDER.joinpath("forget.lua").read_text()
 REPLAY = _FOLDER.joinpath("replay.lua").read_text()
 USERS_SAVED = _FOLDER.joinpath("users_saved.lua").read_text()
 

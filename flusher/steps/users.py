@@ -51,11 +51,12 @@ class Users:
 
 @dataclass(frozen=True, slots=True)
 class Saving:
-    """Under which epoch, when, and in which zone the days are."""
+    """Under which epoch, when, in which zone the days are, and the token of the locks."""
 
     epoch: int
     now: dt.datetime
     zone: ZoneInfo
+    token: str
 
 
 def is_due(live: int, saved: Document, now: dt.datetime) -> bool:
@@ -101,12 +102,12 @@ async def _save(
     with pymongo.timeout(MONGO_SECONDS):
         documents = await documents_of(majority, [one.tally for one in due], "usersSketch")
     saved = {one.tally.name: _sketch(documents.get(one.tally.name, {})) for one in due}
-    merges = [_merge(one, saved[one.tally.name], saving.zone) for one in due]
+    merges = [_merge(one, saved[one.tally.name], saving) for one in due]
     replies = await connection.call_each(*merges, timeout=REDIS_SECONDS)
     updates, safe = [], {}
     for one, reply in zip(due, replies, strict=True):
-        if is_elsewhere(reply):
-            continue  # saved by a later flush, from there
+        if is_elsewhere(reply) or reply is None:
+            continue  # saved by a later flush, from there, or by whoever has the lock
         if isinstance(reply, ResponseError):
             log.error("sketch not saved: Redis cannot merge the saved one", tally=one.tally.name, reason=str(reply))
         elif reply[1] is None or reply[1] == saved[one.tally.name]:  # Redis may have lost all since the take
@@ -133,11 +134,15 @@ def _sketch(document: Document) -> bytes:
     return sketch if isinstance(sketch, bytes) else b""
 
 
-def _merge(users: Users, saved: bytes, zone: ZoneInfo) -> Command:
+def _merge(users: Users, saved: bytes, saving: Saving) -> Command:
     name = users.tally.name
-    end = users_end(users.tally.item, zone) if users.tally.kind is DAY else 0
-    names = [keys.course_users(users.partition, name), keys.saved_users(users.partition, name)]
-    return scripts.call(scripts.MERGE_USERS, names, saved, end)
+    end = users_end(users.tally.item, saving.zone) if users.tally.kind is DAY else 0
+    names = [
+        keys.course_users(users.partition, name),
+        keys.saved_users(users.partition, name),
+        keys.flush_lock(users.partition),
+    ]
+    return scripts.call(scripts.MERGE_USERS, names, saved, end, saving.token)
 
 
 def _saved(users: Users, sketch: bytes) -> Command:

@@ -132,7 +132,7 @@ async def _flush(stores: Stores, settlement: Settlement, wave: plan.Wave, stop: 
         await note_success(stores.database[FLUSH_EPOCH], sorted(report.flushed), now)
     with metrics.USERS.time():
         for kind, those in _users_of([*applied, *nothing]).items():
-            saving = users.Saving(epoch, now, stores.day_zone)
+            saving = users.Saving(epoch, now, stores.day_zone, lease.token)
             await users.save(connection, stores.database[kind.collection], those, saving)
     log.info("wave", epoch=epoch, cleared=report.cleared, quarantined=report.quarantined, left=dict(report.left))
 

@@ -142,6 +142,7 @@ async def test_a_sketch_that_redis_lost_during_the_flush_is_nothing_to_save(stag
     await stage.call("FLUSHDB")
 
     users = Users(batch.partition, batch.tally, batch.unique_users)
-    await save(stage.redis, stage.database[COURSE_ANALYTICS], [users], Saving(1, NOON, UTC))
+    await stage.call("SET", keys.flush_lock(keys.partition_of(COURSE)), "mine")
+    await save(stage.redis, stage.database[COURSE_ANALYTICS], [users], Saving(1, NOON, UTC, "mine"))
 
     assert "usersSketch" not in await stage.document(COURSE)

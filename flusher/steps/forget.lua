@@ -1,0 +1,15 @@
+#!lua flags=allow-oom
+-- Removes all that Redis has of one tally.
+-- KEYS 1 analytics_flush_lock   2 dirty_analytics_courses   3 unsaved_users   4 course_counters   5 flushing_counters
+--      6 quarantined_counters   7 course_users
+-- ARGV 1 token of the holder   2 name of the tally
+-- Returns 1 when done, 0 when the lock is not the holder's: then nothing is touched. Whoever has it may be sending what
+-- lies here.
+
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+  return 0
+end
+redis.call('UNLINK', KEYS[4], KEYS[5], KEYS[6], KEYS[7])
+redis.call('SREM', KEYS[2], ARGV[2])
+redis.call('SREM', KEYS[3], ARGV[2])
+return 1
