@@ -1,4 +1,4 @@
-"""`python -m tests.siege --seconds 30`: what refusals cost, then every attack, then all together at a tenth of their rates.
+"""`python -m tests.siege --seconds 30`: what refusals cost, then every attack, then all together, each at a tenth.
 
 A learner pings through the gateway meanwhile. Exits with 1 when one of those pings failed, was lost or doubled, when
 their p99 reached 250 ms, or when a program grew by 150 MB.
