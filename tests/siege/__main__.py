@@ -5,6 +5,7 @@ their p99 reached 250 ms, or when a program grew by 150 MB.
 """
 
 import argparse
+import secrets
 import sys
 import tempfile
 import time
@@ -20,11 +21,13 @@ from devstack.child import Child, free_port
 from devstack.gateway import local_gateway
 from devstack.tokens import mint
 from tests.siege.attacks import ATTACKS, Target, strike
+from tests.siege.search import search
 from tests.siege.victim import Seen, watch
 
 MOST_SECONDS = 0.25
 MOST_GROWTH = 150
 TOGETHER = 0.1
+SEARCH = 4  # times as long as one attack
 QUIET_SECONDS = 12  # in which what an attack has left open ends: the gateway gives a call 10 s
 
 
@@ -95,6 +98,17 @@ class Siege:
             len(seen.counted) <= now - views <= len(seen.counted) + len(seen.failed),
         )
 
+    def dearest(self, seconds: float) -> list[tuple[float, str]]:
+        """What a search of so many seconds finds: milliseconds of CPU time a KB sent, and the program of frames."""
+
+        def token() -> str:
+            return f"Bearer {mint(self._stage.secret, secrets.token_hex(4))}"
+
+        def cpu_seconds() -> float:
+            return sum(measured.cpu_seconds(child.pid) for child in self._programs.values())
+
+        return search(self._port, seconds, cpu_seconds, token, seed=secrets.randbits(32))
+
     def _counted(self) -> tuple[int, int]:
         return self._stage.views_and_seconds(self._course.id)
 
@@ -138,12 +152,14 @@ def run(seconds: float, chosen: list[str], say: Callable[[str], None]) -> bool:
     ):
         siege = Siege(stage, pool)
         line(HEADER)
-        rounds = [((), 1.0), *(((name,), 1.0) for name in chosen), (tuple(chosen), TOGETHER)]
-        for names, share in rounds:
+        for names, share in [((), 1.0), *(((name,), 1.0) for name in chosen), (tuple(chosen), TOGETHER)]:
             row = siege.under(names, share, seconds)
             line(cells(row))
             held = held and row.held
             time.sleep(QUIET_SECONDS if names else 0)
+        say("\nthe dearest programs of frames that a search found, in ms of CPU time for each KB sent:")
+        for cost, program in siege.dearest(seconds * SEARCH):
+            say(f"{cost:7.2f}  {program}")
     return held
 
 
