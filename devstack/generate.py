@@ -1,9 +1,9 @@
 """Generates, in one step, everything that is made from the protos, and parts of the gateway's configuration.
 
-Python code and type stubs beside the protos, and the descriptor set that the gateway and `buf` read. One step, because
-a server and a gateway that disagree about a field's type do not fail: a REST `-1` was read as 4294967295 and answered
-with 200. `gateway/envoy.yaml` has routes for the files of the script and the page, with their ETags;
-`gateway/envoy-tls.yaml` is the same and nothing but TLS.
+Python code and type stubs beside the protos, the descriptor set that the gateway and `buf` read, and the REST face as
+`docs/openapi.yaml`. One step, because a server and a gateway that disagree about a field's type do not fail: a REST
+`-1` was read as 4294967295 and answered with 200. `gateway/envoy.yaml` has routes for the files of the script and the
+page, with their ETags; `gateway/envoy-tls.yaml` is the same and nothing but TLS.
 
     python -m devstack.generate           writes them
     python -m devstack.generate --check   exit 1 when writing them would change anything
@@ -23,12 +23,15 @@ import grpc_tools
 from devstack.gateway import GATEWAY
 from devstack.gateway_files import PUBLIC, kustomization, with_files
 from devstack.gateway_tls import with_tls
+from devstack.openapi import openapi
 
 ROOT = Path(__file__).parent.parent
 PROTOS = ROOT / "protos"
 DESCRIPTOR = GATEWAY / "course_analytics.binpb"
 CONFIGURATION = GATEWAY / "envoy.yaml"
 WITH_TLS = GATEWAY / "envoy-tls.yaml"
+OPENAPI = ROOT / "docs" / "openapi.yaml"
+ABOUT = "Counts what learners watch, and shows instructors the live numbers. Made from the protos by `make proto`."
 PACKAGE = Path("course_analytics/v1")
 
 
@@ -74,6 +77,7 @@ def main() -> int:
         targets[fresh / DESCRIPTOR.name] = DESCRIPTOR
         configuration = with_files(CONFIGURATION.read_text())
         texts = {CONFIGURATION: configuration, WITH_TLS: with_tls(configuration)}
+        texts[OPENAPI] = openapi((fresh / DESCRIPTOR.name).read_bytes(), ABOUT)
         texts |= {folder.root / "kustomization.yaml": kustomization(folder) for folder in PUBLIC}
         for path, text in texts.items():
             new = fresh / f"{path.parent.name}-{path.name}"

@@ -87,10 +87,11 @@ async def replay(settings: Settings) -> int:
     stays = 0
     async with _database(settings) as database, _redis(settings) as nodes:
         await schema.ensure(database, settings.day_zone)  # before anything leaves quarantine for a MongoDB that is away
-        report = await quarantine.replay(nodes, _flusher(settings, database), lifecycle.stop_on_signal())
+        report, sent = await quarantine.replay(nodes, _flusher(settings, database), lifecycle.stop_on_signal())
         async for batch in quarantine.quarantined(nodes):
             stays += 1
             print(f"stays quarantined: tally {batch.name}, batch {batch.id}: {batch.reason}")
+        print(f"{sent} batches sent again, {report.cleared} tallies flushed, {stays} batches stay quarantined")
     return INCOMPLETE if stays or _left(report) else 0
 
 

@@ -38,6 +38,8 @@ class Flusher:
             stores.barrier, cluster=stores.redis_cluster, script_command="EVAL", timeout=CONNECT_SECONDS
         )
         self._next_sweep: dict[str, float] = {}
+        self._quarantined: defaultdict[str, set[str]] = defaultdict(set)
+        self._batches_aside: dict[str, int] = {}
 
     async def cycle(self, stop: asyncio.Event, *, everything: bool = False) -> Report:
         """Flushes what is due now, or all that is dirty; in a cluster all nodes at once.
@@ -69,7 +71,7 @@ class Flusher:
         report = Report()
         stores = replace(self._stores, redis_url=node)
         try:
-            listed, report.oldest = await self._begin(node, partitions, everything=everything)
+            listed, report.oldest = await self._begin(node, partitions, stop, everything=everything)
         except (RedisUnreachable, ResponseError, PyMongoError) as error:
             if isinstance(error, PyMongoError):
                 MONGODB_ERRORS.inc()
@@ -84,9 +86,32 @@ class Flusher:
                     report.add(await wave.run(stores, one_wave, stop))
             # What an earlier flush had left went first; now comes what was counted after it.
             names, report.more = report.more, defaultdict(list)
+        self._quarantined[node] |= report.aside
+        await self._count_quarantined(node)
         return report
 
-    async def _begin(self, node: str, partitions: Sequence[int], *, everything: bool) -> tuple[due.Listed, float]:
+    async def _count_quarantined(self, node: str) -> None:
+        """How many batches lie there now: what was replayed in the meantime is not counted any more."""
+        known = sorted(self._quarantined[node])
+        if known:
+            try:
+                connection = await RedisConnection.open(node, timeout=CONNECT_SECONDS)
+            except RedisUnreachable:
+                return  # the next cycle counts
+            try:
+                sizes = await connection.call_each(*(("HLEN", key) for key in known), timeout=due.LIST_SECONDS)
+            except RedisUnreachable:
+                return
+            finally:
+                await connection.close()
+            batches = {key: size for key, size in zip(known, sizes, strict=True) if isinstance(size, int) and size}
+            self._quarantined[node] = set(batches)
+            self._batches_aside[node] = sum(batches.values())
+        metrics.QUARANTINED_BATCHES.set(sum(self._batches_aside.values()))
+
+    async def _begin(
+        self, node: str, partitions: Sequence[int], stop: asyncio.Event, *, everything: bool
+    ) -> tuple[due.Listed, float]:
         """What is due, and the age of the oldest count that a look at some of it finds."""
         connection = await RedisConnection.open(node, timeout=CONNECT_SECONDS)
         try:
@@ -95,7 +120,7 @@ class Flusher:
                 await schema.ensure(self._stores.database, self._stores.day_zone)
                 self._next_sweep[node] = self._stores.now()
             if self._stores.now() >= self._next_sweep[node]:
-                await strays.sweep(connection)
+                self._quarantined[node] |= await strays.sweep(connection, stop)
                 self._next_sweep[node] = self._stores.now() + SWEEP_SECONDS
             listed = await due.dirty_tallies(connection, partitions)
             if not everything:

@@ -36,6 +36,12 @@ REFUSED = QUARANTINED.labels("refused")
 RESURRECTED = QUARANTINED.labels("resurrected")
 MALFORMED = QUARANTINED.labels("malformed")
 
+QUARANTINED_BATCHES = Gauge(
+    "analytics_flush_quarantined_batches",
+    "Batches in quarantine that this flusher knows of: those that it put aside, and what others did as of its last "
+    "search of Redis, at most an hour ago.",
+)
+
 WAVES = Counter(
     "analytics_flush_waves_total",
     "Waves, by how they ended: to the end (done), because a store did not answer (store_away), because a lock was over "

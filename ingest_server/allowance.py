@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 
 from ingest_server.batches import WRITE_SCOPE
-from shared.expiring import ExpiringCache
 from shared.identity.auth import Caller
 from shared.serving.errors import Overloaded
 
@@ -18,7 +17,7 @@ BURST_EVENTS = 50_000
 
 ROUNDING_SECONDS = 1e-6
 
-# Users remembered; whoever is forgotten has a full bucket again.
+# Users remembered at most; whoever is forgotten has a full bucket again.
 USERS = 100_000
 
 
@@ -27,7 +26,7 @@ class Allowance:
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._full_again: ExpiringCache[str, float] = ExpiringCache(USERS, now)
+        self._full_again: dict[str, float] = {}
 
     def charge(self, caller: Caller, events: int) -> None:
         """Takes so many events from the caller's bucket. Raises Overloaded when it does not hold them."""
@@ -44,9 +43,16 @@ class Allowance:
         if WRITE_SCOPE in caller.scope:
             return 0
         now = self._now()
-        full_again = max(now, self._full_again.get(caller.user_id) or 0) + events / EVENTS_A_SECOND
+        full_again = max(now, self._full_again.get(caller.user_id, 0)) + events / EVENTS_A_SECOND
         missing = full_again - now - BURST_EVENTS / EVENTS_A_SECOND
         if missing > ROUNDING_SECONDS:
             return missing
-        self._full_again.put(caller.user_id, full_again, until=full_again)
+        if len(self._full_again) >= USERS:
+            self._forget(now)
+        self._full_again[caller.user_id] = full_again
         return 0
+
+    def _forget(self, now: float) -> None:
+        """Those whose bucket is full, or else all."""
+        owing = {user: full_again for user, full_again in self._full_again.items() if full_again > now}
+        self._full_again = owing if len(owing) < USERS // 2 else {}

@@ -12,7 +12,7 @@ from ingest_server import metrics
 from ingest_server.commit import COURSE_WEIGHT, Commit
 from ingest_server.events import Event, weight
 from ingest_server.recorder import Outcome, Outcomes
-from ingest_server.waiting import Turn, Waiting, portions
+from ingest_server.waiting import TURN_WEIGHT, Turn, Waiting, portions
 from shared.data.keys import partition_of
 from shared.serving.errors import Implausible, Overloaded, Unavailable
 
@@ -63,10 +63,10 @@ class Committer:
         """
         self._check_open()
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        most = COURSE_WEIGHT + weight(event)
-        if not self._singles and self._next.weight + most <= COMMIT_WEIGHT:  # nearly always
+        if not self._singles.weight and self._next.weight <= COMMIT_WEIGHT - TURN_WEIGHT:  # nearly always
             self._next.add(event, done)
         else:
+            most = COURSE_WEIGHT + weight(event)
             self._check_room(caller, most, QUEUE_WEIGHT)
             self._singles.put(caller, Turn([(event, done)], most))
         self._something.set()

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ingest_server.commit import COURSE_WEIGHT
 from ingest_server.events import Event, weight
 
-# The most that one turn takes of a commit. A call of more than that has several turns.
+# The most that one turn takes of a commit, and more than any event weighs. A call of more has several turns.
 TURN_WEIGHT = 500
 
 # An event, and the future of whoever waits for it.

@@ -100,7 +100,8 @@ class Meter {
     }
 
     /**
-     * Looks at the video, and counts from the last look when the video has simply gone on since.
+     * Looks at the video, and counts from the last look when the video has simply gone on since: at most as far as the
+     * clock allows, or less, as it does when it has to wait for data.
      * @param {boolean} sought whether it may have jumped
      */
     look(sought) {
@@ -111,7 +112,7 @@ class Meter {
             const due = (wall - last.wall) * last.rate;
             const looped = video.loop && at < last.at;
             const moved = at - last.at + (looped ? video.duration : 0);
-            if ((looped || !sought) && moved > 0 && Math.abs(moved - due) <= 0.5 + due / 10) {
+            if ((looped || !sought) && moved > 0 && moved <= 0.5 + due * 1.1) {
                 this.seconds += moved / last.rate;
                 this.duration = video.duration;
                 if (looped) this.add(last.at, video.duration);
@@ -133,15 +134,22 @@ class Meter {
         else this.ranges.push([from, to]);
     }
 
-    /** What was played since the last time, or null when it is not a second. Only whole seconds; the rest is kept. */
-    take() {
-        const watchTimeDelta = Math.min(Math.round(this.seconds), 300);
-        if (watchTimeDelta < 1) return null;
-        this.seconds -= watchTimeDelta;
-        const ranges = this.ranges.splice(0).map(([from, to]) => ({fromSeconds: tenths(from), toSeconds: tenths(to)}));
-        if (!(this.duration <= LONGEST_SECONDS)) return {watchTimeDelta}; // live, or very long
-        const played = ranges.filter(({fromSeconds, toSeconds}) => fromSeconds < toSeconds);
-        return {watchTimeDelta, played, durationSeconds: this.duration};
+    /**
+     * What was played since the last time: whole seconds, of which the rest is kept, and the parts. Null when there is
+     * no whole second, unless nothing may follow and there is a second of the video at least, as at high speed.
+     * @param {boolean} last
+     */
+    take(last) {
+        const whole = Math.min(Math.round(this.seconds), 300);
+        const told = this.duration <= LONGEST_SECONDS; // neither live nor very long
+        const seen = told && last ? this.ranges.reduce((sum, [from, to]) => sum + to - from, 0) : 0;
+        if (whole < 1 && seen < 1) return null;
+        this.seconds -= whole;
+        const played = this.ranges.splice(0)
+            .map(([from, to]) => ({fromSeconds: tenths(from), toSeconds: tenths(to)}))
+            .filter(({fromSeconds, toSeconds}) => fromSeconds < toSeconds);
+        const watchTimeDelta = whole || 0.1; // counts as 0
+        return told ? {watchTimeDelta, played, durationSeconds: this.duration} : {watchTimeDelta};
     }
 }
 
@@ -347,8 +355,9 @@ export function track(video, options) {
         return id;
     }
 
-    function cut() {
-        const watched = meter.take();
+    /** @param {boolean} [last] whether nothing may follow */
+    function cut(last = false) {
+        const watched = meter.take(last);
         if (watched) outbox.add({courseId, lectureId, playbackId: playbackId(), ...watched});
         return watched;
     }
@@ -356,7 +365,7 @@ export function track(video, options) {
     /** @param {Event} [event] */
     function look(event) {
         meter.look(video.seeking || event?.type === "seeking");
-        if (event?.type === "emptied") cut(); // another source may have another duration
+        if (event?.type === "emptied") cut(true); // another source may have another duration
         if (meter.seconds > 60) cut();
         if (meter.ranges.length > 15 && !cut()) meter.ranges.shift();
         if (meter.last) wake();
@@ -364,14 +373,14 @@ export function track(video, options) {
 
     function tick() {
         look();
-        cut();
+        cut(!meter.last);
         outbox.send();
         if (!meter.last && !outbox.pings.length) rest();
     }
 
     function leave() {
         look();
-        cut();
+        cut(true);
         outbox.part();
     }
 
@@ -413,14 +422,14 @@ export function track(video, options) {
         lecture(other) {
             if (other === lectureId) return;
             look();
-            cut();
+            cut(true);
             Object.assign(meter, new Meter(video));
             lectureId = other;
             look();
         },
         flush() {
             look();
-            cut();
+            cut(true);
             return outbox.send(true);
         },
         stop() {

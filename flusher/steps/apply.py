@@ -209,10 +209,16 @@ async def close(collection: AsyncCollection[Document], refused: Sequence[Batch],
     One may be on its way, or in the hand of a flusher that sleeps, until somebody mends what MongoDB refused: the batch
     would be in the document and in quarantine, and count twice. Where this is refused too, the batch is not put aside.
     """
-    updates = [UpdateOne(batch.tally.identity(), {"$max": {"epoch": epoch}}, upsert=True) for batch in refused]
+    updates = []
+    for batch in refused:
+        document = batch.tally.identity()
+        # An epoch that is no number would stay one whatever it is compared with, and shut out everybody for good.
+        updates.append(UpdateOne({**document, "epoch": {"$not": {"$type": "number"}}}, {"$set": {"epoch": epoch}}))
+        updates.append(UpdateOne({**document, "epoch": {"$type": "array"}}, {"$set": {"epoch": epoch}}))
+        updates.append(UpdateOne(document, {"$max": {"epoch": epoch}}, upsert=True))
     try:
         with pymongo.timeout(VERIFY_SECONDS):
-            await collection.bulk_write(updates, ordered=False)
+            await collection.bulk_write(updates, ordered=True)
     except PyMongoError as error:
         MONGODB_ERRORS.inc()
         log.warning("documents not closed to older updates", epoch=epoch, reason=str(error))
@@ -253,7 +259,6 @@ def outcome_of(batch: Batch, document: Document, epoch: int, sent: Sent, positio
         return Outcome(Verdict.RESURRECTED if resurrected else Verdict.APPLIED)
     if newer:
         return Outcome(Verdict.FENCED)
-    # Closed to every older update, by our epoch, or because it is none.
-    if code in NEVER and (written == epoch or (written is None and document.get("epoch") is not None)):
+    if code in NEVER and written == epoch:  # closed to every older update
         return Outcome(Verdict.REFUSED, text)
     return Outcome(Verdict.LEFT, text)

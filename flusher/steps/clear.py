@@ -1,13 +1,12 @@
 """The last step in Redis: what MongoDB has is cleared, what it will never take goes aside."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from flusher.steps import scripts
+from flusher.steps.aside import Entry
 from flusher.steps.lease import REDIS_SECONDS
-from flusher.steps.take import Batch, Malformed, Nothing, readable
+from flusher.steps.take import Batch, Malformed, Nothing
 from shared.data import keys
-from shared.data.tallies import tally_of
 from shared.stores.redis_connection import Command, RedisConnection, Reply
 
 FLUSHED_BATCH_SECONDS = 120
@@ -31,10 +30,10 @@ def clearing(done: Batch | Nothing) -> Command:
     )
 
 
-def quarantining(batch: Batch | Malformed, reason: str, *, token: str, spare_id: str) -> Command:
-    """The command by which the lock's holder puts a batch aside; under `spare_id` when it has no id of its own."""
+def quarantining(batch: Batch | Malformed, entry: Entry, *, token: str) -> Command:
+    """The command by which the lock's holder puts a batch aside."""
     partition, name = batch.partition, batch.name
-    counts, unreadable = contents(batch)
+    replaced = [part for one in entry.replaced for part in (one.id, one.text)]
     return scripts.call(
         scripts.QUARANTINE,
         [
@@ -46,18 +45,11 @@ def quarantining(batch: Batch | Malformed, reason: str, *, token: str, spare_id:
         ],
         batch.id,
         name,
-        batch.id or spare_id,
-        json.dumps({"reason": reason, "counters": counts, "unreadable": unreadable}),
+        entry.id,
+        entry.text(),
         token,
+        *replaced,
     )
-
-
-def contents(batch: Batch | Malformed) -> tuple[Mapping[str, int], Mapping[str, str]]:
-    """What a hash holds: its counts, and what is none."""
-    if isinstance(batch, Batch):
-        return batch.counts, {}
-    tally = tally_of(batch.name)
-    return readable(tally.kind if tally else None, batch.fields)
 
 
 async def send(connection: RedisConnection, commands: Sequence[Command]) -> list[Reply]:

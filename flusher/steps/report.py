@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from flusher.steps import plan
+from shared.data import keys
 
 
 @dataclass(slots=True)
@@ -15,7 +16,7 @@ class Report:
     `waiting` are those of the wave without an outcome yet, as partition and name. `more` are the tallies, by partition,
     for another wave: those of which only what an earlier flush had left was flushed, and those for which this one had
     no room. `flushed` are the partitions with tallies that are cleared. `oldest` is the age in seconds of the oldest
-    batch that was met, None when Redis could not be asked.
+    batch that was met, None when Redis could not be asked. `aside` are the keys of what was put into quarantine.
     """
 
     cleared: int = 0
@@ -25,6 +26,7 @@ class Report:
     flushed: set[int] = field(default_factory=set)
     store_away: bool = False
     oldest: float | None = None
+    aside: set[str] = field(default_factory=set)
     waiting: set[tuple[int, str]] = field(default_factory=set)
 
     @classmethod
@@ -44,6 +46,7 @@ class Report:
         """The tally's batch is put aside."""
         self._settle(partition, name)
         self.quarantined += 1
+        self.aside.add(keys.quarantined_counters(partition, name))
 
     def leave(self, partition: int, names: Iterable[str], reason: str) -> None:
         """The tallies stay as they are."""
@@ -77,6 +80,7 @@ class Report:
         for partition, names in other.more.items():
             self.more[partition] += names
         self.flushed |= other.flushed
+        self.aside |= other.aside
         self.store_away |= other.store_away
         if other.oldest is not None:
             self.oldest = max(self.oldest or 0.0, other.oldest)

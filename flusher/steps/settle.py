@@ -9,13 +9,15 @@ from prometheus_client import Counter as PrometheusCounter
 from redis.exceptions import ResponseError
 
 from flusher import metrics
-from flusher.steps import clear
+from flusher.steps import aside, clear
 from flusher.steps.apply import Outcome, Verdict
+from flusher.steps.aside import Entry
 from flusher.steps.lease import Lease
 from flusher.steps.report import Report
 from flusher.steps.take import Batch, Malformed, Nothing
+from shared.data import keys
 from shared.data.keys import RESURRECTED
-from shared.stores.redis_connection import RedisConnection, Reply
+from shared.stores.redis_connection import RedisConnection, Reply, pairs
 
 CHANGED_HANDS = "changed hands meanwhile"
 FENCED = "fenced: a newer flusher has been here"
@@ -65,10 +67,13 @@ class Settlement:
 
     async def put_aside(self, refused: Sequence[tuple[Batch | Malformed, str]]) -> None:
         """Puts batches into quarantine, each with its reason."""
-        token = self.lease.token
+        kept = await clear.send(
+            self.connection,
+            [("HGETALL", keys.quarantined_counters(batch.partition, batch.name)) for batch, _ in refused],
+        )
         commands = [
-            clear.quarantining(batch, reason, token=token, spare_id=f"unnamed-{secrets.token_hex(6)}")
-            for batch, reason in refused
+            clear.quarantining(batch, _entry(batch, reason, flat), token=self.lease.token)
+            for (batch, reason), flat in zip(refused, kept, strict=True)
         ]
         replies = await clear.send(self.connection, commands)
         for (batch, reason), reply in zip(refused, replies, strict=True):
@@ -78,6 +83,12 @@ class Settlement:
             self.report.quarantine(batch.partition, batch.name)
             _quarantine_metric(batch, reason).inc()
             log.error("batch quarantined", tally=batch.name, batch=batch.id, reason=reason)
+
+
+def _entry(batch: Batch | Malformed, reason: str, flat: Reply) -> Entry:
+    fields = {} if isinstance(flat, ResponseError) else pairs(flat)
+    kept = [aside.read(batch.partition, batch.name, name, text) for name, text in fields.items()]
+    return aside.entry_for(batch, reason, kept, spare_id=f"unnamed-{secrets.token_hex(6)}")
 
 
 def _quarantine_metric(batch: Batch | Malformed, reason: str) -> PrometheusCounter:

@@ -65,10 +65,10 @@ def complaints(kind: Kind, document: Mapping[str, Any]) -> Iterator[str]:
     epoch = document.get("epoch")
     if epoch is not None and not _is_count(epoch):
         yield f"epoch is {_shown(epoch)}, and no number"
-    for counter in kind.counters.values():
-        for path, value in _values(counter, document):
-            if not _is_count(value):
-                yield f"{path} is {_shown(value)}, and no count"
+    values = {path: value for counter in kind.counters.values() for path, value in _values(counter, document)}
+    for path, value in values.items():
+        if not _is_count(value):
+            yield f"{path} is {_shown(value)}, and no count"
 
 
 def _values(counter: Counter, document: Mapping[str, Any]) -> Iterator[tuple[str, object]]:

@@ -1,7 +1,8 @@
 """The sweep: counters whose tally is in no dirty set. No step of the protocol leaves any; lost or edited keys do."""
 
+import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -49,27 +50,40 @@ async def strays(connection: RedisConnection) -> AsyncIterator[CountersKey]:
     Keys on their way to another node are passed over.
     """
     async for found in counters_keys(connection):
-        unflushed = [key for key in found if key.state != "quarantined"]
-        if not unflushed:
-            continue
-        replies = await connection.call_each(
-            *(("SISMEMBER", keys.dirty_courses(key.partition), key.tally) for key in unflushed),
-            timeout=REDIS_SECONDS,
-        )
-        for key, dirty in zip(unflushed, replies, strict=True):
-            if dirty == 0:
-                yield key
+        for key in await _strays_among(connection, found):
+            yield key
 
 
-async def sweep(connection: RedisConnection) -> int:
-    """Marks the tallies of all strays as dirty again; returns how many. Raises RedisUnreachable.
+async def _strays_among(connection: RedisConnection, found: Sequence[CountersKey]) -> list[CountersKey]:
+    unflushed = [key for key in found if key.state != "quarantined"]
+    if not unflushed:
+        return []
+    replies = await connection.call_each(
+        *(("SISMEMBER", keys.dirty_courses(key.partition), key.tally) for key in unflushed), timeout=REDIS_SECONDS
+    )
+    return [key for key, dirty in zip(unflushed, replies, strict=True) if dirty == 0]
+
+
+async def sweep(connection: RedisConnection, stop: asyncio.Event) -> set[str]:
+    """Marks the tallies of all strays as dirty again, until `stop`. Raises RedisUnreachable.
+
+    Returns the keys of all quarantined batches, which it has met on its way.
 
     A tally that was cleared at this very moment may be among them: the next flush finds nothing and takes it out
     again.
     """
     metrics.SWEEPS.inc()
-    swept = 0
-    async for key in strays(connection):
+    quarantined: set[str] = set()
+    async for found in counters_keys(connection):
+        if stop.is_set():  # with tens of millions of keys a sweep takes longer than a stop may
+            break
+        quarantined |= {key.name for key in found if key.state == "quarantined"}
+        await _sweep(connection, found)
+    return quarantined
+
+
+async def _sweep(connection: RedisConnection, found: Sequence[CountersKey]) -> None:
+    for key in await _strays_among(connection, found):
         command = ("SADD", keys.dirty_courses(key.partition), key.tally)
         (reply,) = await connection.call_each(command, timeout=REDIS_SECONDS)
         if is_elsewhere(reply):
@@ -78,5 +92,3 @@ async def sweep(connection: RedisConnection) -> int:
             raise reply
         log.error("swept back into the dirty set", key=key.name)
         metrics.SWEPT.inc()
-        swept += 1
-    return swept

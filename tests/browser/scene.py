@@ -1,10 +1,11 @@
 """A viewer in front of a tracked video, and what should have been counted of it."""
 
-from collections import Counter
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
+from math import floor
 from typing import Any
 
-import redis
 from playwright.async_api import Page
 
 from devstack.seed import Course
@@ -15,7 +16,15 @@ from tests.servers import JWT_SECRET
 
 SHORT, LONG = "20s.webm", "12min.webm"
 PING_SECONDS = 0.5
-SEGMENT_SECONDS = 10
+TENTHS = 100  # of a second, in a segment
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a script has told: seconds by the clock, and of the video's time in each segment."""
+
+    seconds: float
+    parts: dict[int, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,24 +78,17 @@ class Viewer:
         row: dict[str, Any] = self.service.dashboard(self.course)["engagementFunnel"][lecture]
         return row
 
-    def segments(self, lecture: int = 0) -> dict[int, float]:
-        """Seconds of the video's time that are counted in each of its segments."""
-        name = f"{self.course.id}/{self.course.lectures[lecture].id}"
-        with redis.Redis.from_url(self.service.redis_url, decode_responses=True) as client:
-            (key,) = [*client.scan_iter(f"course_counters:*:{name}"), ""][:1]
-            fields = client.hgetall(key)
-        return {
-            int(field.partition(":")[2]): int(tenths) / 10
-            for field, tenths in fields.items()
-            if field.startswith("segment_watched:")
-        }
-
-    async def told(self, lecture: int = 0) -> float:
-        """The seconds that the script has told of a lecture, each ping once."""
+    async def told(self, lecture: int = 0) -> Told:
+        """What the script has told of a lecture, each ping once."""
         bodies: list[list[dict[str, Any]]] = await self.page.evaluate("scene.bodies")
         pings = [event["telemetry"] for events in bodies for event in events]
         once = {ping["eventId"]: ping for ping in pings if ping["lectureId"] == self.course.lectures[lecture].id}
-        return float(sum(ping["watchTimeDelta"] for ping in once.values()))
+        return Told(
+            seconds=float(sum(floor(ping["watchTimeDelta"] + 0.5) for ping in once.values())),
+            parts=in_segments(
+                (part["fromSeconds"], part["toSeconds"]) for ping in once.values() for part in ping["played"]
+            ),
+        )
 
     async def arrived(self, lecture: int = 0) -> None:
         """Waits until what was played is counted, to a second, without doing anything for it."""
@@ -97,19 +99,22 @@ class Viewer:
         """Has what is left told, and checks what is counted: exactly what was told, to a second what was played."""
         await self.run("await tracker.flush();")
         told = await self.told(lecture)
-        await eventually(lambda: self.stored(lecture)["watchTimeSeconds"], told)
-        assert abs(told - await self.seconds_played()) <= 1
+        await eventually(lambda: self.stored(lecture)["watchTimeSeconds"], told.seconds)
+        assert abs(told.seconds - await self.seconds_played()) <= 1
+        played = in_segments((start, end) for start, end, _ in await self.played())
+        wrong = [n for n in {*told.parts, *played} if abs(told.parts.get(n, 0) - played.get(n, 0)) > 1]
+        assert [] == wrong, f"played {played}, told {told.parts}"
 
     async def seconds_played(self) -> float:
         """By the clock on the wall."""
         return sum((end - start) / rate for start, end, rate in await self.played())
 
 
-def in_segments(played: list[tuple[float, float, float]]) -> dict[int, float]:
-    """Seconds of the video's time in each segment."""
-    found: Counter[int] = Counter()
-    for start, end, _ in played:
-        for n in range(int(start // SEGMENT_SECONDS), int(end // SEGMENT_SECONDS) + 1):
-            low, high = max(start, n * SEGMENT_SECONDS), min(end, (n + 1) * SEGMENT_SECONDS)
-            found[n] += round(max(0, high - low), 1)  # type: ignore[assignment]
-    return dict(found)
+def in_segments(parts: Iterable[tuple[float, float]]) -> dict[int, float]:
+    """Seconds of the video's time in each segment of ten, in tenths."""
+    found: defaultdict[int, int] = defaultdict(int)
+    for start, end in parts:
+        first, last = round(start * 10), round(end * 10)
+        for n in range(first // TENTHS, -(-last // TENTHS)):
+            found[n] += min(last, (n + 1) * TENTHS) - max(first, n * TENTHS)
+    return {n: tenths / 10 for n, tenths in found.items()}

@@ -132,7 +132,7 @@ async def flush_and_repair(url: str, database: AsyncDatabase[Document]) -> None:
         assert (3, 1, Counter()) == (report.cleared, report.quarantined, report.left)
         assert [] != [finding async for finding in invariants.findings([connection], database)]
         await database[COURSE_ANALYTICS].update_one({"courseId": ObjectId(REFUSED)}, {"$unset": {"lectureStats": 1}})
-        report = await quarantine.replay([connection], flusher(url, database), asyncio.Event())
+        report, _ = await quarantine.replay([connection], flusher(url, database), asyncio.Event())
         assert (1, Counter()) == (report.cleared, report.left)
     finally:
         await connection.close()

@@ -219,7 +219,7 @@ class Stage:
 async def staged(redis_url: str, database: AsyncDatabase[Document]) -> AsyncIterator[Stage]:
     """A stage on these stores."""
     await schema.ensure(database, UTC)
-    onlooker = await RedisConnection.open(redis_url, timeout=5)
+    onlooker = await RedisConnection.open_to_any(redis_url, timeout=5)
     async with Recorder(redis_url, AOF, secrets.token_hex(4)) as recorder, HotStore(redis_url) as hot:
         try:
             yield Stage(redis_url, database, onlooker, recorder, hot, ColdStore(database))

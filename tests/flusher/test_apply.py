@@ -134,12 +134,13 @@ async def test_what_mongodb_will_never_take_is_refused_and_the_others_are_applie
 
 
 async def test_a_batch_too_large_to_be_sent_is_refused_and_the_others_are_applied(
-    stage: Stage, collection: Collection
+    stage: Stage, collection: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(applying, "APPLY_SECONDS", 60)  # to put it together takes long on a busy machine
     lectures = {f"lecture_views:{number:024x}": 1 for number in range(400_000)}
     huge = replace(batch("b1"), counts=lectures)
 
-    outcomes = await apply(collection, [huge, batch("b2", course(2))], EPOCH, timeout=5)
+    outcomes = await apply(collection, [huge, batch("b2", course(2))], EPOCH, timeout=60)
 
     assert [Verdict.REFUSED, Verdict.APPLIED] == [outcome.verdict for outcome in outcomes]
     assert {course(2): ONE_PING} == await stage.flushed(course(2))

@@ -143,7 +143,8 @@ class TestUpdate:
         expected = {
             "courseId": ObjectId(course(1)),
             "recentBatches": {"$ne": "b1"},
-            "epoch": {"$not": {"$gt": 5}},
+            "$or": [{"epoch": None}, {"epoch": {"$lte": 5}}],
+            "epoch": {"$not": {"$type": "array"}},
         }
 
         assert expected == update_of(batch(), 5)._filter

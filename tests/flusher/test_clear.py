@@ -3,10 +3,11 @@ from typing import Any
 
 import pytest
 
-from flusher.steps import clear
+from flusher.steps import aside, clear
 from flusher.steps.take import Batch, Malformed, Nothing
 from shared.data import keys
-from tests.flusher.stage import ONE_PING, Stage, course
+from shared.data.tallies import course_tally
+from tests.flusher.stage import ONE_PING, Stage, course, pings
 
 COURSE = course(1)
 PARTITION = keys.partition_of(COURSE)
@@ -21,9 +22,14 @@ async def clear_one(stage: Stage, done: Batch | Nothing) -> Any:
     return reply
 
 
-async def put_aside(stage: Stage, batch: Batch | Malformed, *, holder: str = TOKEN) -> Any:
+async def put_aside(stage: Stage, batch: Batch | Malformed, *, holder: str = TOKEN, reason: str = "why") -> Any:
     await stage.redis.call(("SET", keys.flush_lock(PARTITION), holder), timeout=1)
-    (reply,) = await clear.send(stage.redis, [clear.quarantining(batch, "why", token=TOKEN, spare_id="spare")])
+    kept = [
+        aside.read(PARTITION, COURSE, name, text.encode())
+        for name, text in (await stage.hash(keys.quarantined_counters, COURSE)).items()
+    ]
+    entry = aside.entry_for(batch, reason, kept, spare_id="spare")
+    (reply,) = await clear.send(stage.redis, [clear.quarantining(batch, entry, token=TOKEN)])
     return reply
 
 
@@ -147,3 +153,64 @@ async def test_a_batch_without_an_id_is_kept_under_another(stage: Stage) -> None
 
     kept = json.loads((await stage.hash(keys.quarantined_counters, COURSE))["spare"])
     assert ({"course_views": 3}, {"stars": "5"}) == (kept["counters"], kept["unreadable"])
+
+
+async def kept(stage: Stage) -> dict[str, Any]:
+    return {name: json.loads(text) for name, text in (await stage.hash(keys.quarantined_counters, COURSE)).items()}
+
+
+async def test_batches_that_can_be_sent_again_are_kept_as_one(stage: Stage, taken: Batch) -> None:
+    await put_aside(stage, taken)
+    await stage.unlock()
+    await stage.ping(COURSE)
+    (second,) = await stage.taken(COURSE)
+
+    assert 1 == await put_aside(stage, second, reason="why now")
+
+    ((name, entry),) = (await kept(stage)).items()
+    assert (taken.id, pings(2), "why now") == (name, entry["counters"], entry["reason"])
+    await stage.assert_exact()
+
+
+async def test_entries_of_an_older_version_become_one_too(stage: Stage, taken: Batch) -> None:
+    for name in ("a", "b", "c"):
+        text = json.dumps({"reason": "why", "counters": ONE_PING})
+        await stage.call("HSET", keys.quarantined_counters(PARTITION, COURSE), name, text)
+
+    assert 1 == await put_aside(stage, taken)
+
+    (entry,) = (await kept(stage)).values()
+    assert pings(4) == entry["counters"]
+
+
+async def test_what_cannot_be_sent_again_stays_by_itself(stage: Stage, taken: Batch) -> None:
+    await put_aside(stage, taken, reason=keys.RESURRECTED)
+    await stage.unlock()
+    await stage.ping(COURSE)
+    (second,) = await stage.taken(COURSE)
+
+    await put_aside(stage, second)
+
+    assert [keys.RESURRECTED, "why"] == [entry["reason"] for entry in (await kept(stage)).values()]
+
+
+async def test_an_entry_that_has_changed_meanwhile_is_not_replaced(stage: Stage, taken: Batch) -> None:
+    stale = aside.read(PARTITION, COURSE, "a", b'{"reason": "why", "counters": {"course_views": 1}}')
+    await stage.call("SET", keys.flush_lock(PARTITION), TOKEN)
+
+    entry = aside.entry_for(taken, "why", [stale], spare_id="spare")
+    (reply,) = await clear.send(stage.redis, [clear.quarantining(taken, entry, token=TOKEN)])
+
+    assert 0 == reply
+    assert {} == await kept(stage)
+    assert await stage.is_taken(COURSE)
+
+
+def test_no_more_is_kept_as_one_than_one_update_may_add(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aside, "MERGED_COUNTERS", 3)
+    batch = Batch(PARTITION, course_tally(COURSE), "b", ONE_PING, unique_users=0, fresh=True)
+    text = json.dumps({"reason": "why", "counters": {f"lecture_views:{7:024x}": 1}}).encode()
+
+    entry = aside.entry_for(batch, "why", [aside.read(PARTITION, COURSE, "a", text)], spare_id="spare")
+
+    assert ("b", ()) == (entry.id, entry.replaced)

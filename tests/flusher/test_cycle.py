@@ -195,5 +195,6 @@ async def test_a_redis_that_has_become_a_replica_is_left_alone(
         report = await demoted.flush()
 
         assert report.store_away
-        assert ["You can't write against a read only replica."] == list(report.left)
+        assert ["this Redis is a replica: ANALYTICS_REDIS_URL must lead to the primary"] == list(report.left)
+        await demoted.call("REPLICAOF", "NO", "ONE")
         await demoted.assert_exact()

@@ -199,6 +199,18 @@ async def test_an_epoch_that_is_none_keeps_every_update_out(stage: Stage, epoch:
     assert 5 == (await stage.document(THEIRS))["totalViews"]
 
 
+async def test_after_a_refusal_the_epoch_is_a_number_again_and_shuts_out_older_updates(stage: Stage) -> None:
+    await stage.database[COURSE_ANALYTICS].insert_one({"courseId": ObjectId(THEIRS), "epoch": "x"})
+    await stage.ping(THEIRS)
+    await stage.flush()
+    await stage.ping(THEIRS)
+
+    assert not (await stage.flush()).left
+
+    assert {THEIRS: ONE_PING} == await stage.flushed(THEIRS)
+    await stage.assert_exact()
+
+
 async def test_an_epoch_that_is_spoilt_between_look_and_write_lets_no_update_in(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

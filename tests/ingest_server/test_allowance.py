@@ -80,6 +80,20 @@ def test_a_backend_that_reports_for_its_users_is_not_charged(allowance: Allowanc
         allowance.charge(BACKEND, BURST_EVENTS)
 
 
+def test_the_users_it_remembers_are_bounded_and_first_those_who_owe_nothing_are_forgotten(
+    allowance: Allowance, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(allowance_module, "USERS", 100)
+    for number in range(99):
+        allowance.charge(Caller(f"user {number}", 0), 1)
+    clock.time += 1
+    allowance.charge(ANN, BURST_EVENTS)
+    allowance.charge(BOB, 1)
+    with pytest.raises(Overloaded):
+        allowance.charge(ANN, 1)
+    assert len(allowance._full_again) <= 100
+
+
 async def test_a_stream_waits_until_it_is_filled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(allowance_module, "EVENTS_A_SECOND", 100_000)
     allowance = Allowance()

@@ -114,8 +114,8 @@ async def test_batches_of_many_callers_leave_room_for_single_calls(committer: Co
 async def test_single_calls_are_refused_at_once_when_there_is_no_room(
     committer: Committer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(committer_module, "COMMIT_WEIGHT", 20)
-    monkeypatch.setattr(committer_module, "QUEUE_WEIGHT", 40)
+    monkeypatch.setattr(committer_module, "COMMIT_WEIGHT", 100)
+    monkeypatch.setattr(committer_module, "QUEUE_WEIGHT", 60)
     taken = [committer.add(PING, ANN) for _ in range(2)]
     with pytest.raises(Overloaded):
         taken.append(committer.add(PING, ANN))

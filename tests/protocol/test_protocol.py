@@ -19,7 +19,7 @@ from tests.protocol.machine import Protocol
 
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 SEARCH = settings(
-    max_examples=1000 if THOROUGH else 25,
+    max_examples=1000 if THOROUGH else 15,
     stateful_step_count=60 if THOROUGH else 40,
     derandomize=not THOROUGH,
     database=None,
@@ -39,7 +39,7 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("unhurried")
-@pytest.mark.timeout(3600 if THOROUGH else 120)
+@pytest.mark.timeout(3600 if THOROUGH else 600)
 def test_the_dashboard_shows_what_was_acknowledged_whatever_happens(redis_url: str, mongo_url: str) -> None:
     air = Air(redis_url)
     with asyncio.Runner() as runner, turns(air), structlog.testing.capture_logs():
