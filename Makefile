@@ -8,7 +8,7 @@ CLICKHOUSE := $(VENV)/.warehouse
 PYTHON ?= python3
 MANIFESTS := $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml))
 
-.PHONY: help setup run test browser bench chaos siege endurance model lint audit format proto lock clean
+.PHONY: help setup run test browser screenshots bench chaos siege endurance model lint audit format proto lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,9 @@ model: setup ## Search a model of the protocol exhaustively, and show what goes 
 
 browser: setup $(BROWSER) ## The tests in a browser that take minutes of real time
 	@$(BIN)/python -m pytest tests/browser -m minutes
+
+screenshots: setup $(BROWSER) ## Make the pictures of the instructor's page in docs/pictures again
+	@$(BIN)/python -m pytest --quiet tests/browser/page/pictures.py
 
 lint: setup $(BROWSER) $(CLICKHOUSE) ## Format and lint checks, types, architecture, protos, deployment files
 	@$(BIN)/ruff format --check
