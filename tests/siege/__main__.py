@@ -1,8 +1,8 @@
 """`python -m tests.siege --seconds 30`: every attack after the other, then all together at a tenth of their rates.
 
 A learner pings through the gateway meanwhile, and beside it a server that does nothing: what that needs longer is the
-machine's fault. CPU time is that of all programs, for each strike and ping. Exits with 1 when a ping failed, was lost or
-doubled, when their p99 reached 250 ms, or when a program grew by 150 MB.
+machine's fault. CPU time is that of all programs, for each strike and ping. Exits with 1 when a ping failed, was lost
+or doubled, when their p99 reached 250 ms, or when a program grew by 150 MB.
 """
 
 import argparse
