@@ -1,4 +1,4 @@
-"""`python -m tests.siege --seconds 30`: every attack after the other, then all together at a tenth of their rates.
+"""`python -m tests.siege --seconds 30`: what refusals cost, then every attack, then all together, each at a tenth.
 
 A learner pings through the gateway meanwhile, and beside it a server that does nothing: what that needs longer is the
 machine's fault. CPU time is that of all programs, for each strike and ping. Exits with 1 when a ping failed, was lost
@@ -22,6 +22,7 @@ from devstack.child import Child, free_port
 from devstack.gateway import local_gateway
 from devstack.tokens import mint
 from tests.siege.attacks import ATTACKS, Target, strike
+from tests.siege.costs import costs
 from tests.siege.search import search
 from tests.siege.victim import Seen, watch
 
@@ -168,13 +169,24 @@ def run(seconds: float, chosen: list[str], say: Callable[[str], None]) -> bool:
     return held
 
 
+def hold_costs(say: Callable[[str], None]) -> bool:
+    """Whether every refusal cost no more CPU time than it may."""
+    with tempfile.TemporaryDirectory() as folder, measured.stage(Path(folder)) as stage:
+        rows = costs(stage)
+    say("CPU time of a call, in µs, and the most it may be")
+    for row in rows:
+        say(f"  {row.name:42}{row.microseconds:8.0f}{row.most:8.0f}{'' if row.held else '  NOT HELD'}")
+    return all(row.held for row in rows)
+
+
 def main() -> int:
     """Entry point; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.siege", description=__doc__)
     parser.add_argument("--seconds", type=float, default=30, help="of each attack (%(default)s)")
     parser.add_argument("--only", choices=ATTACKS, action="append", help="one attack, or several")
     options = parser.parse_args()
-    held = run(options.seconds, options.only or list(ATTACKS), lambda text: print(text, flush=True))
+    held = hold_costs(lambda text: print(text, flush=True))
+    held = run(options.seconds, options.only or list(ATTACKS), lambda text: print(text, flush=True)) and held
     print("held" if held else "NOT HELD")
     return 0 if held else 1
 
