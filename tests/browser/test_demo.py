@@ -24,12 +24,12 @@ async def test_who_watches_the_demo_sees_the_numbers_move(page: Page, service: S
     }"""
     await page.evaluate(watched)
 
-    dashboard = await eventually(
-        lambda: service.dashboard(DEMO_COURSE), lambda shown: shown["overview"]["totalWatchTimeSeconds"] >= 4
-    )
-    lecture = dashboard["engagementFunnel"][0]
-    assert (1, "Why machines disagree") == (lecture["views"], lecture["title"])
-    assert 1 == dashboard["overview"]["totalViews"]
+    def figures() -> tuple[int, int, bool]:
+        shown = service.dashboard(DEMO_COURSE)
+        lecture = shown["engagementFunnel"][0]
+        return shown["overview"]["totalViews"], lecture["views"], lecture["watchTimeSeconds"] >= 4
+
+    await eventually(figures, (1, 1, True))
     assert f"{service.gateway.url}/demo/" == page.url
     assert learner not in await page.content()
     assert [] == complaints

@@ -1,8 +1,11 @@
 """What is counted of a video is what was played of it."""
 
+from math import inf
+
 import pytest
 
 from tests.browser.scene import LONG, SHORT, Viewer
+from tests.browser.service import eventually
 
 
 async def test_a_video_that_is_played_through_is_counted_whole(viewer: Viewer) -> None:
@@ -83,6 +86,28 @@ async def test_scrubbing_while_it_plays_adds_only_what_plays(viewer: Viewer) -> 
     """
     await viewer.run(scrubbed)
     await viewer.counted()
+
+
+async def test_of_a_live_video_only_seconds_are_counted(viewer: Viewer) -> None:
+    await viewer.open()
+    live = """
+        const canvas = document.createElement("canvas");
+        const paint = setInterval(() => canvas.getContext("2d").fillRect(0, 0, Math.random() * 9, 9), 20);
+        video.removeAttribute("src");
+        video.srcObject = canvas.captureStream();
+        await video.play();
+        const since = video.currentTime;
+        await until(() => video.currentTime > since + 3);
+        video.pause();
+        clearInterval(paint);
+        await tracker.flush();
+        return [video.duration, video.currentTime - since];
+    """
+    duration, seconds = await viewer.run(live)
+    assert inf == duration
+    await eventually(lambda: abs(viewer.stored()["watchTimeSeconds"] - seconds) <= 1, expected=True)
+    pings = await viewer.page.evaluate("scene.bodies.flat().map(({telemetry}) => telemetry)")
+    assert not any("played" in ping or "durationSeconds" in ping for ping in pings)
 
 
 async def test_a_stall_adds_nothing(viewer: Viewer) -> None:
