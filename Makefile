@@ -8,7 +8,7 @@ CLICKHOUSE := $(VENV)/.warehouse
 PYTHON ?= python3
 MANIFESTS := $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml))
 
-.PHONY: help setup run test browser bench chaos siege endurance model lint audit format proto lock clean
+.PHONY: help setup run test browser screenshots bench chaos siege endurance model lint audit format proto lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,9 @@ model: setup ## Search a model of the protocol exhaustively, and show what goes 
 browser: setup $(BROWSER) ## The tests in a browser that take minutes of real time
 	@$(BIN)/python -m pytest tests/browser -m minutes
 
+screenshots: setup $(BROWSER) ## Make the pictures of the instructor's page in docs/pictures again
+	@$(BIN)/python -m pytest --quiet tests/browser/page/pictures.py
+
 lint: setup $(BROWSER) $(CLICKHOUSE) ## Format and lint checks, types, architecture, protos, deployment files
 	@$(BIN)/ruff format --check
 	@$(BIN)/ruff check
@@ -66,7 +69,7 @@ audit: setup ## Look for known vulnerabilities in the locked dependencies (needs
 bench: setup ## Measure, print a table, and write docs/benchmarks.md
 	@$(BIN)/python -m bench
 
-siege: setup ## Attacks on the whole service, a learner beside them; ends in a table (SECONDS=30 of each, 7 minutes)
+siege: setup ## Attacks on the whole service, a learner beside them, and a search for more; a table (SECONDS=30 each, 10 minutes)
 	@$(BIN)/python -m tests.siege --seconds $(or $(SECONDS),30)
 
 chaos: setup ## Load, readers and the killing of everything; ends in a table (SECONDS=120)

@@ -135,6 +135,7 @@ function page(root, options, words, begin) {
         head({title: words.say(place.course ? "loading" : "courses.title")});
         fill(told);
         toggle(again, true);
+        toggle(out, Boolean(options.signIn));
         body.replaceChildren(view.skeleton);
         body.className = "body";
         state.textContent = words.say("loading");
@@ -152,7 +153,6 @@ function page(root, options, words, begin) {
         }
         hasNumbers = true;
         toggle(again, true);
-        toggle(out, Boolean(options.signIn));
     }
 
     /** @param {Refused} refused */

@@ -45,10 +45,16 @@ export function daysChart({words, formats}) {
         const most = values.reduce((a, b) => ((b.value ?? 0) > (a?.value ?? -1) ? b : a), values[0]);
         const {fromDay, toDay} = report.range;
         const name = {figure: words.say(`figure.${figure}`), from: formats.day(fromDay), to: formats.day(toDay)};
-        const begin = words.say("days.sentence", name);
-        if (!most?.value) return begin;
-        const value = shown(formats, figure, most.value);
-        return `${begin} ${words.say("days.most", {day: formats.weekday(most.day), value})}`;
+        const sentences = [words.say("days.sentence", name)];
+        if (most?.value) {
+            const value = shown(formats, figure, most.value);
+            sentences.push(words.say("days.most", {day: formats.weekday(most.day), value}));
+        }
+        if (slots.some((slot) => slot.before !== null)) {
+            const n = report.range.days;
+            sentences.push(words.say("days.dashed", {n, days: formats.number(n)}));
+        }
+        return [...sentences, words.say("days.hatched")].join(" ");
     }
 
     /** @param {DayFigure} figure @param {number} days @param {Slot} slot */

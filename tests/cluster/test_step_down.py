@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+import contextvars
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from pymongo.errors import PyMongoError
 
 from devstack.child import port_is_free, wait_until
 from devstack.servers import REPLICA_SET, MongoServer
+from flusher.steps import apply
 from shared.stores import mongo
 from shared.stores.mongo import COURSE_ANALYTICS, Document
 from tests.flusher.stage import Stage, course, staged, until
@@ -66,6 +68,7 @@ async def stage(redis_url: str, database: AsyncDatabase[Document]) -> AsyncItera
 @pytest.fixture
 def interrupted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The first bulk write sees its primary step down, and notes here how many documents it had written until then."""
+    monkeypatch.setattr(apply, "APPLY_SECONDS", 50)  # it is the step-down that ends the write
     written: list[int] = []
     bulk_write = AsyncCollection.bulk_write
 
@@ -76,14 +79,20 @@ def interrupted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         async with collection.database.client.start_session() as session:
             # The write stops where somebody else's transaction is at the same document.
             await session.start_transaction()
-            await collection.insert_one({"courseId": updates[written[0]]._filter["courseId"]}, session=session)
+            document = {"courseId": updates[written[0]]._filter["courseId"]}
+            await unhurried(collection.insert_one(document, session=session))
             writing = asyncio.ensure_future(bulk_write(collection, updates, **named))
-            await until(lambda: has_documents(collection, written[0]))
-            await step_down(collection.database)
+            await unhurried(until(lambda: has_documents(collection, written[0])))
+            await unhurried(step_down(collection.database))
         return await writing
 
     monkeypatch.setattr(AsyncCollection, "bulk_write", in_the_middle)
     return written
+
+
+def unhurried(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    """What the test does has no part in the time that the flusher gives its write."""
+    return asyncio.create_task(work, context=contextvars.Context())
 
 
 async def has_documents(collection: AsyncCollection[Document], number: int) -> bool:

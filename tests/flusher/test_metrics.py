@@ -16,12 +16,14 @@ from prometheus_client import REGISTRY
 
 from devstack.child import HOST, free_port, wait_until
 from devstack.programs import Program
+from flusher.cycle import Flusher
 from flusher.steps import due
 from flusher.steps.apply import apply
 from flusher.steps.due import dirty_tallies, oldest_count
+from flusher.tools import quarantine, strays
 from shared.data import keys
 from shared.stores.mongo import COURSE_ANALYTICS
-from tests.flusher.stage import ONE_PING, Stage, course
+from tests.flusher.stage import ONE_PING, Stage, course, courses_of
 from tests.flusher.test_apply import batch
 from tests.servers import PATIENCE
 
@@ -224,3 +226,34 @@ async def test_a_cycle_that_a_store_cut_short_is_a_warning(
     await stage.flush(redis_url=f"redis://{HOST}:{free_port()}/0")
 
     assert ["info", "warning"] == [line["log_level"] for line in logged if line["event"] == "cycle"]
+
+
+async def test_what_lies_in_quarantine_now_is_shown_and_no_more_once_it_is_replayed(stage: Stage) -> None:
+    def in_quarantine() -> float:
+        return value("analytics_flush_quarantined_batches")
+
+    flusher = Flusher(stage.stores())
+    analytics = stage.database[COURSE_ANALYTICS]
+    await stage.call("HSET", keys.quarantined_counters(7, next(courses_of(7))), "of another flusher", "{}")
+    await analytics.insert_one({"courseId": ObjectId(COURSES[0]), "lectureStats": 5})
+    await stage.ping(COURSES[0])
+    await flusher.cycle(asyncio.Event())
+    assert 2 == in_quarantine()
+
+    await analytics.update_one({"courseId": ObjectId(COURSES[0])}, {"$unset": {"lectureStats": 1}})
+    await quarantine.replay([stage.redis], Flusher(stage.stores()), asyncio.Event())
+    await flusher.cycle(asyncio.Event())
+
+    assert 1 == in_quarantine()
+
+
+async def test_a_sweep_ends_at_a_stop(stage: Stage) -> None:
+    await stage.ping(*COURSES)
+    for partition in range(keys.PARTITIONS):
+        await stage.call("DEL", keys.dirty_courses(partition))
+    stop = asyncio.Event()
+    stop.set()
+
+    await strays.sweep(stage.redis, stop)
+
+    assert set() == await stage.dirty()

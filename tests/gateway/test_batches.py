@@ -74,6 +74,12 @@ def test_a_batch_may_have_1_mib(learner: httpx.Client) -> None:
     assert 200 == learner.post(BATCH, content=batch_of(BATCH_LIMIT)).status_code
 
 
+def test_a_null_among_the_events_has_no_place_as_the_docs_say(learner: httpx.Client) -> None:
+    response = learner.post(BATCH, json={"events": [None, {"telemetry": ping()}, {"courseView": {}}]})
+
+    assert (1, [1]) == (response.json()["accepted"], [rejected["index"] for rejected in response.json()["rejected"]])
+
+
 def test_a_batch_over_1_mib_is_413(learner: httpx.Client) -> None:
     assert_refused(413, INVALID_ARGUMENT, learner.post(BATCH, content=batch_of(BATCH_LIMIT + 1)))
 

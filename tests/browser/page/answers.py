@@ -1,7 +1,7 @@
 """What the service answers of one made-up course, by the contract: for states that a real service is seldom in."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from math import sin
@@ -83,29 +83,36 @@ class Answers:
     titles: tuple[str, ...] = TITLES
     since: date | None = SINCE
     watched: bool = True
+    today: date = TODAY
     today_views: int = 17
+    playbacks: int = 120
     rewatched: bool = True
     not_counted: tuple[tuple[str, int, float], ...] = (
         ("IMPLAUSIBLE", 12, 60),
         ("REPEATED", 7, 35),
         ("OVERLOADED", 29, 145),
     )
+    good: str = ""
     status: int = 200
     message: str = ""
     asked: list[str] = field(default_factory=list)
-    hold: Callable[[str], Any] | None = None
+    hold: Callable[[str], Awaitable[object]] | None = None
 
     def courses(self) -> Json:
         days = [{"day": str(day), "lectureViews": views_on(day) * 2} for day in self.last(28)]
         course = {"courseId": COURSE, "title": self.title, "last28Days": days if self.watched else []}
         return {"courses": [course | self.totals()], "nextPageToken": ""}
 
+    def midnight(self) -> None:
+        """A new day begins."""
+        self.today += timedelta(1)
+
     def totals(self) -> Json:
         views = 12_345 + self.today_views if self.watched else 0
         return {"totalViews": views, "uniqueActiveUsers": views // 3, "totalWatchTimeSeconds": views * 333.0}
 
     def last(self, days: int) -> list[date]:
-        return stretch(TODAY - timedelta(days), TODAY - timedelta(1))
+        return stretch(self.today - timedelta(days), self.today - timedelta(1))
 
     def dashboard(self) -> Json:
         totals = self.totals()
@@ -123,7 +130,7 @@ class Answers:
         days = self.days(first, last)
         steps = funnel(sum(day["lectureViews"] for day in days) // 3, self.titles)
         before = self.days(first - timedelta(number), first - timedelta(1))
-        today = a_day(TODAY) | {"courseViews": self.today_views, "uniqueUsers": 9, "notCounted": []}
+        today = a_day(self.today) | {"courseViews": self.today_views, "uniqueUsers": 9, "notCounted": []}
         answer = {
             "range": {
                 "fromDay": str(first),
@@ -151,7 +158,7 @@ class Answers:
         ]
 
     def heatmap(self, lecture: str) -> Json:
-        playbacks = 120 if self.watched else 0
+        playbacks = self.playbacks if self.watched else 0
         segments = [self.segment(n, playbacks) for n in range(SEGMENTS if self.watched else 0)]
         again = {"fromSeconds": 200, "toSeconds": 220, "passes": 2.4, "views": 66}
         known = [n for n in range(len(self.titles)) if lecture_id(n) == lecture]
@@ -202,8 +209,16 @@ class Answers:
     async def _route(self, route: Route) -> None:
         url = route.request.url
         self.asked.append(url)
-        status, message = self.status, self.message
-        body = self.of(url) if status == 200 else {"code": 2, "message": message, "details": []}
+        refused = self.good and self.good != route.request.headers["authorization"]
+        status = 401 if refused else self.status
+        message = self.message
+        file = {}
+        if status != 200:
+            body = json.dumps({"code": 2, "message": message, "details": []})
+        elif ".csv" in url:
+            body, file = "day,views\r\n", {"content-disposition": 'attachment; filename="course.csv"'}
+        else:
+            body = json.dumps(self.of(url))
         if self.hold:
             await self.hold(url)
-        await route.fulfill(status=status, body=json.dumps(body), content_type="application/json")
+        await route.fulfill(status=status, body=body, headers={"content-type": "application/json", **file})
