@@ -29,7 +29,13 @@ async def test_who_watches_the_demo_sees_the_numbers_move(page: Page, service: S
         lecture = shown["engagementFunnel"][0]
         return shown["overview"]["totalViews"], lecture["views"], lecture["watchTimeSeconds"] >= 4
 
+    def played_again() -> bool:
+        path = f"/instructor/{DEMO_COURSE.id}/lectures/{DEMO_COURSE.lectures[0].id}/heatmap"
+        segments = service.get(path, DEMO_COURSE.creator).raise_for_status().json()["segments"]
+        return bool(segments[2]["passes"] > 1.5 > segments[0]["passes"] > 0.5)
+
     await eventually(figures, (1, 1, True))
+    await eventually(played_again, expected=True)
     assert f"{service.gateway.url}/demo/" == page.url
     assert learner not in await page.content()
     assert [] == complaints
