@@ -69,7 +69,7 @@ audit: setup ## Look for known vulnerabilities in the locked dependencies (needs
 bench: setup ## Measure, print a table, and write docs/benchmarks.md
 	@$(BIN)/python -m bench
 
-siege: setup ## Attacks on the whole service, a learner beside them; ends in a table (SECONDS=30 of each, 7 minutes)
+siege: setup ## Attacks on the whole service, a learner beside them, and a search for more; a table (SECONDS=30 each, 10 minutes)
 	@$(BIN)/python -m tests.siege --seconds $(or $(SECONDS),30)
 
 chaos: setup ## Load, readers and the killing of everything; ends in a table (SECONDS=120)

@@ -21,6 +21,7 @@ from query_server.hot import HotStore
 from query_server.reports import Reports
 from query_server.server import SERVICE
 from query_server.servicer import DashboardServicer
+from query_server.stretches import Stretches
 from shared.data.days import start_of
 from shared.identity.auth import TokenVerifier
 from shared.serving import methods
@@ -73,7 +74,7 @@ async def serving(hot_store: HotStore, cold_store: ColdStore, zone: ZoneInfo = U
     server = grpc.aio.server()
     verifier = TokenVerifier(JWT_SECRET, algorithms=["HS256"])
     aside = ThreadPoolExecutor(max_workers=1)
-    reports = Reports(hot_store, cold_store, zone, aside)
+    reports = Reports(hot_store, cold_store, Stretches(cold_store, aside), zone)
     courses = Courses(hot_store, cold_store, zone, aside)
     methods.add(SERVICE, DashboardServicer(hot_store, cold_store, reports, courses, aside), server, verifier)
     port = server.add_insecure_port("127.0.0.1:0")
