@@ -26,8 +26,8 @@ $(CLICKHOUSE): $(READY) warehouse/requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --no-deps -r warehouse/requirements.lock
 	@touch $@
 
-run: setup ## Start everything on this machine: Redis, MongoDB, the programs, Envoy and a demo course (Ctrl-C ends it)
-	@$(BIN)/python -m devstack
+run: setup $(if $(WAREHOUSE),$(CLICKHOUSE)) ## Start everything on this machine, with a demo course (WAREHOUSE=1: the warehouse too); Ctrl-C ends it
+	@$(BIN)/python -m devstack $(if $(WAREHOUSE),--warehouse)
 
 test: setup $(BROWSER) $(CLICKHOUSE) ## Run the whole test suite against real servers
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
