@@ -120,7 +120,7 @@ async def test_an_error_without_old_numbers_can_be_retried(instructor: Instructo
 
 
 async def test_an_error_heals_by_itself(instructor: Instructor) -> None:
-    await instructor.page.clock.install()
+    await instructor.stop_the_clock()
     await instructor.open(A_COURSE)
     instructor.answers.status = 503
     await instructor.page.clock.run_for(10_000)
@@ -141,7 +141,7 @@ async def test_without_a_network_the_old_numbers_stay(instructor: Instructor) ->
 
 
 async def test_today_and_the_totals_are_live_and_the_range_is_not_asked_for_again(instructor: Instructor) -> None:
-    await instructor.page.clock.install()
+    await instructor.stop_the_clock()
     await instructor.open(A_COURSE)
     instructor.answers.asked.clear()
     instructor.answers.today_views = 18
@@ -149,12 +149,12 @@ async def test_today_and_the_totals_are_live_and_the_range_is_not_asked_for_agai
 
     await instructor.sees("Today so far: 18 views")
     await instructor.sees("All time: 12,363 views")
-    paths = sorted(url.partition("/instructor/")[2] for url in instructor.answers.asked)
-    assert [COURSE, f"{COURSE}/report?period=LAST_7_DAYS"] == paths
+    paths = {url.partition("/instructor/")[2] for url in instructor.answers.asked}
+    assert {COURSE, f"{COURSE}/report?period=LAST_7_DAYS"} == paths
 
 
 async def test_after_midnight_the_range_is_asked_for_again(instructor: Instructor) -> None:
-    await instructor.page.clock.install()
+    await instructor.stop_the_clock()
     await instructor.open(A_COURSE)
     instructor.answers.midnight()
     await instructor.page.clock.run_for(10_000)
@@ -162,7 +162,7 @@ async def test_after_midnight_the_range_is_asked_for_again(instructor: Instructo
 
 
 async def test_a_lecture_is_live(instructor: Instructor) -> None:
-    await instructor.page.clock.install()
+    await instructor.stop_the_clock()
     await instructor.open(A_LECTURE)
     instructor.answers.playbacks = 121
     await instructor.page.clock.run_for(10_000)
@@ -170,7 +170,7 @@ async def test_a_lecture_is_live(instructor: Instructor) -> None:
 
 
 async def test_a_hidden_page_asks_nothing_and_a_page_that_is_seen_again_asks_at_once(instructor: Instructor) -> None:
-    await instructor.page.clock.install()
+    await instructor.stop_the_clock()
     await instructor.open(A_COURSE)
     await show(instructor.page, "hidden")
     instructor.answers.asked.clear()
