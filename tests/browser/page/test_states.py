@@ -217,7 +217,7 @@ async def test_a_late_answer_does_not_replace_the_range_that_was_chosen_after_it
     await instructor.sees("25 Nov 2026, 7 days.")
 
     await let_through(instructor, gate)
-    await instructor.sees("25 Nov 2026, 7 days.")
+    assert "25 Nov 2026, 7 days." in await instructor.page.locator("p.days").inner_text()
 
 
 async def test_who_is_not_signed_in_enters_a_token(instructor: Instructor) -> None:
@@ -245,7 +245,7 @@ async def test_a_session_that_is_over_asks_for_another_token_and_goes_on_where_i
 
 async def test_a_late_answer_does_not_bring_back_a_session_that_is_over(instructor: Instructor) -> None:
     await instructor.page.add_init_script(COUNTS_WHAT_IT_READS)
-    await instructor.open(A_COURSE)
+    await instructor.open(f"{A_COURSE}&compare=off")
     gate = instructor.answers.hold = Gate("/report")
     await instructor.page.get_by_role("button", name="Refresh").click()
     await gate.waiting.wait()
@@ -253,7 +253,7 @@ async def test_a_late_answer_does_not_bring_back_a_session_that_is_over(instruct
     await expect(instructor.page.get_by_role("heading", level=1)).to_have_text("Sign in")
 
     await let_through(instructor, gate)
-    await expect(instructor.page.get_by_role("heading", level=1)).to_have_text("Sign in")
+    assert "Sign in" == await instructor.page.get_by_role("heading", level=1).inner_text()
 
 
 async def test_the_token_leaves_the_address_at_once_and_stays_in_the_tab(instructor: Instructor) -> None:
