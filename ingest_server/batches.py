@@ -11,10 +11,12 @@ from ingest_server import metrics, validation
 from ingest_server.catalog import Catalog
 from ingest_server.commit import COURSE_WEIGHT
 from ingest_server.committer import Committer
-from ingest_server.events import Event, Telemetry, weight
+from ingest_server.events import Event, Refused, Telemetry, seconds_of, weight
 from ingest_server.identity import UserKey
+from ingest_server.reasons import error_of, refused
+from ingest_server.refusals import Refusals
 from shared.identity.auth import Caller
-from shared.serving.errors import Implausible, InvalidRequest, NotFound, PermissionDenied, ServiceError
+from shared.serving.errors import InvalidRequest, NotFound, PermissionDenied, ServiceError
 
 WRITE_SCOPE = "analytics:write"
 
@@ -35,6 +37,7 @@ class SortedEvents:
 
     valid: list[tuple[int, Event]] = field(default_factory=list)
     rejected: list[ingest_pb2.RejectedEvent] = field(default_factory=list)
+    not_counted: list[Refused | None] = field(default_factory=list)
 
     def reject(self, index: int, error: ServiceError) -> None:
         """Notes that one is not counted. Only the first ones are told why: texts cost more than judging."""
@@ -43,39 +46,64 @@ class SortedEvents:
         self.rejected.append(ingest_pb2.RejectedEvent(index=index, reason=reason))
 
 
+def check_room(events: Sequence[ingest_pb2.Event], caller: Caller, committer: Committer, refusals: Refusals) -> None:
+    """Raises Overloaded for a batch that has no room, however light its events: before they are judged one by one."""
+    try:
+        committer.check_room(len(events), caller.user_id)
+    except ServiceError as error:
+        requests = map(validation.of_event, events)
+        refusals.count(refused(request.course_id, validation.seconds_of(request), error) for request in requests)
+        raise
+
+
 def parse(events: Sequence[ingest_pb2.Event], caller: Caller, user_key: UserKey) -> SortedEvents:
     """Sorts a call's events into valid and refused ones. Raises PermissionDenied for the whole."""
     batch = SortedEvents()
     own = user_key(caller.user_id)
+    if WRITE_SCOPE not in caller.scope:  # all of them first: what is refused as a whole is not judged one by one
+        for event in events:
+            permit(validation.of_event(event), caller)
     for index, event in enumerate(events):
         request = validation.of_event(event)
         user = own
         if request.HasField("user_id"):
-            permit(request, caller)
             user = user_key(request.user_id)
         try:
             batch.valid.append((index, validation.event(event, user)))
         except InvalidRequest as error:
             batch.reject(index, error)
+            batch.not_counted.append(refused(request.course_id, validation.seconds_of(request), error))
     return batch
 
 
 async def count(
-    batch: SortedEvents, caller: Caller, catalog: Catalog, committer: Committer, *, held: bool = False
+    batch: SortedEvents,
+    caller: Caller,
+    catalog: Catalog,
+    committer: Committer,
+    refusals: Refusals,
+    *,
+    held: bool = False,
 ) -> int:
     """Returns how many events are accepted, once Redis has counted them. Raises ServiceError when a part failed.
 
     When too many events wait already, the call is refused, or `held` until there is room again.
     """
-    places, known = await _known(batch, catalog)
+    await _drop_unknown(batch, catalog)
+    refusals.count(batch.not_counted)
+    events = [event for _, event in batch.valid]
     if held:
-        await committer.room(_weight(known), caller.user_id)
-    if committer.watch_credit is None:
-        await asyncio.gather(*committer.add_all(known, caller.user_id))
-        accepted = len(known)
-    else:
-        outcomes = await asyncio.gather(*committer.add_each(known, caller.user_id), return_exceptions=True)
-        accepted = _judge(batch, places, outcomes)
+        await committer.room(_weight(events), caller.user_id)
+    try:
+        taken = committer.add_all(events, caller.user_id)
+    except ServiceError as error:
+        refusals.count(refused(event.course_id, seconds_of(event), error) for event in events)
+        raise
+    accepted = len(events)
+    for told in await asyncio.gather(*taken):
+        accepted -= len(told)
+        for place, reason in told.items():
+            batch.reject(batch.valid[place][0], error_of(reason))
     batch.rejected.sort(key=lambda rejected: rejected.index)
     return accepted
 
@@ -84,16 +112,15 @@ def _weight(events: Sequence[Event]) -> int:
     return sum(map(weight, events)) + COURSE_WEIGHT * len({event.course_id for event in events})
 
 
-async def _known(batch: SortedEvents, catalog: Catalog) -> tuple[list[int], list[Event]]:
-    """The events whose course and lecture exist, and their places; refuses the others."""
+async def _drop_unknown(batch: SortedEvents, catalog: Catalog) -> None:
+    """Refuses the events of a batch whose course or lecture does not exist."""
     lectures: defaultdict[str, set[str]] = defaultdict(set)
     for _, event in batch.valid:
         named = lectures[event.course_id]
         if isinstance(event, Telemetry):
             named.add(event.lecture_id)
     courses = await catalog.load(lectures)
-    places: list[int] = []
-    known: list[Event] = []
+    known: list[tuple[int, Event]] = []
     for index, event in batch.valid:
         lecture_id = event.lecture_id if isinstance(event, Telemetry) else None
         course = courses.get(event.course_id)
@@ -103,20 +130,7 @@ async def _known(batch: SortedEvents, catalog: Catalog) -> tuple[list[int], list
                 catalog.check(event.course_id, lecture_id)
             except (NotFound, InvalidRequest) as error:
                 batch.reject(index, error)
+                batch.not_counted.append(refused(event.course_id, seconds_of(event), error))
                 continue
-        known.append(event)
-        places.append(index)
-    return places, known
-
-
-def _judge(batch: SortedEvents, places: Sequence[int], outcomes: Sequence[BaseException | None]) -> int:
-    """Notes which events were refused. Returns how many are counted; raises what has failed the call as a whole."""
-    accepted = 0
-    for index, outcome in zip(places, outcomes, strict=True):
-        if isinstance(outcome, Implausible):
-            batch.reject(index, outcome)
-        elif outcome is not None:
-            raise outcome
-        else:
-            accepted += 1
-    return accepted
+        known.append((index, event))
+    batch.valid = known

@@ -8,52 +8,66 @@ ping: only Redis knows how much its user has watched.
 import asyncio
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from ingest_server.events import CourseView, Event, Telemetry, weight
+from ingest_server.durations import Durations
+from ingest_server.events import CourseView, Event, Played, Telemetry, weight
+from ingest_server.today import UTC_TODAY, Day
 from shared.data import keys
-from shared.data.tallies import COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME
-
-EVENT_SECONDS = 900
-PLAYBACK_SECONDS = 24 * 60 * 60
+from shared.data.tallies import (
+    COURSE_VIEWS,
+    LECTURE_VIEWS,
+    LECTURE_WATCH_TIME,
+    NOT_COUNTED,
+    NOT_COUNTED_SECONDS,
+    SEGMENT_WATCHED,
+)
 
 # What a course adds to the weight of its commit, beside its events: its keys, and those of its partition.
 COURSE_WEIGHT = 8
 
-Argument = str | bytes | int
 
+# What the events of one call in one partition are told: the reasons of those that were refused, by place in the call.
+Told = Mapping[int, str]
 
-@dataclass(slots=True)
-class Bound:
-    """Whose watch time a ping adds to, and which of those that wait is told when that is too much."""
-
-    watch_key: str
-    user: bytes
-    position: int
+# Who waits for an event: the future, and the event's place in its call. A single call's only event has none.
+Waiter = tuple["asyncio.Future[Told]", int | None]
 
 
 @dataclass(slots=True)
 class Guarded:
-    """Counts that depend on what Redis knows: none if the event was seen, no view if the playback was.
+    """An event that Redis decides on: it counts nothing when it was seen, and no view when its playback was.
 
-    And none, nor the user, when a bounded ping is refused.
+    And nothing when it has a `watch_key`, and that user has watched too much. `lecture_id` is None in a course view.
+    `position` tells which of those that wait for the partition is told when it is refused.
     """
 
+    user: bytes
+    position: int
     event_key: str | None
-    playback_key: str | None
-    view_field: str
-    watch_time: tuple[str, int] | None
-    bound: Bound | None = None
+    lecture_id: str | None = None
+    seconds: int = 0
+    playback_key: str | None = None
+    watch_key: str | None = None
+    played: Played | None = None
+    bitmap_key: str | None = None
 
 
 @dataclass(slots=True)
 class CourseCommit:
-    """What one course gets."""
+    """What one course gets on one day.
 
+    `sums` and `users` are of the events that count for certain. `segments` has the sums of each lecture whose segments
+    were played, and an empty one where only guarded pings did.
+    """
+
+    course_id: str
+    day: Day
     sums: dict[str, int] = field(default_factory=dict)
     users: set[bytes] = field(default_factory=set)
+    segments: dict[str, dict[str, int]] = field(default_factory=dict)
     guarded: list[Guarded] = field(default_factory=list)
 
     def add(self, name: str, count: int) -> None:
@@ -65,15 +79,16 @@ class CourseCommit:
 class PartitionCommit:
     """What one partition gets, in one atomic script, and the futures of the requests that it answers."""
 
-    courses: dict[str, CourseCommit] = field(default_factory=dict)
-    waiting: list[asyncio.Future[None]] = field(default_factory=list)
+    courses: dict[tuple[str, str], CourseCommit] = field(default_factory=dict)
+    waiting: list[Waiter] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class Commit:
     """Everything that is sent together. With a `watch_credit`, in seconds, watch time is bounded.
 
-    `weight` is what it costs Redis, in the units of `events.weight`.
+    The day of an event is that on which it is added, also when the commit is sent again on the next one. `weight` is
+    what it costs Redis, in the units of `events.weight`.
     """
 
     partitions: dict[int, PartitionCommit] = field(default_factory=dict)
@@ -81,64 +96,93 @@ class Commit:
     without_id: int = 0
     weight: int = 0
     watch_credit: float | None = None
+    today: Callable[[], Day] = UTC_TODAY
+    durations: Durations = field(default_factory=Durations)
 
-    def add(self, event: Event, done: asyncio.Future[None]) -> None:
+    def add(self, event: Event, done: "asyncio.Future[Told]", place: int | None = None) -> None:
         """Adds one event; `done` is completed with the outcome of its partition."""
         number = keys.partition_of(event.course_id)
-        partition = self.partitions.get(number)
-        if partition is None:
-            partition = self.partitions[number] = PartitionCommit()
-        course = partition.courses.get(event.course_id)
-        if course is None:
-            course = partition.courses[event.course_id] = CourseCommit()
-            self.weight += COURSE_WEIGHT
-        partition.waiting.append(done)
+        partition = self._partition(number)
+        course = self._course(partition, event.course_id)
+        position = len(partition.waiting)
+        partition.waiting.append((done, place))
         self.events += 1
         self.without_id += event.event_id is None
         self.weight += weight(event)
-        if self.watch_credit is not None and isinstance(event, Telemetry):
-            _add_bounded(course, event, number, len(partition.waiting) - 1)
-            return
-        course.users.add(event.user)
-        if isinstance(event, Telemetry):
-            _add_telemetry(course, event, number)
+        if isinstance(event, CourseView):
+            _add_course_view(course, event, number, position)
         else:
-            _add_course_view(course, event, number)
+            self._add_telemetry(course, event, number, position)
 
+    def refuse(self, course_id: str, reason: str, events: int, seconds: int) -> None:
+        """Adds events that are not counted, for a reason. Nobody waits for them."""
+        course = self._course(self._partition(keys.partition_of(course_id)), course_id)
+        course.add(NOT_COUNTED.field(reason), events)
+        if seconds:
+            course.add(NOT_COUNTED_SECONDS.field(reason), seconds)
 
-def _add_course_view(course: CourseCommit, view: CourseView, partition: int) -> None:
-    if view.event_id is None:
-        course.add(COURSE_VIEWS.field(), 1)
-    else:
-        event_key = _seen(partition, "v", view.user, view.course_id, view.event_id)
-        course.guarded.append(Guarded(event_key, None, COURSE_VIEWS.field(), None))
+    def _partition(self, number: int) -> PartitionCommit:
+        partition = self.partitions.get(number)
+        if partition is None:
+            partition = self.partitions[number] = PartitionCommit()
+        return partition
 
+    def _course(self, partition: PartitionCommit, course_id: str) -> CourseCommit:
+        day = self.today()
+        course = partition.courses.get((course_id, day.name))
+        if course is None:
+            course = partition.courses[course_id, day.name] = CourseCommit(course_id, day)
+            self.weight += COURSE_WEIGHT
+        return course
 
-def _add_telemetry(course: CourseCommit, ping: Telemetry, partition: int) -> None:
-    view_field, watch_time_field = _lecture_fields(ping.lecture_id)
-    if ping.event_id is None:
-        course.add(watch_time_field, ping.seconds)
-        if ping.playback_id is None:
-            course.add(view_field, 1)
+    def _add_telemetry(self, course: CourseCommit, ping: Telemetry, partition: int, position: int) -> None:
+        if ping.played is not None:
+            course.segments.setdefault(ping.lecture_id, {})
+        if ping.event_id is not None or ping.playback_id is not None or self.watch_credit is not None:
+            guarded = _guarded(ping, partition, position, bounded=self.watch_credit is not None)
+            guarded.played = ping.played and self._with_known_duration(ping, ping.played)
+            course.guarded.append(guarded)
             return
-    event_key, playback_key = _seen_keys(ping, partition)
-    watch_time = (watch_time_field, ping.seconds) if event_key else None
-    course.guarded.append(Guarded(event_key, playback_key, view_field, watch_time))
+        course.users.add(ping.user)
+        view_field, watch_time_field = _lecture_fields(ping.lecture_id)
+        course.add(view_field, 1)
+        course.add(watch_time_field, ping.seconds)
+        if ping.played is not None:
+            _add_segments(course.segments[ping.lecture_id], ping.played)
+
+    def _with_known_duration(self, ping: Telemetry, played: Played) -> Played:
+        if played.duration is None or self.durations.admits(ping.course_id, ping.lecture_id, played.duration):
+            return played
+        return Played(played.segments, None)
 
 
-def _add_bounded(course: CourseCommit, ping: Telemetry, partition: int, position: int) -> None:
-    view_field, watch_time_field = _lecture_fields(ping.lecture_id)
-    bound = Bound(keys.watch(partition, _digest(ping.user, ping.course_id)), ping.user, position)
-    watch_time = (watch_time_field, ping.seconds)
-    course.guarded.append(Guarded(*_seen_keys(ping, partition), view_field, watch_time, bound))
+def _add_course_view(course: CourseCommit, view: CourseView, partition: int, position: int) -> None:
+    if view.event_id is not None:
+        event_key = keys.seen(partition, "v", _digest(view.user, view.course_id, view.event_id))
+        course.guarded.append(Guarded(view.user, position, event_key))
+        return
+    course.users.add(view.user)
+    course.add(COURSE_VIEWS.field(), 1)
 
 
-def _seen_keys(ping: Telemetry, partition: int) -> tuple[str | None, str | None]:
-    event_key = ping.event_id and _seen(partition, "t", ping.user, ping.course_id, ping.event_id)
-    playback_key = ping.playback_id and _seen(
-        partition, "p", ping.user, ping.course_id, ping.lecture_id, ping.playback_id
-    )
-    return event_key, playback_key
+def _guarded(ping: Telemetry, partition: int, position: int, *, bounded: bool) -> Guarded:
+    guarded = Guarded(ping.user, position, None, ping.lecture_id, ping.seconds)
+    if ping.event_id is not None:
+        guarded.event_key = keys.seen(partition, "t", _digest(ping.user, ping.course_id, ping.event_id))
+    if ping.playback_id is not None:
+        digest = _digest(ping.user, ping.course_id, ping.lecture_id, ping.playback_id)
+        guarded.playback_key = keys.seen(partition, "p", digest)
+        if ping.played is not None:
+            guarded.bitmap_key = keys.seen(partition, "b", digest)
+    if bounded:
+        guarded.watch_key = keys.watch(partition, _digest(ping.user, ping.course_id))
+    return guarded
+
+
+def _add_segments(sums: dict[str, int], played: Played) -> None:
+    for segment in played.segments:
+        name = SEGMENT_WATCHED.field(str(segment.number))
+        sums[name] = sums.get(name, 0) + segment.tenths
 
 
 @lru_cache(maxsize=100_000)  # a quarter of what a ping costs here
@@ -146,58 +190,8 @@ def _lecture_fields(lecture_id: str) -> tuple[str, str]:
     return LECTURE_VIEWS.field(lecture_id), LECTURE_WATCH_TIME.field(lecture_id)
 
 
-def _seen(partition: int, kind: str, user: bytes, *ids: str) -> str:
-    return keys.seen(partition, kind, _digest(user, *ids))
-
-
 def _digest(user: bytes, *ids: str) -> str:
     # Ids have no NUL in them, and the user comes last: no two different tuples make one text.
     text = "\0".join(ids).encode() + b"\0" + user
     digest = hashlib.blake2b(text, digest_size=16).digest()
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
-
-
-def script_call(
-    number: int,
-    partition: PartitionCommit,
-    *,
-    process: str,
-    commit: int,
-    batch: str,
-    watch_credit: float | None = None,
-) -> tuple[list[str], list[Argument]]:
-    """The keys and arguments of `record.lua` for one partition; `batch` is the id of batches that the commit starts."""
-    names = [keys.last_commit(number, process), keys.dirty_courses(number)]
-    arguments: list[Argument] = [commit, batch, EVENT_SECONDS, PLAYBACK_SECONDS]
-    if watch_credit is not None:
-        names.append(keys.refused(number, process))
-        arguments.append(round(watch_credit * 1000))
-    for course_id, course in partition.courses.items():
-        names += (keys.course_counters(number, course_id), keys.course_users(number, course_id))
-        arguments += (course_id, len(course.sums), len(course.users), len(course.guarded))
-        for name, count in course.sums.items():
-            arguments += (name, count)
-        arguments += course.users
-        for guarded in course.guarded:
-            names += _names(guarded)
-            arguments += _arguments(guarded)
-    return names, arguments
-
-
-def _names(guarded: Guarded) -> Iterator[str]:
-    if guarded.event_key:
-        yield guarded.event_key
-    if guarded.playback_key:
-        yield guarded.playback_key
-    if guarded.bound:
-        yield guarded.bound.watch_key
-
-
-def _arguments(guarded: Guarded) -> Iterator[Argument]:
-    yield int(bool(guarded.event_key))
-    yield int(bool(guarded.playback_key))
-    yield guarded.view_field
-    yield from guarded.watch_time or ("", 0)
-    if guarded.bound:
-        yield guarded.bound.user
-        yield guarded.bound.position

@@ -6,15 +6,18 @@ A request is answered only when Redis has it. What makes that fast is that one c
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from ingest_server import metrics
-from ingest_server.commit import COURSE_WEIGHT, Commit
-from ingest_server.events import Event, weight
+from ingest_server.commit import COURSE_WEIGHT, Commit, Told, Waiter
+from ingest_server.durations import Durations
+from ingest_server.events import Event, Refused, weight
+from ingest_server.reasons import error_of
 from ingest_server.recorder import Outcome, Outcomes
+from ingest_server.today import UTC_TODAY, Day
 from ingest_server.waiting import TURN_WEIGHT, Turn, Waiting, portions
 from shared.data.keys import partition_of
-from shared.serving.errors import Implausible, Overloaded, Unavailable
+from shared.serving.errors import Overloaded, Unavailable
 
 # What is bounded is weight, in units of about 4 µs of Redis, see `events.weight`.
 
@@ -35,7 +38,7 @@ class Committer:
     as any other. A caller may have no more waiting than there is room left for others.
 
     `linger` tells how many seconds a commit waits for company; after one that carried a single event the next does not
-    wait. With a `watch_credit`, in seconds, watch time is bounded.
+    wait. With a `watch_credit`, in seconds, watch time is bounded. `today` tells the day that an event counts for.
     """
 
     def __init__(
@@ -43,10 +46,14 @@ class Committer:
         record: Callable[[Commit], Awaitable[Outcomes]],
         linger: Callable[[], float],
         watch_credit: float | None = None,
+        today: Callable[[], Day] = UTC_TODAY,
     ) -> None:
         self._record = record
         self._linger = linger
         self.watch_credit = watch_credit
+        self._today = today
+        self._durations = Durations()
+        self._refused: dict[tuple[str, str], list[int]] = {}
         self._singles = Waiting()
         self._batches = Waiting()
         self._next = self._empty_commit()
@@ -56,56 +63,50 @@ class Committer:
         self._closing = False
         self._accepting = False
 
-    def add(self, event: Event, caller: str) -> asyncio.Future[None]:
+    def add(self, event: Event, caller: str) -> "asyncio.Future[Told]":
         """Takes the event of a single call; the future completes once Redis has counted it, or with its caller's error.
 
         Raises Overloaded when too much waits already.
         """
         self._check_open()
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
         if not self._singles.weight and self._next.weight <= COMMIT_WEIGHT - TURN_WEIGHT:  # nearly always
             self._next.add(event, done)
         else:
             most = COURSE_WEIGHT + weight(event)
             self._check_room(caller, most, QUEUE_WEIGHT)
-            self._singles.put(caller, Turn([(event, done)], most))
+            self._singles.put(caller, Turn([(event, done, None)], most))
         self._something.set()
         return done
 
-    def add_all(self, events: Sequence[Event], caller: str) -> list[asyncio.Future[None]]:
-        """Takes the events of a batch; one future for many of them. Otherwise like `add`."""
-
-        def one_a_partition(portion: Sequence[Event]) -> list[asyncio.Future[None]]:
-            futures: defaultdict[int, asyncio.Future[None]] = defaultdict(loop.create_future)
-            return [futures[partition_of(event.course_id)] for event in portion]
-
-        loop = asyncio.get_running_loop()
-        return list(dict.fromkeys(self._add_batch(events, caller, one_a_partition)))
-
-    def add_each(self, events: Sequence[Event], caller: str) -> list[asyncio.Future[None]]:
-        """Takes the events of a batch; a future for each, because some may be refused. Otherwise like `add`."""
-        loop = asyncio.get_running_loop()
-        return self._add_batch(events, caller, lambda portion: [loop.create_future() for _ in portion])
-
-    def _add_batch(
-        self,
-        events: Sequence[Event],
-        caller: str,
-        futures_of: Callable[[Sequence[Event]], list[asyncio.Future[None]]],
-    ) -> list[asyncio.Future[None]]:
+    def add_all(self, events: Sequence[Event], caller: str) -> "list[asyncio.Future[Told]]":
+        """Takes the events of a batch; one future for many of them, which tells which were refused. Else like `add`."""
         if not events:
             return []
         self._check_open()
         parts = list(portions(events))
         self._check_room(caller, sum(part_weight for _, part_weight in parts), QUEUE_WEIGHT_FOR_BATCHES)
-        futures: list[asyncio.Future[None]] = []
+        loop = asyncio.get_running_loop()
+        taken: list[asyncio.Future[Told]] = []
+        place = 0
         for portion, portion_weight in parts:
-            own = futures_of(portion)
-            self._batches.put(caller, Turn(list(zip(portion, own, strict=True)), portion_weight))
-            futures += own
+            futures: defaultdict[int, asyncio.Future[Told]] = defaultdict(loop.create_future)
+            own = [futures[partition_of(event.course_id)] for event in portion]
+            places = range(place, place + len(portion))
+            self._batches.put(caller, Turn(list(zip(portion, own, places, strict=True)), portion_weight))
+            taken += futures.values()
+            place += len(portion)
         self._fill()
         self._something.set()
-        return futures
+        return taken
+
+    def refuse(self, event: Refused) -> None:
+        """Takes an event that is not counted. Nobody waits for it."""
+        if self._accepting:
+            sums = self._refused.setdefault((event.course_id, event.reason), [0, 0])
+            sums[0] += 1
+            sums[1] += event.seconds
+            self._something.set()
 
     def check_room(self, more: int, caller: str) -> None:
         """Raises Overloaded when a batch of this weight, or more, would be refused."""
@@ -125,10 +126,10 @@ class Committer:
         last = 0
         while True:
             await self._something.wait()
-            if self._next.events:
+            if self._next.events or self._refused:
                 await self._wait_for_company(last)
                 last = await self._commit()
-            if self._closing and not self._next.events:
+            if self._closing and not self._next.events and not self._refused:
                 return
 
     def close(self) -> None:
@@ -151,7 +152,7 @@ class Committer:
         return self._singles.weight_of(caller) + self._batches.weight_of(caller) + more <= free
 
     def _empty_commit(self) -> Commit:
-        return Commit(watch_credit=self.watch_credit)
+        return Commit(watch_credit=self.watch_credit, today=self._today, durations=self._durations)
 
     def _fill(self) -> None:
         """Moves what waits to the next commit: batches leave room in it for single calls that come until it is sent."""
@@ -160,8 +161,13 @@ class Committer:
 
     def _move(self, waiting: Waiting, up_to: int) -> None:
         for turn in waiting.take(up_to - self._next.weight):
-            for event, done in turn.asked:
-                self._next.add(event, done)
+            for event, done, place in turn.asked:
+                self._next.add(event, done, place)
+
+    def _move_refused(self) -> None:
+        while self._refused and self._next.weight + COURSE_WEIGHT <= COMMIT_WEIGHT:
+            (course_id, reason), (events, seconds) = self._refused.popitem()
+            self._next.refuse(course_id, reason, events, seconds)
 
     async def _wait_for_company(self, last: int) -> None:
         linger = self._linger() if last > 1 and not self._batches else 0
@@ -170,11 +176,12 @@ class Committer:
 
     async def _commit(self) -> int:
         self._move(self._singles, COMMIT_WEIGHT)
+        self._move_refused()
         commit, self._next = self._next, self._empty_commit()
         self._in_flight = commit.weight
         self._fill()
         self._note_waiting()
-        if not self._next.events and not self._closing:
+        if not self._next.events and not self._refused and not self._closing:
             self._something.clear()
         metrics.COMMIT_EVENTS.observe(commit.events)
         metrics.WITHOUT_ID.inc(commit.without_id)
@@ -207,7 +214,7 @@ class Committer:
         """Answers those who wait for a later commit than the next: each may take as long as this one."""
         for waiting in (self._singles, self._batches):
             for turn in waiting.take(waiting.weight):
-                _complete([done for _, done in turn.asked], Unavailable(str(away), cause=away.cause))
+                _complete([(done, place) for _, done, place in turn.asked], Unavailable(str(away), cause=away.cause))
                 metrics.FAILED.inc(len(turn.asked))
 
     def _wake_streams(self) -> None:
@@ -218,20 +225,18 @@ class Committer:
         metrics.WEIGHT_WAITING.set(self._singles.weight + self._batches.weight + self._next.weight + self._in_flight)
 
 
-def _complete(waiting: list[asyncio.Future[None]], outcome: Outcome) -> None:
-    error = outcome if isinstance(outcome, Exception) else None
-    if isinstance(outcome, Sequence):
-        _refuse(waiting, outcome)
-    for done in waiting:
-        if done.done():  # its caller has gone, or was refused
+def _complete(waiting: Sequence[Waiter], outcome: Outcome) -> None:
+    refused: defaultdict[asyncio.Future[Told], dict[int, str]] = defaultdict(dict)
+    if isinstance(outcome, Mapping):
+        for position, reason in outcome.items():
+            done, place = waiting[position]
+            refused[done][place or 0] = reason
+    for done, place in waiting:
+        if done.done():  # its caller has gone, or has been told with another event of the call
             continue
-        if error is None:
-            done.set_result(None)
+        if isinstance(outcome, Exception):
+            done.set_exception(outcome)
+        elif place is None and done in refused:
+            done.set_exception(error_of(refused[done][0]))
         else:
-            done.set_exception(error)
-
-
-def _refuse(waiting: list[asyncio.Future[None]], positions: Sequence[int]) -> None:
-    for position in positions:
-        if not waiting[position].done():
-            waiting[position].set_exception(Implausible())
+            done.set_result(refused.get(done, {}))

@@ -1,129 +1,364 @@
 #!lua
 -- Adds one partition's share of a commit, exactly once.
 --
--- KEYS  1 commit:{p}:<process>   2 dirty_analytics_courses:{p}
---       3 refused:{p}:<process>, only where watch time is bounded
---       then for each course: course_counters, course_users, and the keys of its guarded events, in their order: seen:
---         for an event id, seen: for a playback id, and watch: for a bounded ping
+-- KEYS  1 commit:{p}:<process>   2 dirty_analytics_courses:{p}   3 unsaved_users:{p}
+--       with guarded events also 4 refused:{p}:<process>, and the hashes alive:{p}:<kind><window>, from a user to bytes:
+--         5 event ids of this window   6 playback ids of this window
+--       then for each course and day: course_counters and course_users of the course, the same two of the day,
+--         course_counters of each lecture whose segments were played, and the keys of its guarded events, in their
+--         order: seen: of an event id (t, v), of a playback id (p), of its segments (b), and watch: of a bounded ping
 -- ARGV  1 number of the commit   2 id of the batch, should this commit start one
 --       3 seconds that an event id is remembered   4 seconds that a playback id is, after its last ping
---       5 the watch credit in milliseconds, only where watch time is bounded
---       then for each course: course id, number of sums, of users, of guarded events;
---         the sums: field, count;   the users;
---         the guarded events: 1 with an event key, 1 with a playback key, view field, watch-time field or "", seconds;
---           where watch time is bounded, a ping (one with a watch-time field) has two more: its user, its position
+--       5 the watch credit in milliseconds, 0 where watch time is not bounded   6 1 with guarded events, else 0
+--       7 how many bytes of ids of a kind a user may add in a window   8 the window of playback ids
+--       then for each course and day: names of the course's tally and of the day's, when the day's users expire;
+--         how many sums, users that count for certain, users, lectures, guarded events;
+--         the sums: field, count;   the users;   with guarded events the digests of the users, for their accounts;
+--         the lectures: name of the tally, how many sums; field, count;
+--         the guarded events: which user, position, 1 with an event id; lecture id, "" for a course view;
+--           of a ping also: seconds, 1 with a playback id, which lecture's segments, 0 for none; with segments the
+--           duration or "", how many, and of each its number, the tenths of a second played, 1 if that is a view
 -- Returns 1 when it was counted, 0 when this commit or a later one of the process had been here: the reply to it was
--- lost. Where watch time is bounded, in both cases the positions of the pings that it refused, with a space between
--- them, and nothing of those is counted or remembered.
+-- lost. When pings were refused, in both cases a text: <position>:<reason>, with a space between them. Nothing of
+-- those is counted or remembered, but for the refusal itself.
 --
 -- A watch: key is the time, in milliseconds of this server's clock, up to which its user has watched the course: each
 -- ping moves it on by its seconds, from now at the earliest. It may be ahead of the clock by the credit, and no more.
 -- Once the clock has come up with it, it says nothing any more, and ends.
+--
+-- An id is alive in the window in which it came, or its playback had its last ping, and in the next one. It is charged to
+-- its user with about what it takes in Redis. Who has reached the limit of a window may repeat, and go on with what has
+-- begun.
+--
+-- The bits of a playback's segments: bit 0 that it was counted as a playback, bit n + 1 its view of segment n.
 --
 -- Without flags in the first line a Redis that is out of memory, or a replica, refuses the script before its first
 -- write.
 
 local last = tonumber(redis.call('GET', KEYS[1]) or '0')
 local number = tonumber(ARGV[1])
-local bounded = KEYS[3] and string.sub(KEYS[3], 1, 8) == 'refused:'
+local credit, guarding, limit = tonumber(ARGV[5]), ARGV[6] == '1', tonumber(ARGV[7])
 if last >= number then
-  return bounded and (redis.call('GET', KEYS[3]) or '') or 0
+  local refused = guarding and redis.call('GET', KEYS[4]) or ''
+  return string.match(refused, '^' .. ARGV[1] .. ' (.+)') or 0
 end
-for i = 3, #KEYS do
-  if string.sub(KEYS[i], 1, 16) == 'course_counters:' then
-    local kind = redis.call('TYPE', KEYS[i]).ok
-    if kind ~= 'hash' and kind ~= 'none' then -- found out later, half of the partition would have been counted
-      return redis.error_reply('WRONGTYPE ' .. KEYS[i] .. ' is a ' .. kind .. ', so nothing of its partition is counted')
-    end
+
+-- What is found out later, half of the partition would have been counted.
+local has_new = false
+local function is_not(kind, key)
+  local found = redis.call('TYPE', key).ok
+  has_new = has_new or found == 'none'
+  if found ~= kind and found ~= 'none' then
+    return redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. found .. ', so nothing of its partition is counted')
   end
+end
+local wrong = is_not('set', KEYS[2])
+for i = 4, #KEYS do
+  if string.sub(KEYS[i], 1, 16) == 'course_counters:' then
+    wrong = wrong or is_not('hash', KEYS[i])
+  end
+end
+if has_new then -- perhaps a day, which then owes its users
+  wrong = wrong or is_not('set', KEYS[3])
+end
+if wrong then
+  return wrong
 end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', 3600)
 
-local k, a = 3, 5
-local credit, now
-local refused = {}
-if bounded then
+local k, a = 4, 9
+local function next_key()
+  k = k + 1
+  return KEYS[k - 1]
+end
+local function next_argument()
+  a = a + 1
+  return ARGV[a - 1]
+end
+local function arguments(count)
+  local taken = {}
+  for i = 1, count do
+    taken[i] = next_argument()
+  end
+  return taken
+end
+local dirty, refused = {}, {}
+local now
+if guarding then
+  k = 7
+end
+if credit > 0 then
   local time = redis.call('TIME')
-  credit, now = tonumber(ARGV[5]), time[1] * 1000 + math.floor(time[2] / 1000)
-  k, a = 4, 6
+  now = time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- What the users of one course and day have alive. An account is a hash, what it has of each user, and who was charged.
+local ID_BYTES = 120
+local events, playbacks
+
+-- Calls f with the first and last of so many, in steps: unpack() has a limit of some thousand.
+local function in_steps(count, f)
+  for first = 1, count, 1000 do
+    f(first, math.min(first + 999, count))
+  end
+end
+
+local function account(key, users)
+  local bytes = {}
+  in_steps(#users, function(first, last)
+    local found = redis.pcall('HMGET', key, unpack(users, first, last))
+    for i = first, last do
+      bytes[i] = tonumber(found[i - first + 1] or 0) or 0
+    end
+  end)
+  return { key = key, bytes = bytes, charged = {} }
+end
+
+local function charge(to, user, bytes)
+  to.bytes[user], to.charged[user] = to.bytes[user] + bytes, true
+end
+
+local function is_full(of, user)
+  return of.bytes[user] >= limit
+end
+
+local function close_account(of, users, seconds)
+  local pairs_of = {}
+  for user in pairs(of.charged) do
+    pairs_of[#pairs_of + 1], pairs_of[#pairs_of + 2] = users[user], of.bytes[user]
+  end
+  in_steps(#pairs_of, function(first, last)
+    if redis.pcall('HSET', of.key, unpack(pairs_of, first, last)) ~= 0 then -- users who are new in it
+      redis.call('EXPIRE', of.key, 2 * seconds)
+    end
+  end)
+end
+
+local function add(sums, field, count)
+  sums[field] = (sums[field] or 0) + count
+end
+
+local function add_arguments(sums, fields)
+  for i = a, a + 2 * fields - 1, 2 do
+    add(sums, ARGV[i], ARGV[i + 1])
+  end
+  a = a + 2 * fields
+end
+
+-- Adds the sums to a tally; whether its hash is new.
+local function write(sums, counters, tally)
+  if next(sums) == nil then
+    return false
+  end
+  local is_new = redis.call('HSETNX', counters, 'batch', ARGV[2]) == 1
+  dirty[#dirty + 1] = tally
+  for field, count in pairs(sums) do
+    redis.call('HINCRBY', counters, field, count)
+  end
+  return is_new
 end
 
 -- Moves the watched time on, unless that is more than the credit allows; whether it was allowed.
-local function watch(key, seconds)
-  local watched = math.max(now, tonumber(redis.call('GET', key) or '0')) + seconds * 1000
+local function watch(key, seconds, user)
+  local before = redis.call('GET', key)
+  local watched = math.max(now, tonumber(before or '0')) + seconds * 1000
   if watched - now > credit then
     return false
   end
   if watched > now then
     redis.call('SET', key, string.format('%.0f', watched), 'PX', string.format('%.0f', watched - now))
+    if not before then
+      charge(events, user, ID_BYTES)
+    end
   end
   return true
 end
 
-while k <= #KEYS do
-  local counters, users, course = KEYS[k], KEYS[k + 1], ARGV[a]
-  local sums, people, guarded = tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2]), tonumber(ARGV[a + 3])
-  k, a = k + 2, a + 4
+local function is_new(key)
+  return key and redis.call('EXISTS', key) == 0
+end
 
-  local counted = false
-  local function add(field, count)
-    if not counted then
-      counted = true
-      redis.call('HSETNX', counters, 'batch', ARGV[2])
-      redis.call('SADD', KEYS[2], course)
-    end
-    redis.call('HINCRBY', counters, field, count)
+-- Why an event must not count that would count otherwise; nil when it may.
+local function refusal(event, playback, watched, seconds, user)
+  if is_full(events, user) and (event or is_new(watched)) or is_full(playbacks, user) and is_new(playback) then
+    return 'USER_LIMIT'
   end
-
-  for _ = 1, sums do
-    add(ARGV[a], ARGV[a + 1])
-    a = a + 2
-  end
-
-  for first = a, a + people - 1, 1000 do -- unpack() has a limit of some thousand
-    -- Whoever broke the HyperLogLog must mend it; views and seconds are counted all the same.
-    redis.pcall('PFADD', users, unpack(ARGV, first, math.min(first + 999, a + people - 1)))
-  end
-  a = a + people
-
-  for _ = 1, guarded do
-    local fresh, new_view = true, true
-    local watching = bounded and ARGV[a + 3] ~= ''
-    if watching and not (ARGV[a] == '1' and redis.call('EXISTS', KEYS[k]) == 1) then -- a repeat costs no credit
-      fresh = watch(KEYS[k + ARGV[a] + ARGV[a + 1]], ARGV[a + 4])
-      if fresh then
-        redis.pcall('PFADD', users, ARGV[a + 5])
-      else
-        refused[#refused + 1] = ARGV[a + 6]
-      end
-    end
-    if ARGV[a] == '1' then
-      fresh = fresh and redis.call('SET', KEYS[k], '', 'NX', 'EX', ARGV[3])
-      k = k + 1
-    end
-    if ARGV[a + 1] == '1' then
-      if fresh then
-        new_view = not redis.call('SET', KEYS[k], '', 'EX', ARGV[4], 'GET') -- in any case remembered from now on again
-      end
-      k = k + 1
-    end
-    if fresh then
-      if new_view then
-        add(ARGV[a + 2], 1)
-      end
-      if ARGV[a + 3] ~= '' then
-        add(ARGV[a + 3], ARGV[a + 4])
-      end
-    end
-    a = a + 5
-    if watching then
-      k, a = k + 1, a + 2
-    end
+  if watched and not watch(watched, seconds, user) then
+    return 'IMPLAUSIBLE'
   end
 end
-if not bounded then
+
+-- Why the event counts nothing; nil when it does, and is remembered.
+local function judge(event, playback, watched, seconds, user)
+  if watched or is_full(events, user) or is_full(playbacks, user) then
+    if event and not is_new(event) then -- a repeat costs no credit
+      return 'REPEATED'
+    end
+    local reason = refusal(event, playback, watched, seconds, user)
+    if reason then
+      return reason
+    end
+  end
+  if event then
+    if not redis.call('SET', event, '', 'NX', 'EX', ARGV[3]) then
+      return 'REPEATED'
+    end
+    charge(events, user, ID_BYTES)
+  end
+end
+
+-- Remembers a playback anew; whether it is a new one, and whether it was charged, for the first time in this window.
+local function remember(playback, user)
+  local before = redis.call('SET', playback, ARGV[8], 'EX', ARGV[4], 'GET')
+  if before == ARGV[8] then
+    return false, false
+  end
+  charge(playbacks, user, ID_BYTES)
+  return not before, true
+end
+
+-- Counts the segments of a ping, which begin at argument `first`.
+local function add_segments(sums, first, segments)
+  for i = first, first + 3 * (segments - 1), 3 do
+    add(sums, 'segment_watched:' .. ARGV[i], ARGV[i + 1])
+  end
+end
+
+-- Counts the playback and those of the segments that it sees for the first time. Returns by how many bytes its bitmap
+-- has grown, and to how many.
+local function see_segments(sums, first, segments, duration, bits)
+  local before = redis.call('STRLEN', bits)
+  if before == 0 then
+    redis.call('SETBIT', bits, 0, 1)
+    add(sums, 'playbacks', 1)
+    if duration ~= '' then
+      add(sums, 'duration:' .. duration, 1)
+    end
+  end
+  local bytes = math.max(before, 1)
+  for i = first, first + 3 * (segments - 1), 3 do
+    if ARGV[i + 2] == '1' then
+      local bit = ARGV[i] + 1
+      if redis.call('SETBIT', bits, bit, 1) == 0 then
+        add(sums, 'segment_views:' .. ARGV[i], 1)
+        bytes = math.max(bytes, math.floor(bit / 8) + 1)
+      end
+    end
+  end
+  redis.call('EXPIRE', bits, ARGV[4])
+  return bytes - before, bytes
+end
+
+-- Counts one guarded event, or why not; whether it counts.
+local function guard(sums, lectures, user)
+  local position = next_argument()
+  local event = next_argument() == '1' and next_key()
+  local lecture, seconds = next_argument(), 0
+  local playback, lecture_sums, bits, watched, duration, segments, first
+  if lecture ~= '' then
+    seconds = tonumber(next_argument())
+    playback = next_argument() == '1' and next_key()
+    lecture_sums = lectures[tonumber(next_argument())]
+    if lecture_sums then
+      bits = playback and next_key()
+      duration, segments = next_argument(), tonumber(next_argument())
+      first, a = a, a + 3 * segments
+    end
+    watched = credit > 0 and next_key()
+  end
+
+  local reason = judge(event, playback, watched, seconds, user)
+  if reason then
+    add(sums, 'not_counted:' .. reason, 1)
+    if lecture ~= '' then
+      add(sums, 'not_counted_seconds:' .. reason, seconds)
+    end
+    if reason ~= 'REPEATED' then
+      refused[#refused + 1] = position .. ':' .. reason
+    end
+    return false
+  end
+  if lecture == '' then
+    add(sums, 'course_views', 1)
+    return true
+  end
+  local is_view, is_charged = true, false
+  if playback then
+    is_view, is_charged = remember(playback, user)
+  end
+  if is_view then
+    add(sums, 'lecture_views:' .. lecture, 1)
+  end
+  add(sums, 'lecture_watchtime:' .. lecture, seconds)
+  if lecture_sums then
+    add_segments(lecture_sums, first, segments)
+  end
+  if bits then
+    local more, bytes = see_segments(lecture_sums, first, segments, duration, bits)
+    charge(playbacks, user, (is_charged or more == bytes) and ID_BYTES + bytes or more)
+  end
+  return true
+end
+
+-- Whoever broke the HyperLogLog must mend it; views and seconds are counted all the same.
+local function add_users(key, users, expires)
+  in_steps(#users, function(first, last)
+    local changed = redis.pcall('PFADD', key, unpack(users, first, last))
+    if expires and changed == 1 then
+      redis.call('EXPIREAT', key, expires)
+    end
+  end)
+end
+
+while k <= #KEYS do
+  local course_counters, course_users, day_counters, day_users = next_key(), next_key(), next_key(), next_key()
+  local course, day, expires = next_argument(), next_argument(), next_argument()
+  local fields, certain, people = next_argument(), next_argument(), next_argument()
+  local tallies, guarded = next_argument(), next_argument()
+
+  local sums = {}
+  add_arguments(sums, fields)
+  local everybody, accounts = arguments(people), arguments(guarded ~= '0' and people or 0)
+
+  local lectures, lecture_keys, lecture_names = {}, {}, {}
+  for i = 1, tallies do
+    lectures[i], lecture_keys[i], lecture_names[i] = {}, next_key(), next_argument()
+    add_arguments(lectures[i], next_argument())
+  end
+
+  local users, is_counted = {}, {}
+  for i = 1, certain do
+    users[i], is_counted[i] = everybody[i], true
+  end
+  if guarded ~= '0' then
+    events, playbacks = account(KEYS[5], accounts), account(KEYS[6], accounts)
+    for _ = 1, guarded do
+      local user = tonumber(next_argument())
+      if guard(sums, lectures, user) and not is_counted[user] then
+        users[#users + 1], is_counted[user] = everybody[user], true
+      end
+    end
+    close_account(events, accounts, ARGV[3])
+    close_account(playbacks, accounts, ARGV[4])
+  end
+
+  write(sums, course_counters, course)
+  if write(sums, day_counters, day) then
+    redis.call('SADD', KEYS[3], day)
+  end
+  for i = 1, tallies do
+    write(lectures[i], lecture_keys[i], lecture_names[i])
+  end
+  add_users(course_users, users)
+  add_users(day_users, users, expires)
+end
+
+in_steps(#dirty, function(first, last)
+  redis.call('SADD', KEYS[2], unpack(dirty, first, last))
+end)
+if #refused == 0 then
   return 1
 end
 local positions = table.concat(refused, ' ')
-redis.call('SET', KEYS[3], positions, 'EX', 3600)
+redis.call('SET', KEYS[4], ARGV[1] .. ' ' .. positions, 'EX', 3600)
 return positions

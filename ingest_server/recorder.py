@@ -3,14 +3,15 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from typing import Self
 
 import structlog
 from redis.exceptions import ResponseError
 
-from ingest_server.commit import Commit, script_call
+from ingest_server.commit import Commit
+from ingest_server.script_call import script_call
 from shared.data.batch_id import batch_id
 from shared.serving.errors import Overloaded, Unavailable
 from shared.settings import Barrier
@@ -32,8 +33,9 @@ PASSING = ELSEWHERE | {"READONLY", "LOADING", "MASTERDOWN", "NOREPLICAS", "MISCO
 
 log = structlog.get_logger()
 
-# Of a partition: None when all is counted, the positions of the events that are refused, or the error that all get.
-Outcome = Exception | Sequence[int] | None
+# Of a partition: None when all is counted, the reasons of the events that are refused, by their position, or the error
+# that all get.
+Outcome = Exception | Mapping[int, str] | None
 Outcomes = Mapping[int, Outcome]
 Calls = Mapping[int, tuple[list[str], list[str | bytes | int]]]
 Answers = dict[int, Reply | RedisUnreachable]
@@ -67,11 +69,12 @@ class Recorder:
 
         A partition whose reply is lost, or whose node is another by now, is sent once more under the same commit
         number, which the script does not count again: that number is kept beside the counts, and moves with them, and
-        so do the positions of the pings that it refused. After that it is given up: it may have been counted or not,
+        so do what it refused. After that it is given up: it may have been counted or not,
         and the callers are told UNAVAILABLE.
         """
         self._commits += 1
-        batch = batch_id(self._process, self._commits, time.time())
+        now = time.time()
+        batch = batch_id(self._process, self._commits, now)
         calls = {
             number: script_call(
                 number,
@@ -79,6 +82,7 @@ class Recorder:
                 process=self._process,
                 commit=self._commits,
                 batch=batch,
+                now=now,
                 watch_credit=commit.watch_credit,
             )
             for number, partition in commit.partitions.items()
@@ -161,7 +165,7 @@ def _outcome(answer: Reply | RedisUnreachable) -> Outcome:
     if isinstance(answer, RedisUnreachable):
         return _away()
     if not isinstance(answer, ResponseError):
-        return [int(position) for position in answer.split()] if isinstance(answer, bytes) and answer else None
+        return _refused(answer) if isinstance(answer, bytes) else None
     code = error_code(answer)
     if code == "OOM":
         return Overloaded("Redis is out of memory", cause="out_of_memory")
@@ -169,6 +173,11 @@ def _outcome(answer: Reply | RedisUnreachable) -> Outcome:
         return Unavailable(f"Redis cannot count now ({code})", cause="redis")
     log.error("record.lua failed", error=str(answer))
     return answer
+
+
+def _refused(answer: bytes) -> Mapping[int, str]:
+    pairs = (refused.partition(":") for refused in answer.decode().split())
+    return {int(position): reason for position, _, reason in pairs}
 
 
 def _away() -> Unavailable:

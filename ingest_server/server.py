@@ -13,7 +13,9 @@ from ingest_server.committer import Committer
 from ingest_server.identity import user_key
 from ingest_server.linger import Linger
 from ingest_server.recorder import Recorder
+from ingest_server.refusals import Refusals
 from ingest_server.servicer import IngestServicer
+from ingest_server.today import Today
 from shared.identity.auth import TokenVerifier
 from shared.serving import lifecycle, methods, tls
 from shared.settings import ServerSettings
@@ -36,7 +38,8 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
             Recorder(settings.redis_url, settings.flush_barrier, process, cluster=settings.redis_cluster)
         )
         linger = Linger(settings.commit_linger_ms / 1000)
-        committer = Committer(recorder.record, linger.seconds, settings.watch_credit_seconds)
+        today = Today(settings.day_zone)
+        committer = Committer(recorder.record, linger.seconds, settings.watch_credit_seconds, today)
         hash_key = settings.user_hash_key.get_secret_value() if settings.user_hash_key else None
 
         verifier = TokenVerifier.of(settings)
@@ -49,19 +52,23 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
             max_message_bytes=MAX_BATCH_BYTES,
         )
         stack.push_async_callback(server.stop, None)
-        admission = Admission(Allowance(), committer)
-        servicer = IngestServicer(admission, user_key(hash_key), Catalog(mongo.database(client)), committer, stop=stop)
+        catalog = Catalog(mongo.database(client))
+        refusals = Refusals(catalog, committer)
+        admission = Admission(Allowance())
+        servicer = IngestServicer(admission, user_key(hash_key), catalog, committer, refusals, stop=stop)
         methods.add(SERVICE, servicer, server, verifier, admission.check)
         readiness = lifecycle.Readiness(health, SERVICE.full_name)
 
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(committer.run())
+            refusing = tasks.create_task(refusals.run())
             renewing = tasks.create_task(verifier.follow_keys())
             tasks.create_task(day_zone.compare(mongo.database(client), settings.day_zone, stop))
             following = tasks.create_task(follow_redis(recorder, committer, verifier, readiness))
             await lifecycle.serve_until(stop, server, readiness, farewell=servicer.farewell)
             following.cancel()
             renewing.cancel()
+            refusing.cancel()
             committer.close()
 
 

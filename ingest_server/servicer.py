@@ -12,10 +12,12 @@ from ingest_server.admission import Admission
 from ingest_server.catalog import Catalog
 from ingest_server.committer import Committer
 from ingest_server.identity import UserKey
+from ingest_server.reasons import refused
+from ingest_server.refusals import Refusals
 from ingest_server.stream import Received, Stream, StreamsOfUsers
 from shared.identity.auth import Caller
 from shared.serving import methods
-from shared.serving.errors import CallerGone
+from shared.serving.errors import CallerGone, ServiceError
 from shared.serving.methods import Context
 
 VIEW_TRACKED = ingest_pb2.TrackCourseViewResponse(message="tracked")
@@ -29,12 +31,20 @@ class IngestServicer:
     """Answers a call once Redis has counted its events. Streams end when `stop` is set."""
 
     def __init__(
-        self, admission: Admission, user_key: UserKey, catalog: Catalog, committer: Committer, *, stop: asyncio.Event
+        self,
+        admission: Admission,
+        user_key: UserKey,
+        catalog: Catalog,
+        committer: Committer,
+        refusals: Refusals,
+        *,
+        stop: asyncio.Event,
     ) -> None:
         self._admission = admission
         self._user_key = user_key
         self._catalog = catalog
         self._committer = committer
+        self._refusals = refusals
         self._stop = stop
         self._streams = StreamsOfUsers()
         # A batch takes milliseconds. One at a time: then a ping waits for one, and not for all that have come.
@@ -54,22 +64,30 @@ class IngestServicer:
         self, request: ingest_pb2.TrackCourseViewRequest, caller: Caller, _context: Context
     ) -> ingest_pb2.TrackCourseViewResponse:
         """Counts a view of a course's page."""
-        view = validation.course_view(request, self._user(request, caller))
-        batches.permit(request, caller)
-        if not self._catalog.has(view.course_id):
-            await self._catalog.require(view.course_id)
-        await self._committer.add(view, caller.user_id)
+        try:
+            view = validation.course_view(request, self._user(request, caller))
+            batches.permit(request, caller)
+            if not self._catalog.has(view.course_id):
+                await self._catalog.require(view.course_id)
+            await self._committer.add(view, caller.user_id)
+        except ServiceError as error:
+            self._refusals.count([refused(request.course_id, 0, error)])
+            raise
         return VIEW_TRACKED
 
     async def TrackTelemetry(
         self, request: ingest_pb2.TrackTelemetryRequest, caller: Caller, _context: Context
     ) -> ingest_pb2.TrackTelemetryResponse:
         """Counts a ping of a player."""
-        ping = validation.telemetry(request, self._user(request, caller))
-        batches.permit(request, caller)
-        if not self._catalog.has(ping.course_id, ping.lecture_id):
-            await self._catalog.require(ping.course_id, ping.lecture_id)
-        await self._committer.add(ping, caller.user_id)
+        try:
+            ping = validation.telemetry(request, self._user(request, caller))
+            batches.permit(request, caller)
+            if not self._catalog.has(ping.course_id, ping.lecture_id):
+                await self._catalog.require(ping.course_id, ping.lecture_id)
+            await self._committer.add(ping, caller.user_id)
+        except ServiceError as error:
+            self._refusals.count([refused(request.course_id, validation.seconds_of(request), error)])
+            raise
         return TELEMETRY_TRACKED
 
     def _user(self, request: validation.Request, caller: Caller) -> bytes:
@@ -80,8 +98,9 @@ class IngestServicer:
     ) -> ingest_pb2.TrackBatchResponse:
         """Counts many events."""
         async with self._one_batch:
+            batches.check_room(request.events, caller, self._committer, self._refusals)
             batch = batches.parse(request.events, caller, self._user_key)
-        accepted = await batches.count(batch, caller, self._catalog, self._committer)
+        accepted = await batches.count(batch, caller, self._catalog, self._committer, self._refusals)
         return ingest_pb2.TrackBatchResponse(accepted=accepted, rejected=batch.rejected)
 
     async def TrackStream(self, caller: Caller, context: Context) -> None:
@@ -98,7 +117,7 @@ class IngestServicer:
                 return Received(batches.parse(request.events, caller, self._user_key), len(data))
 
         async def answer(batch: batches.SortedEvents) -> bytes:
-            accepted = await batches.count(batch, caller, self._catalog, self._committer, held=True)
+            accepted = await batches.count(batch, caller, self._catalog, self._committer, self._refusals, held=True)
             response = ingest_pb2.TrackStreamResponse(accepted=accepted, rejected=batch.rejected)
             return response.SerializeToString()
 

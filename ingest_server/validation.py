@@ -5,6 +5,7 @@ import re
 
 from course_analytics.v1 import ingest_pb2
 
+from ingest_server import played
 from ingest_server.events import CourseView, Event, Telemetry
 from shared.serving.errors import InvalidRequest, Violation
 from shared.serving.validation import check_object_id, is_object_id
@@ -36,6 +37,8 @@ def telemetry(request: ingest_pb2.TrackTelemetryRequest, user: bytes) -> Telemet
     course_id, lecture_id, delta = request.course_id, request.lecture_id, request.watch_time_delta
     event_id = request.event_id if request.HasField("event_id") else None
     playback_id = request.playback_id if request.HasField("playback_id") else None
+    # Most pings say nothing of what they played.
+    bad_played = played.violations(request) if request.played or request.HasField("duration_seconds") else ()
     # What is wrong is worked out only when something is: nearly every ping is right.
     if not (
         is_object_id(course_id)
@@ -44,6 +47,7 @@ def telemetry(request: ingest_pb2.TrackTelemetryRequest, user: bytes) -> Telemet
         and _is_token(event_id)
         and _is_token(playback_id)
         and _is_user(request)
+        and not bad_played
     ):
         raise _refusal(
             check_object_id("courseId", course_id),
@@ -52,8 +56,10 @@ def telemetry(request: ingest_pb2.TrackTelemetryRequest, user: bytes) -> Telemet
             _check_token("eventId", event_id),
             _check_token("playbackId", playback_id),
             _check_user(request),
+            *bad_played,
         )
-    return Telemetry(course_id, user, event_id, lecture_id, math.floor(delta + 0.5), playback_id)
+    what = played.of(request) if request.played else None
+    return Telemetry(course_id, user, event_id, lecture_id, _whole(delta), playback_id, what)
 
 
 def event(request: ingest_pb2.Event, user: bytes) -> Event:
@@ -71,9 +77,20 @@ def named_user(request: Request) -> str | None:
     return request.user_id if request.HasField("user_id") else None
 
 
+def seconds_of(request: Request) -> int:
+    """The whole seconds of a ping that is refused; 0 when they are no watch time, and of a course view."""
+    if isinstance(request, ingest_pb2.TrackTelemetryRequest) and _is_watch_time(request.watch_time_delta):
+        return _whole(request.watch_time_delta)
+    return 0
+
+
 def of_event(request: ingest_pb2.Event) -> Request:
     """The request inside a batch's event; an empty one when there is none."""
     return request.telemetry if request.HasField("telemetry") else request.course_view
+
+
+def _whole(seconds: float) -> int:
+    return math.floor(seconds + 0.5)
 
 
 def _refusal(*problems: Violation | None) -> InvalidRequest:

@@ -8,14 +8,14 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ingest_server.commit import COURSE_WEIGHT
+from ingest_server.commit import COURSE_WEIGHT, Told
 from ingest_server.events import Event, weight
 
 # The most that one turn takes of a commit, and more than any event weighs. A call of more has several turns.
 TURN_WEIGHT = 500
 
-# An event, and the future of whoever waits for it.
-Asked = tuple[Event, "asyncio.Future[None]"]
+# An event, the future of whoever waits for it, and its place in its call, see `commit.Waiter`.
+Asked = tuple[Event, "asyncio.Future[Told]", int | None]
 
 
 class Turn(NamedTuple):

@@ -34,6 +34,7 @@ ANY_VALUE: CodecOptions[Document] = CodecOptions(
 RAW: CodecOptions[RawBSONDocument] = cast("Any", ANY_VALUE).with_options(document_class=RawBSONDocument)
 
 LARGE_BYTES = 64 * 1024  # of a course with its outline: some hundred lectures, decoded in 2 ms
+MANY_DOCUMENTS = 100
 
 Answer = TypeVar("Answer")
 RawCollection = AsyncCollection[RawBSONDocument]
@@ -167,7 +168,8 @@ class ColdStore:
             parts = (course["sections"], course["sectionsFound"], course["lecturesFound"])
             outline = await _aside_if(is_large, outline_of, *parts)
             self._outlines.put(course_id, outline, until=self._now() + OUTLINE_SECONDS, weight=1 + len(outline))
-        return Course(course_id, outline, Documents(course_id, found[1:]))
+        tallies_found = await _aside_if(len(found) > MANY_DOCUMENTS, Documents, course_id, found[1:])
+        return Course(course_id, outline, tallies_found)
 
 
 async def _aside_if(is_large: bool, work: Callable[..., Answer], *parts: object) -> Answer:  # noqa: FBT001

@@ -10,10 +10,10 @@ from bson import ObjectId
 
 from shared.data.tallies import COURSE, DAY, LECTURE, Tally
 from shared.serving.validation import MAX_LECTURES, is_object_id
+from shared.stores.day_zone import DAYS_ID, RECORDED_SINCE
 from shared.stores.mongo import ANALYTICS_SETTINGS, LECTURES, SECTIONS, Document
 
 FIRST_DAY = "first day"
-INSTALLATION = "days"  # the document of `analyticssettings`
 LIGHT = (
     "totalViews",
     "lectureViews",
@@ -112,7 +112,7 @@ def beginnings(course_id: str) -> list[Document]:
 
 
 def _installation() -> Document:
-    return _and(ANALYTICS_SETTINGS, {"_id": INSTALLATION}, {"recordedSince": 1})
+    return _and(ANALYTICS_SETTINGS, {"_id": DAYS_ID}, {RECORDED_SINCE: 1})
 
 
 def _creators(user_id: str) -> list[object]:

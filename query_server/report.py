@@ -10,7 +10,7 @@ from typing import Any
 from query_server.funnel import Funnel, drop_off_rate, funnel_of, most_watched
 from query_server.merge import NOTHING, Hot, counts_of, missing
 from query_server.outline import Outline
-from query_server.sketches import users_of
+from query_server.sketches import estimate, union, unite, users_of
 from shared.data.tallies import (
     COURSE_VIEWS,
     DAY,
@@ -56,11 +56,11 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """What takes every lecture and every sketch to know: by lecture, and the users of all days together."""
+    """What takes every lecture and every sketch to know: by lecture, and the registers of all users together."""
 
     views: Mapping[str, float]
     watch_seconds: Mapping[str, float]
-    users: int
+    registers: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +108,22 @@ def sums_of(days: Sequence[HotDay]) -> Sums:
             for lecture, count in counts[counter.name].items():
                 sums[lecture] = sums.get(lecture, 0) + count
         sketches += [*_saved(each.document), *([each.sketch] if each.sketch else [])]
-    return Sums(views, watched, users_of(sketches) if sketches else 0)
+    return Sums(views, watched, union(sketches) if sketches else 0)
+
+
+def together(sums: Sequence[Sums]) -> Sums:
+    """The sums of several stretches."""
+    return Sums(
+        _added([each.views for each in sums]),
+        _added([each.watch_seconds for each in sums]),
+        unite(each.registers for each in sums),
+    )
 
 
 def overview_of(days: Sequence[Day], sums: Sums, outline: Outline) -> Overview:
     """The overview of a stretch. No day has more users than all of its days together."""
     funnel = funnel_of(sums.views, sums.watch_seconds, outline)
-    users = max([sums.users, *(day.users for day in days)])
+    users = max([estimate(sums.registers) if sums.registers else 0, *(day.users for day in days)])
     watched = sum(day.watch_seconds for day in days)
     return Overview(
         course_views=sum(day.course_views for day in days),
@@ -176,6 +185,14 @@ def _refused(each: HotDay) -> Refused:
         for reason, events in counts[NOT_COUNTED.name].items()
         if events >= 1
     }
+
+
+def _added(columns: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    sums: dict[str, float] = {}
+    for column in columns:
+        for lecture, count in column.items():
+            sums[lecture] = sums.get(lecture, 0) + count
+    return sums
 
 
 def _saved(document: Document) -> list[bytes]:

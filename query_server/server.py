@@ -12,6 +12,7 @@ from query_server.courses import Courses
 from query_server.hot import HotStore
 from query_server.reports import Reports
 from query_server.servicer import DashboardServicer
+from query_server.stretches import Stretches
 from shared.identity.auth import TokenVerifier
 from shared.serving import lifecycle, methods, tls
 from shared.settings import ServerSettings
@@ -43,7 +44,7 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
         # One thread: two that compute would take the interpreter from the event loop for twice as long.
         aside = stack.enter_context(ThreadPoolExecutor(max_workers=1, thread_name_prefix="adds-up"))
         cold_store = ColdStore(mongo.database(client))
-        reports = Reports(hot_store, cold_store, settings.day_zone, aside)
+        reports = Reports(hot_store, cold_store, Stretches(cold_store, aside), settings.day_zone)
         courses = Courses(hot_store, cold_store, settings.day_zone, aside)
         servicer = DashboardServicer(hot_store, cold_store, reports, courses, aside)
         methods.add(SERVICE, servicer, server, verifier)

@@ -11,7 +11,7 @@ estimation algorithms for HyperLogLog sketches", 2017.
 
 import math
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 REGISTERS = 16_384
 STANDARD_ERROR = 0.0081
@@ -28,6 +28,7 @@ _PAIRS = REGISTERS // 2
 _ONES = sum(1 << (2 * _BITS * lane) for lane in range(_PAIRS))
 _LANES = 63 * _ONES
 _CARRIES = 64 * _ONES
+_BEYOND = (63 - _LARGEST) * _ONES  # added to a lane that is too large, it carries
 # Every fourth, which then begin at a byte.
 _FOURTHS = sum(63 << (4 * _BITS * lane) for lane in range(REGISTERS // 4))
 
@@ -46,7 +47,7 @@ def users_of(sketches: Iterable[bytes]) -> int:
 
 def union(sketches: Iterable[bytes]) -> int:
     """The registers of all sketches together, as one integer."""
-    collected = bytearray(REGISTERS)
+    collected: dict[int, int] = {}
     even = odd = 0
     for sketch in sketches:
         try:
@@ -61,6 +62,15 @@ def union(sketches: Iterable[bytes]) -> int:
     sparse = _integer(collected)
     even = _larger(even, sparse & _LANES)
     odd = _larger(odd, (sparse >> _BITS) & _LANES)
+    return even | odd << _BITS
+
+
+def unite(registers: Iterable[int]) -> int:
+    """The union of unions."""
+    even = odd = 0
+    for each in registers:
+        even = _larger(even, each & _LANES)
+        odd = _larger(odd, (each >> _BITS) & _LANES)
     return even | odd << _BITS
 
 
@@ -87,17 +97,17 @@ def _dense(sketch: bytes) -> int:
     if len(sketch) != _HEADER + _DENSE_BYTES:
         raise NotASketch
     registers = int.from_bytes(sketch[_HEADER:], "little")
-    if any(value > _LARGEST for value in _values(registers)):
+    if any((lanes + _BEYOND) & _CARRIES for lanes in (registers & _LANES, (registers >> _BITS) & _LANES)):
         raise NotASketch
     return registers
 
 
-def _collect(sketch: bytes, collected: bytearray) -> None:
+def _collect(sketch: bytes, collected: dict[int, int]) -> None:
     """Raises the registers to those of a sparse sketch."""
-    runs = list(_runs(sketch))
+    runs = list(_runs(sketch))  # all of them, before the first of a spoilt sketch is taken
     for start, length, value in runs:
         for register in range(start, start + length):
-            collected[register] = max(collected[register], value)
+            collected[register] = max(collected.get(register, 0), value)
 
 
 def _runs(sketch: bytes) -> Iterator[tuple[int, int, int]]:
@@ -119,14 +129,13 @@ def _runs(sketch: bytes) -> Iterator[tuple[int, int, int]]:
         raise NotASketch
 
 
-def _integer(registers: bytearray) -> int:
-    """The registers, a byte each, as lanes of six bits."""
+def _integer(registers: Mapping[int, int]) -> int:
+    """The registers that are not zero as lanes of six bits."""
     packed = bytearray(_DENSE_BYTES + 1)
-    for register, value in enumerate(registers):
-        if value:
-            byte, shift = divmod(register * _BITS, 8)
-            packed[byte] |= value << shift & 0xFF
-            packed[byte + 1] |= value << shift >> 8
+    for register, value in registers.items():
+        byte, shift = divmod(register * _BITS, 8)
+        packed[byte] |= value << shift & 0xFF
+        packed[byte + 1] |= value << shift >> 8
     return int.from_bytes(packed, "little")
 
 
@@ -135,13 +144,6 @@ def _larger(one: int, other: int) -> int:
     not_smaller = ((one | _CARRIES) - other) & _CARRIES
     chosen = not_smaller - (not_smaller >> _BITS)
     return other ^ ((one ^ other) & chosen)
-
-
-def _values(registers: int) -> Iterator[int]:
-    """Which values the registers have."""
-    for value, number in enumerate(_histogram(registers)):
-        if number:
-            yield value
 
 
 def _histogram(registers: int) -> Sequence[int]:

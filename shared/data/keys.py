@@ -84,6 +84,14 @@ def seen(partition: int, kind: str, digest: str) -> str:
     return f"seen:{{{partition}}}:{kind}{digest}"
 
 
+def alive(partition: int, kind: str, window: int) -> str:
+    """Hash from a user's digest to the bytes that their ids take which came in that window of 900 s (e) or 24 h (p).
+
+    Ingest alone; twice the window.
+    """
+    return f"alive:{{{partition}}}:{kind}{window}"
+
+
 def watch(partition: int, digest: str) -> str:
     """The time, in ms of Redis' clock, up to which a user has watched a course. Ingest alone; until that time."""
     return f"watch:{{{partition}}}:{digest}"

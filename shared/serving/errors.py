@@ -145,6 +145,20 @@ class Overloaded(ServiceError):
         return [RETRY_AFTER]
 
 
+class UserLimit(ServiceError):
+    """The user has too many event and playback ids alive. Earlier ones end with time."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    cause = "user_limit"
+
+    def __init__(self) -> None:
+        super().__init__("the user has too many events and playbacks with ids; earlier ones are forgotten with time")
+
+    def details(self) -> list[Message]:
+        """The reason in a word, for programs."""
+        return [ErrorInfo(reason="USER_LIMIT", domain=ERROR_DOMAIN)]
+
+
 class Unavailable(ServiceError):
     """A store is away. What was asked may or may not have happened."""
 

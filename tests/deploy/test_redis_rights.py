@@ -17,11 +17,11 @@ from flusher.steps.take import take
 from flusher.steps.wave import Stores
 from flusher.tools import invariants, quarantine, status
 from ingest_server.commit import Commit
-from ingest_server.events import CourseView, Telemetry
+from ingest_server.events import CourseView, Played, Segment, Telemetry
 from ingest_server.recorder import Recorder
 from query_server.hot import HotStore
 from shared.data import keys
-from shared.data.tallies import day_tally
+from shared.data.tallies import course_tally, day_tally
 from shared.settings import Barrier
 from shared.stores.durability import HIDDEN
 from shared.stores.fitness import UnsuitableRedis
@@ -73,8 +73,10 @@ async def ingest(url: str) -> None:
         for number, course_id in enumerate((COURSE, REFUSED)):
             commit = Commit(watch_credit=300)
             user, event = b"learner", f"event-{number}"
-            ping = Telemetry(course_id, user, event, lecture_id=LECTURE, seconds=5, playback_id="one")
-            for one in (ping, CourseView(course_id, user, None)):
+            played = Played([Segment(0, 50, is_view=True)], 600)
+            ping = Telemetry(course_id, user, event, LECTURE, 5, "one", played)
+            too_much = Telemetry(course_id, user, None, LECTURE, 300, None)
+            for one in (ping, too_much, CourseView(course_id, user, None)):
                 commit.add(one, asyncio.get_running_loop().create_future())
             for outcome in (await recorder.record(commit)).values():
                 if isinstance(outcome, Exception):
@@ -86,7 +88,7 @@ async def query(url: str) -> None:
     async with HotStore(url) as hot_store:
         await hot_store.ping()
         await hot_store.read(COURSE)
-        await hot_store.read_days([], [day_tally(COURSE, "2026-11-25")])
+        await hot_store.read_days([course_tally(COURSE)], [day_tally(COURSE, "2026-11-25")])
 
 
 def flusher(url: str, database: AsyncDatabase[Document]) -> Flusher:
@@ -129,7 +131,7 @@ async def flush_and_repair(url: str, database: AsyncDatabase[Document]) -> None:
     try:
         await status.read([connection], database)
         report = await flusher(url, database).cycle(asyncio.Event())
-        assert (3, 1, Counter()) == (report.cleared, report.quarantined, report.left)
+        assert (5, 1, Counter()) == (report.cleared, report.quarantined, report.left)
         assert [] != [finding async for finding in invariants.findings([connection], database)]
         await database[COURSE_ANALYTICS].update_one({"courseId": ObjectId(REFUSED)}, {"$unset": {"lectureStats": 1}})
         report, _ = await quarantine.replay([connection], flusher(url, database), asyncio.Event())

@@ -17,7 +17,8 @@ from flusher.tools.strays import CountersKey
 from shared.data import keys
 from shared.data.batch_id import batch_id, born
 from shared.data.tallies import COURSE as COURSE_KIND
-from shared.data.tallies import COURSE_VIEWS
+from shared.data.tallies import COURSE_VIEWS, PLAYBACKS, course_tally, day_tally
+from shared.data.tallies import LECTURE as LECTURE_KIND
 from shared.stores.mongo import COURSE_ANALYTICS
 from tests.flusher.stage import ONE_PING, Stage, course, pings
 
@@ -244,11 +245,33 @@ class TestVerify:
         ],
     )
     def test_impossible_documents(self, document: dict[str, Any], said: str) -> None:
-        assert [said] == list(invariants.about_document(COURSE_KIND, document, hot_views=0))
+        assert [said] == list(invariants.about_document(COURSE_KIND, document, hot={}))
 
     def test_users_whose_views_are_still_in_redis_are_no_finding(self) -> None:
         document = {"uniqueActiveUsers": 9, "totalViews": 5}
-        assert [] == list(invariants.about_document(COURSE_KIND, document, hot_views=4))
+        assert [] == list(invariants.about_document(COURSE_KIND, document, hot={COURSE_VIEWS.field(): 4}))
+
+    async def test_days_that_have_more_than_their_course_are_a_finding(self, stage: Stage, ask: Ask) -> None:
+        days = [day_tally(COURSE, day) for day in ("2026-11-24", "2026-11-25")]
+        await stage.count(course_tally(COURSE), pings(2))
+        for day in days:
+            await stage.count(day, ONE_PING)
+        await stage.flush()
+        await stage.count(days[0], ONE_PING)
+        await stage.count(course_tally(COURSE), ONE_PING)
+        assert (0, "everything is as it must be\n") == ask("verify")
+
+        await stage.count(days[1], {COURSE_VIEWS.field(): 1})
+
+        code, said = ask("verify")
+        assert 1 == code
+        assert f"the days of course {COURSE} have course_views 4, and its totals 3\n" in said
+
+    def test_more_views_of_a_segment_than_playbacks(self) -> None:
+        document = {"playbacks": 1, "segments": {"7": {"watched": 50, "views": 2}}}
+        said = "has more views of a segment (segment_views:7 = 2) than playbacks (1)"
+        assert [said] == list(invariants.about_document(LECTURE_KIND, document, hot={}))
+        assert [] == list(invariants.about_document(LECTURE_KIND, document, hot={PLAYBACKS.field(): 1}))
 
     @pytest.mark.usefixtures("refused")
     async def test_what_is_quarantined_is_a_finding(self, ask: Ask) -> None:

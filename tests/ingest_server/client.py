@@ -19,6 +19,7 @@ FIRST, SECOND = DEMO_COURSE.lectures[0].id, DEMO_COURSE.lectures[1].id
 NONE = "65000000000000000000ffff"
 
 Metadata = Sequence[tuple[str, str]]
+Ranges = Sequence[tuple[float, float]]
 
 
 def token(secret: str = JWT_SECRET, algorithm: str = "HS256", **claims: object) -> str:
@@ -56,11 +57,19 @@ class Player:
         *,
         event: str | None = None,
         playback: str | None = None,
+        played: Ranges = (),
+        duration: float | None = None,
         metadata: Metadata | None = None,
         timeout: float = 30,
     ) -> str:
         request = ingest_pb2.TrackTelemetryRequest(
-            course_id=course, lecture_id=lecture, watch_time_delta=seconds, event_id=event, playback_id=playback
+            course_id=course,
+            lecture_id=lecture,
+            watch_time_delta=seconds,
+            event_id=event,
+            playback_id=playback,
+            played=[ingest_pb2.PlayedRange(from_seconds=start, to_seconds=end) for start, end in played],
+            duration_seconds=duration,
         )
         answer = await self.stub.TrackTelemetry(request, metadata=metadata or bearer(), timeout=timeout)
         return answer.message

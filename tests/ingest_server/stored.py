@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import redis
 
-from tests.ingest_server.client import COURSE
+from tests.ingest_server.client import COURSE, FIRST
 
 
 def partition(course: str = COURSE) -> int:
-    return zlib.crc32(course.encode()) % 256
+    return zlib.crc32(course[:24].encode()) % 256
 
 
 def key(kind: str, course: str = COURSE) -> str:
@@ -35,12 +35,33 @@ class Stored:
         return sorted(map(str, self.redis.keys()))
 
     def counters(self, course: str = COURSE) -> dict[str, int]:
-        """A course's counts, without the id of the batch."""
-        counters = self.redis.hgetall(key("course_counters", course))
-        return {str(name): int(count) for name, count in counters.items() if name != "batch"}
+        """What a course has counted, without the id of the batch and what was not counted."""
+        return {name: count for name, count in self.tally(course).items() if not name.startswith("not_counted")}
+
+    def not_counted(self, tally: str = COURSE) -> dict[str, int]:
+        """What a course, or a day of it, has not counted."""
+        return {name: count for name, count in self.tally(tally).items() if name.startswith("not_counted")}
+
+    def has_counted_nothing(self, course: str = COURSE) -> bool:
+        """Whether nothing of a course is counted, but for why."""
+        return (self.counters(course), self.users(course)) == ({}, 0)
+
+    def tally(self, name: str) -> dict[str, int]:
+        """The counts of a tally, without the id of the batch."""
+        counters = self.redis.hgetall(key("course_counters", name))
+        return {str(field): int(count) for field, count in counters.items() if field != "batch"}
+
+    def days(self, course: str = COURSE) -> list[str]:
+        """The names of a course's day tallies with hot counts."""
+        names = self.redis.keys(key("course_counters", f"{course}/????-??-??"))
+        return sorted(str(name).rpartition(":")[2] for name in names)
+
+    def lecture(self, lecture: str = FIRST, course: str = COURSE) -> dict[str, int]:
+        """What a lecture's tally has counted."""
+        return self.tally(f"{course}/{lecture}")
 
     def users(self, course: str = COURSE) -> int:
-        """How many users a course has had."""
+        """How many users a course has had, or a day of it."""
         return int(self.redis.pfcount(key("course_users", course)))
 
     def seen(self, kind: str, course: str = COURSE) -> list[str]:

@@ -5,18 +5,22 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from unittest.mock import sentinel
+from zoneinfo import ZoneInfo
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest_server.commit import Commit, CourseCommit, PartitionCommit, script_call
-from ingest_server.events import CourseView, Event, Telemetry
+from ingest_server.commit import Commit, CourseCommit, Told
+from ingest_server.events import CourseView, Event, Played, Segment, Telemetry
+from ingest_server.today import Today
 from shared.data import keys
+from shared.data.days import start_of
 
 # Few of each, so that events meet. The second and third course share a partition.
 COURSES = ["650000000000000000000001", "650000000000000000000002", "650000000000000000000570"]
 LECTURES = ["650000000000000000000011", "650000000000000000000012"]
-DONE: "asyncio.Future[None]" = sentinel.done
+DONE: "asyncio.Future[Told]" = sentinel.done
+KATHMANDU = ZoneInfo("Asia/Kathmandu")
 
 users = st.sampled_from([b"ann", b"bob", b"\0", b"a\0b"])
 ids = st.none() | st.sampled_from(["a", "b", "a-b"])
@@ -32,23 +36,9 @@ def commit_of(events: Sequence[Event]) -> Commit:
     return commit
 
 
-def courses(commit: Commit) -> Iterator[tuple[str, CourseCommit]]:
+def courses(commit: Commit) -> Iterator[CourseCommit]:
     for partition in commit.partitions.values():
-        yield from partition.courses.items()
-
-
-class Call(NamedTuple):
-    keys: list[str]
-    arguments: list[str | bytes | int]
-
-
-def call(number: int, partition: PartitionCommit) -> Call:
-    return Call(*script_call(number, partition, process="p", commit=7, batch="p-7-0"))
-
-
-def only_call(*events: Event) -> Call:
-    ((number, partition),) = commit_of(events).partitions.items()
-    return call(number, partition)
+        yield from partition.courses.values()
 
 
 def everything_counted(event: Event) -> dict[tuple[str, str], int]:
@@ -67,19 +57,26 @@ def test_sums_and_guarded_counts_together_are_the_events(events: list[Event]) ->
     for event in events:
         expected.update(everything_counted(event))
     sent: Counter[tuple[str, str]] = Counter()
-    for course_id, course in courses(commit_of(events)):
-        sent.update({(course_id, name): count for name, count in course.sums.items()})
+    for course in courses(commit_of(events)):
+        sent.update({(course.course_id, name): count for name, count in course.sums.items()})
         for guarded in course.guarded:
-            sent[course_id, guarded.view_field] += 1
-            if guarded.watch_time:
-                sent[course_id, guarded.watch_time[0]] += guarded.watch_time[1]
+            if guarded.lecture_id is None:
+                sent[course.course_id, "course_views"] += 1
+            else:
+                sent[course.course_id, f"lecture_views:{guarded.lecture_id}"] += 1
+                sent[course.course_id, f"lecture_watchtime:{guarded.lecture_id}"] += guarded.seconds
     assert expected == sent
 
 
 @given(events)
 def test_every_user_of_a_course_is_sent_with_it(events: list[Event]) -> None:
     expected = {(event.course_id, event.user) for event in events}
-    assert expected == {(course_id, user) for course_id, course in courses(commit_of(events)) for user in course.users}
+    sent = {
+        (course.course_id, user)
+        for course in courses(commit_of(events))
+        for user in (*course.users, *(guarded.user for guarded in course.guarded))
+    }
+    assert expected == sent
 
 
 @given(events)
@@ -90,48 +87,10 @@ def test_every_event_waits_for_its_own_partition(events: list[Event]) -> None:
     assert len(events) == commit.events
 
 
-@given(events)
-def test_all_keys_of_a_call_are_in_the_slot_of_its_partition(events: list[Event]) -> None:
-    for number, partition in commit_of(events).partitions.items():
-        assert {f"{{{number}}}"} == {key.split(":")[1] for key in call(number, partition).keys}
-
-
-@given(events)
-def test_a_call_has_the_lengths_that_it_announces(events: list[Event]) -> None:
-    for number, partition in commit_of(events).partitions.items():
-        names, arguments = call(number, partition)
-        first_key, argument = 2, 4
-        for course_id in partition.courses:
-            announced, sums, people, guarded = arguments[argument : argument + 4]
-            assert course_id == announced
-            assert [f"course_counters:{{{number}}}:{course_id}", f"course_users:{{{number}}}:{course_id}"] == names[
-                first_key : first_key + 2
-            ]
-            argument += 4 + 2 * int(sums) + int(people)
-            with_keys = [arguments[argument + 5 * i : argument + 5 * i + 2] for i in range(int(guarded))]
-            argument += 5 * int(guarded)
-            first_key += 2 + sum(int(each) for pair in with_keys for each in pair)
-        assert (len(names), len(arguments)) == (first_key, argument)
-
-
 def test_a_thousand_pings_of_one_lecture_are_two_increments() -> None:
     ping = Telemetry(COURSES[0], b"ann", None, LECTURES[0], 5, None)
-    ((_, course),) = courses(commit_of([ping] * 1000))
+    (course,) = courses(commit_of([ping] * 1000))
     assert {f"lecture_views:{LECTURES[0]}": 1000, f"lecture_watchtime:{LECTURES[0]}": 5000} == course.sums
-
-
-def test_the_call_of_a_guarded_ping_is_what_the_script_reads() -> None:
-    names, arguments = only_call(Telemetry(COURSES[0], b"ann", "e", LECTURES[0], 5, "p"))
-    number = keys.partition_of(COURSES[0])
-    assert [
-        f"commit:{{{number}}}:p",
-        f"dirty_analytics_courses:{{{number}}}",
-        f"course_counters:{{{number}}}:{COURSES[0]}",
-        f"course_users:{{{number}}}:{COURSES[0]}",
-    ] == names[:4]
-    assert [f"seen:{{{number}}}:t", f"seen:{{{number}}}:p"] == [name[:-22] for name in names[4:]]
-    assert [7, "p-7-0", 900, 86400, COURSES[0], 0, 1, 1, b"ann"] == arguments[:9]
-    assert [1, 1, f"lecture_views:{LECTURES[0]}", f"lecture_watchtime:{LECTURES[0]}", 5] == arguments[9:]
 
 
 class Identity(NamedTuple):
@@ -144,7 +103,7 @@ class Identity(NamedTuple):
     id: str
 
 
-def seen_key(identity: Identity) -> str:
+def seen_key(identity: Identity) -> str | None:
     kind, user, course, lecture, name = identity
     if kind == "view":
         event: Event = CourseView(course, user, name)
@@ -152,7 +111,8 @@ def seen_key(identity: Identity) -> str:
         event = Telemetry(course, user, name, lecture, 5, None)
     else:
         event = Telemetry(course, user, None, lecture, 5, name)
-    return only_call(event).keys[4]
+    ((guarded,),) = [course.guarded for course in courses(commit_of([event]))]
+    return guarded.event_key or guarded.playback_key
 
 
 kinds = st.sampled_from(["view", "ping", "playback"])
@@ -184,3 +144,45 @@ def test_a_commit_weighs_its_courses_and_its_events_which_weigh_more_with_ids() 
     guarded = Telemetry(course, b"ann", "e", lecture, 5, "p")
     assert 8 + 1 + 9 + 5 == commit_of([plain, guarded, CourseView(course, b"ann", "e")]).weight
     assert 8 + 8 + 1 + 1 == commit_of([plain, CourseView(COURSES[1], b"ann", None)]).weight
+
+
+def test_a_ping_weighs_one_more_for_each_segment() -> None:
+    played = Played([Segment(0, 100, is_view=True), Segment(1, 5, is_view=False)], None)
+    ping = Telemetry(COURSES[0], b"ann", None, LECTURES[0], 5, None, played)
+    assert 8 + 1 + 2 == commit_of([ping]).weight
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_day_of_an_event_is_that_on_which_it_joins_the_commit() -> None:
+    clock = Clock(start_of("2026-11-26", KATHMANDU) - 0.001)
+    commit = Commit(today=Today(KATHMANDU, clock))
+    for _ in range(2):
+        commit.add(CourseView(COURSES[0], b"ann", None), DONE)
+        clock.now += 0.001
+    assert [("2026-11-25", 1), ("2026-11-26", 1)] == [
+        (course.day.name, course.sums["course_views"]) for course in courses(commit)
+    ]
+
+
+def test_the_users_of_a_day_expire_40_days_after_it() -> None:
+    today = Today(KATHMANDU, Clock(start_of("2026-11-25", KATHMANDU)))
+    assert start_of("2027-01-05", KATHMANDU) == today().users_expire
+
+
+def test_a_lecture_has_at_most_8_durations() -> None:
+    commit = Commit()
+    for duration in (*range(100, 109), 100, 108):
+        ping = Telemetry(COURSES[0], b"ann", "e", LECTURES[0], 5, "p", Played([Segment(0, 50, is_view=True)], duration))
+        commit.add(ping, DONE)
+    (course,) = courses(commit)
+    sent = [guarded.played.duration for guarded in course.guarded if guarded.played]
+    assert [*range(100, 108), None, 100, None] == sent

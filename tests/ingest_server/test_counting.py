@@ -141,24 +141,27 @@ class TestPlaybackIds:
 
 
 class TestWhatIsInRedis:
-    async def test_events_without_ids_leave_four_keys(self, player: Player, stored: Stored) -> None:
+    async def test_events_without_ids_leave_seven_keys(self, player: Player, stored: Stored) -> None:
         await player.view()
         await player.ping()
-        commit, counters, users, dirty = stored.keys()
+        commit, counters, day_counters, users, day_users, dirty, unsaved = stored.keys()
+        (day,) = stored.days()
         assert re.fullmatch(rf"commit:\{{{partition()}\}}:[0-9a-f]+", commit)
-        assert [key("course_counters"), key("course_users"), f"dirty_analytics_courses:{{{partition()}}}"] == [
-            counters,
-            users,
+        assert [key("course_counters"), key("course_counters", day)] == [counters, day_counters]
+        assert [key("course_users"), key("course_users", day)] == [users, day_users]
+        assert [f"{name}:{{{partition()}}}" for name in ("dirty_analytics_courses", "unsaved_users")] == [
             dirty,
+            unsaved,
         ]
 
     async def test_an_event_id_and_a_playback_id_leave_one_key_each(self, player: Player, stored: Stored) -> None:
         await player.ping(event="e", playback="p")
-        assert (1, 1, 6) == (len(stored.seen("t")), len(stored.seen("p")), len(stored.keys()))
+        assert (1, 1, 11) == (len(stored.seen("t")), len(stored.seen("p")), len(stored.keys()))
 
-    async def test_the_course_is_dirty(self, player: Player, stored: Stored) -> None:
+    async def test_the_course_and_its_day_are_dirty(self, player: Player, stored: Stored) -> None:
         await player.view()
-        assert {COURSE} == stored.redis.smembers(f"dirty_analytics_courses:{{{partition()}}}")
+        dirty = stored.redis.smembers(f"dirty_analytics_courses:{{{partition()}}}")
+        assert {COURSE, *stored.days()} == dirty
 
     async def test_the_batch_is_named_by_its_first_increment(self, player: Player, stored: Stored) -> None:
         await player.view()
@@ -174,12 +177,12 @@ class TestWhatIsInRedis:
         taken, new = (stored.redis.hget(key(kind), "batch") for kind in ("flushing_counters", "course_counters"))
         assert taken != new
 
-    async def test_a_repeat_alone_does_not_make_a_course_dirty(self, player: Player, stored: Stored) -> None:
+    async def test_a_repeat_alone_is_counted_as_one_and_has_no_user(self, player: Player, stored: Stored) -> None:
         await player.view(event="e")
-        stored.redis.delete(key("course_counters"), f"dirty_analytics_courses:{{{partition()}}}")
+        stored.redis.delete(key("course_counters"), key("course_users"))
         await player.view(event="e")
-        assert {} == stored.counters()
-        assert not stored.redis.exists(f"dirty_analytics_courses:{{{partition()}}}")
+        assert {"not_counted:REPEATED": 1} == stored.tally(COURSE)
+        assert 0 == stored.users()
 
     async def test_counts_and_users_stay_until_they_are_taken(self, player: Player, stored: Stored) -> None:
         await player.ping()

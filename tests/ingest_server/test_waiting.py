@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest_server import waiting as waiting_module
-from ingest_server.commit import Commit
+from ingest_server.commit import Commit, Told
 from ingest_server.events import CourseView
 from ingest_server.waiting import TURN_WEIGHT, Turn, Waiting, portions
 
-DONE: "asyncio.Future[None]" = sentinel.done
+DONE: "asyncio.Future[Told]" = sentinel.done
 COURSES = [f"65000000000000000000{number:04x}" for number in range(300)]
 
 events = st.lists(
@@ -20,7 +20,7 @@ events = st.lists(
 
 
 def turn(name: str, weight: int = 1) -> Turn:
-    return Turn([(CourseView(name, b"ann", None), DONE)], weight)
+    return Turn([(CourseView(name, b"ann", None), DONE, None)], weight)
 
 
 def names(waiting: Waiting, most: int) -> list[str]:

@@ -8,9 +8,14 @@ import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ingest_server.commit import Commit
+from ingest_server.events import Telemetry
 from ingest_server.recorder import SCRIPT
+from ingest_server.script_call import Argument, script_call
+from shared.data import keys
+from tests.ingest_server.test_commit import DONE
 
-PARTITION, COURSE = 7, "650000000000000000000001"
+COURSE, LECTURE = "650000000000000000000001", "650000000000000000000011"
 START = 1_760_000_000_000  # ms
 
 
@@ -77,8 +82,6 @@ def test_the_script_says_the_same(redis_server_url: str, pings: Sequence[Ping], 
     """Its clock is read from a list of ours; a watch key then ends by another clock, and so must be kept."""
     script = SCRIPT.replace("redis.call('TIME')", "redis.call('LRANGE', 'now', 0, 1)")
     script = script.replace(", 'PX', string.format('%.0f', watched - now)", "")
-    names = [f"commit:{{{PARTITION}}}:p", f"dirty:{{{PARTITION}}}", f"refused:{{{PARTITION}}}:p"]
-    names += [f"course_counters:{{{PARTITION}}}", f"course_users:{{{PARTITION}}}", f"watch:{{{PARTITION}}}"]
     now = START
     with redis.Redis.from_url(redis_server_url, decode_responses=True) as client:
         client.flushdb()
@@ -87,10 +90,26 @@ def test_the_script_says_the_same(redis_server_url: str, pings: Sequence[Ping], 
             now += ping.after
             commits.delete("now")
             commits.rpush("now", now // 1000, now % 1000 * 1000)
-            bounded = (0, 0, "views", "seconds", ping.seconds, "ann", 0)
-            commits.eval(script, len(names), *names, number, "batch", 900, 86400, credit, COURSE, 0, 0, 1, *bounded)
+            names, arguments = call_of(ping, number, credit / 1000)
+            commits.eval(script, len(names), *names, *arguments)
         answers = commits.execute()[2::3]
         allowed = verdicts(pings, credit)
-        assert allowed == [answer == "" for answer in answers]
+        assert allowed == [answer == 1 for answer in answers]
         counted = sum(ping.seconds for ping, one in zip(pings, allowed, strict=True) if one)
-        assert (allowed.count(True), counted) == tuple(int(n or 0) for n in client.hmget(names[3], "views", "seconds"))
+        assert (allowed.count(True), counted) == (stored(client, "lecture_views"), stored(client, "lecture_watchtime"))
+
+
+def call_of(ping: Ping, number: int, credit: float) -> tuple[list[str], list[Argument]]:
+    """The keys and arguments of a commit with this ping."""
+    commit = Commit(watch_credit=credit)
+    commit.add(Telemetry(COURSE, b"ann", None, LECTURE, ping.seconds, None), DONE)
+    ((partition, share),) = commit.partitions.items()
+    return script_call(
+        partition, share, process="p", commit=number, batch="batch", now=START / 1000, watch_credit=credit
+    )
+
+
+def stored(client: "redis.Redis", counter: str) -> int:
+    """What the course has of it."""
+    counters = keys.course_counters(keys.partition_of(COURSE), COURSE)
+    return int(client.hget(counters, f"{counter}:{LECTURE}") or 0)

@@ -44,7 +44,7 @@ def _releasing(flusher: Flusher) -> Flusher:
 
 
 def _lock(state: State, _flusher: Flusher, rules: Rules) -> Outcomes:
-    # The course was dirty once; whether it still is does not matter, for the list of dirty courses may be any time old.
+    # The tally was dirty once; whether it still is does not matter, for the list of dirty tallies may be any time old.
     if state.redis.locked or not state.ingest.attempted:
         return
     redis = {"redis": state.redis._replace(locked=True)}
@@ -160,7 +160,7 @@ def _clear(state: State, flusher: Flusher, rules: Rules) -> Outcomes:
         yield "clears", _releasing(flusher), {"redis": _without_flushing(state.redis)._replace(flushed=flushed)}
     elif not rules.measures.srem_inside_check and not state.redis.hot.id:
         redis = state.redis._replace(dirty=False)
-        yield "finds another batch, unmarks the course as dirty", _releasing(flusher), {"redis": redis}
+        yield "finds another batch, unmarks the tally as dirty", _releasing(flusher), {"redis": redis}
     else:
         yield _over("another batch is being flushed", flusher)
 

@@ -12,7 +12,7 @@ def fault(state: State, rules: Rules) -> str:
     if len(set(applied)) < len(applied):
         return f"MongoDB has counted batch b{applied[-1]} twice"
     if not redis.dirty and (redis.hot != NO_BATCH or redis.flushing != NO_BATCH):
-        return "counts wait in Redis, and their course is not in the dirty set"
+        return "counts wait in Redis, and their tally is not in the dirty set"
     if is_quiet(state):
         return _miscounted(state, rules)
     return ""

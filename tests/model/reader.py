@@ -44,7 +44,7 @@ def _asks_mongo(state: State, reader: Reader, rules: Rules) -> Iterator[Move]:
         begun = answered._replace(phase=Phase.HAS_MONGO, floor=state.ingest.acknowledged)
         yield Move(ACTOR, "reads MongoDB", state._replace(reader=begun))
     elif len(state.mongo.applied) - reader.applied_before >= rules.circumstance.window:
-        return  # The deadline: in truth it is far shorter than the 32 flushes of one course that this would take.
+        return  # The deadline: in truth it is far shorter than the 32 flushes of one tally that this would take.
     elif reader.phase == Phase.READS_AGAIN or _consistent(answered, rules):
         yield from _ends(state, answered, "reads MongoDB")
     else:

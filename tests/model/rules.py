@@ -23,7 +23,7 @@ class Measures:
     duplicate_verified: bool = True
     """A duplicate key is verified; else it is taken for "applied before"."""
     srem_inside_check: bool = True
-    """The course leaves the dirty set only with its batch; else whenever it has no hot counters."""
+    """The tally leaves the dirty set only with its batch; else whenever it has no hot counters."""
     commit_number: bool = True
     """Redis refuses a commit that it has had."""
     refusal_closes: bool = True
@@ -44,7 +44,7 @@ class Faults(NamedTuple):
     rollbacks: int = 0
     """MongoDB's primary changes: what no majority has is gone."""
     refusals: int = 0
-    """MongoDB refuses the course's updates for a reason that does not pass, until somebody mends it."""
+    """MongoDB refuses the tally's updates for a reason that does not pass, until somebody mends it."""
     failovers: int = 0
     """Redis is replaced by a copy that stopped following at some moment."""
 

@@ -1,4 +1,4 @@
-"""The whole world at one moment, as plain tuples. Every ping counts one, and all belong to one course."""
+"""The whole world at one moment, as plain tuples. Every ping counts one, and all belong to one tally."""
 
 import enum
 from typing import NamedTuple
@@ -29,7 +29,7 @@ class Redis(NamedTuple):
 
 
 class Document(NamedTuple):
-    """The course's document. Of `applied` it remembers only the end, the window; the rest is for the invariants."""
+    """The tally's document. Of `applied` it remembers only the end, the window; the rest is for the invariants."""
 
     total: int = 0
     applied: tuple[int, ...] = ()

@@ -13,7 +13,8 @@ Errors, in the order in which they are decided:
   PERMISSION_DENIED   an event names a user, and the token may not report for others.
   NOT_FOUND           the course is not in the catalog, or it has no such lecture.
   RESOURCE_EXHAUSTED  too many requests are waiting or come from this caller, the message or metadata are too long, or Redis is out
-                      of memory. Retry later.
+                      of memory. Retry later. Also when the user has too many event and playback ids alive; `google.rpc.ErrorInfo` in
+                      the details then has the reason `USER_LIMIT`.
   FAILED_PRECONDITION the user would have watched more of the course than there was time for; `google.rpc.ErrorInfo` in the
                       details has the reason `IMPLAUSIBLE`. Only where watch time is bounded, see `watch_time_delta`.
   UNAVAILABLE         Redis is away; answered within 2 s whatever the client's deadline, with `google.rpc.RetryInfo`.
@@ -113,7 +114,8 @@ class TrackTelemetryRequest(_message.Message):
     """The lecture, one of that course's: 24 lower-case hexadecimal digits. Required."""
     watch_time_delta: _builtins.float
     """Seconds watched since the player's last ping: greater than 0, at most 300. Rounded half up to whole seconds,
-    floor(x + 0.5), before it is added. Required.
+    floor(x + 0.5), before it is added. Each ping is rounded by itself: 20 pings of 0.25 s count 0 s. So send whole seconds, and
+    carry the rest over to the next ping. Required.
 
     Where watch time is bounded (ANALYTICS_WATCH_CREDIT_SECONDS), a user and course have a time up to which the course has been
     watched. A ping moves it on by its rounded seconds, from the present at the earliest, and is refused with FAILED_PRECONDITION,
@@ -139,6 +141,8 @@ class TrackTelemetryRequest(_message.Message):
     def played(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlayedRange]:
         """Optional: what was played since the last ping, in media time, in the order of play; a part that was played twice stands here
         twice. At most 16 ranges, together at most 16 * (watch_time_delta + 1) seconds and 128 segments of 10 s. Half-open.
+        Bounds are rounded half up to tenths of a second before they are cut into segments. A segment is viewed by a playback when 1 s
+        of it, or half of a shorter rest of the video, was played in one ping; without a `playback_id` only the time is counted.
         """
 
     def __init__(

@@ -13,7 +13,8 @@ Errors, in the order in which they are decided:
   PERMISSION_DENIED   an event names a user, and the token may not report for others.
   NOT_FOUND           the course is not in the catalog, or it has no such lecture.
   RESOURCE_EXHAUSTED  too many requests are waiting or come from this caller, the message or metadata are too long, or Redis is out
-                      of memory. Retry later.
+                      of memory. Retry later. Also when the user has too many event and playback ids alive; `google.rpc.ErrorInfo` in
+                      the details then has the reason `USER_LIMIT`.
   FAILED_PRECONDITION the user would have watched more of the course than there was time for; `google.rpc.ErrorInfo` in the
                       details has the reason `IMPLAUSIBLE`. Only where watch time is bounded, see `watch_time_delta`.
   UNAVAILABLE         Redis is away; answered within 2 s whatever the client's deadline, with `google.rpc.RetryInfo`.

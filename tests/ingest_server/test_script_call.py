@@ -1,0 +1,130 @@
+"""What `record.lua` is called with: everything that the commit holds, and as much of each as it announces."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest_server.commit import CourseCommit, Guarded, PartitionCommit
+from ingest_server.events import CourseView, Event, Played, Segment, Telemetry
+from ingest_server.script_call import Argument, script_call
+from shared.data import keys
+from tests.ingest_server.test_commit import COURSES, LECTURES, commit_of, ids, pings, users, views
+
+# In window 289 of event ids and 3 of playback ids.
+NOW = 3 * 86_400 + 901.5
+
+segments = st.builds(Segment, st.integers(0, 4319), st.integers(1, 100), st.booleans())
+played = st.builds(Played, st.lists(segments, max_size=3), st.none() | st.integers(1, 43_200))
+playing = st.builds(
+    Telemetry, st.sampled_from(COURSES), users, ids, st.sampled_from(LECTURES), st.integers(0, 300), ids, played
+)
+events = st.lists(views | pings | playing, max_size=12)
+
+
+class Call(NamedTuple):
+    keys: list[str]
+    arguments: list[Argument]
+
+
+def call(number: int, partition: PartitionCommit) -> Call:
+    return Call(*script_call(number, partition, process="p", commit=7, batch="p-7-0", now=NOW))
+
+
+class Reader:
+    """Reads a call as the script does."""
+
+    def __init__(self, call: Call) -> None:
+        self.keys = iter(call.keys)
+        self.arguments = iter(call.arguments)
+
+    def take(self, number: int) -> list[Argument]:
+        return [next(self.arguments) for _ in range(number)]
+
+    def number(self) -> int:
+        return int(next(self.arguments))
+
+    def sums(self, fields: int) -> dict[Argument, Argument]:
+        return {next(self.arguments): next(self.arguments) for _ in range(fields)}
+
+    def guarded(self, everybody: Sequence[Argument]) -> tuple[Guarded, int]:
+        """A guarded event, and which lecture's segments it has, 0 for none."""
+        user, position, has_event, lecture = self.take(4)
+        event_key = next(self.keys) if has_event else None
+        found = Guarded(bytes(everybody[int(user) - 1]), int(position), event_key)  # type: ignore[arg-type]
+        if lecture == "":
+            return found, 0
+        found.lecture_id, found.seconds = str(lecture), self.number()
+        if self.number():
+            found.playback_key = next(self.keys)
+        tally = self.number()
+        if tally:
+            if found.playback_key:
+                found.bitmap_key = next(self.keys)
+            duration, length = self.take(2)
+            cut = [Segment(self.number(), self.number(), bool(self.number())) for _ in range(int(length))]
+            found.played = Played(cut, None if duration == "" else int(duration))
+        return found, tally
+
+
+def read_course(reader: Reader, number: int, sent: CourseCommit) -> None:
+    course_id, day = sent.course_id, f"{sent.course_id}/{sent.day.name}"
+    assert [course_id, day, sent.day.users_expire] == reader.take(3)
+    assert [
+        f"{kind}:{{{number}}}:{tally}" for tally in (course_id, day) for kind in ("course_counters", "course_users")
+    ] == [next(reader.keys) for _ in range(4)]
+    fields, certain, people, lectures, guarded = (reader.number() for _ in range(5))
+    assert sent.sums == reader.sums(fields)
+    everybody = reader.take(people)
+    if guarded:
+        assert [hashlib.blake2b(user, digest_size=16).digest() for user in everybody] == reader.take(people)  # type: ignore[arg-type]
+    assert sent.users == set(everybody[:certain])
+    assert {one.user for one in sent.guarded} | sent.users == set(everybody)
+    tallies = []
+    for lecture_id, sums in sent.segments.items():
+        tallies.append(lecture_id)
+        assert f"{course_id}/{lecture_id}" == next(reader.arguments)
+        assert f"course_counters:{{{number}}}:{course_id}/{lecture_id}" == next(reader.keys)
+        assert sums == reader.sums(reader.number())
+    assert len(tallies) == lectures
+    found = [reader.guarded(everybody) for _ in range(guarded)]
+    assert sent.guarded == [one for one, _ in found]
+    assert all(one.lecture_id == tallies[tally - 1] for one, tally in found if tally)
+
+
+@given(events)
+def test_a_call_says_what_the_commit_holds(events: list[Event]) -> None:
+    for number, partition in commit_of(events).partitions.items():
+        sent = call(number, partition)
+        reader = Reader(sent)
+        guarding = any(course.guarded for course in partition.courses.values())
+        assert [7, "p-7-0", 900, 86400, 0, int(guarding), 2**19, 3] == reader.take(8)
+        header = [f"commit:{{{number}}}:p", f"dirty_analytics_courses:{{{number}}}", f"unsaved_users:{{{number}}}"]
+        if guarding:
+            header += [f"refused:{{{number}}}:p", f"alive:{{{number}}}:e289", f"alive:{{{number}}}:p3"]
+        assert header == [next(reader.keys) for _ in header]
+        for course in partition.courses.values():
+            read_course(reader, number, course)
+        assert [] == [*reader.keys, *reader.arguments]
+
+
+@given(events)
+def test_all_keys_of_a_call_are_in_the_slot_of_its_partition(events: list[Event]) -> None:
+    for number, partition in commit_of(events).partitions.items():
+        assert {f"{{{number}}}"} == {key.split(":")[1] for key in call(number, partition).keys}
+
+
+def test_the_bitmap_of_a_playback_has_the_digest_of_its_key() -> None:
+    ping = Telemetry(COURSES[0], b"ann", None, LECTURES[0], 5, "p", Played([Segment(3, 50, is_view=True)], None))
+    number = keys.partition_of(COURSES[0])
+    playback, bitmap = call(number, commit_of([ping]).partitions[number]).keys[-2:]
+    assert (f"seen:{{{number}}}:p", f"seen:{{{number}}}:b") == (playback[:-22], bitmap[:-22])
+    assert playback[-22:] == bitmap[-22:]
+
+
+def test_events_without_ids_need_no_key_of_refusals() -> None:
+    number = keys.partition_of(COURSES[0])
+    names = call(number, commit_of([CourseView(COURSES[0], b"ann", None)]).partitions[number]).keys
+    assert 7 == len(names)

@@ -1,0 +1,151 @@
+"""What one user can have alive: beyond it what would add more is refused, and everything else goes on."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from ingest_server import script_call
+from ingest_server.commit import Commit
+from ingest_server.events import CourseView, Event, Played, Segment, Telemetry
+from ingest_server.recorder import Outcome, Recorder
+from shared.settings import Barrier
+from tests.ingest_server.client import COURSE, FIRST, Player, refusal
+from tests.ingest_server.stored import Stored, partition, seconds, views
+from tests.ingest_server.test_exact import add
+
+LIMIT = 1000
+EVENTS = f"alive:{{{partition()}}}:e"
+PLAYBACKS = f"alive:{{{partition()}}}:p"
+
+
+def view(event: str | None, user: bytes = b"ann") -> CourseView:
+    return CourseView(COURSE, user, event)
+
+
+def ping(event: str | None, playback: str | None = None, *segments: int, user: bytes = b"ann") -> Telemetry:
+    played = Played([Segment(number, 100, is_view=True) for number in segments], None) if segments else None
+    return Telemetry(COURSE, user, event, FIRST, 5, playback, played)
+
+
+class Counting:
+    """An ingest server's recorder, for one event after the other."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    async def count(self, *events: Event, credit: float | None = None) -> Outcome:
+        commit = Commit(watch_credit=credit)
+        for event in events:
+            add(commit, event)
+        ((_, outcome),) = (await self._recorder.record(commit)).items()
+        return outcome
+
+
+@pytest.fixture
+async def counting(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Counting]:
+    monkeypatch.setattr(script_call, "USER_BYTES", LIMIT)
+    async with Recorder(redis_url, Barrier("none"), process="p") as recorder:
+        yield Counting(recorder)
+
+
+@pytest.fixture
+async def full(counting: Counting) -> Counting:
+    """Ann has as many event ids as she may."""
+    assert await counting.count(*(view(f"e{number}") for number in range(9))) is None
+    return counting
+
+
+def charged(stored: Stored, prefix: str) -> int:
+    """What Ann's ids are charged with, who is the only one."""
+    (account,) = stored.redis.keys(f"{prefix}*")
+    (charged_bytes,) = stored.redis.hvals(account)
+    return int(charged_bytes)
+
+
+async def test_a_new_id_beyond_the_limit_is_refused_and_counted_as_that(full: Counting, stored: Stored) -> None:
+    assert {0: "USER_LIMIT"} == await full.count(view("new"))
+    assert {1: "USER_LIMIT"} == await full.count(view(None), ping("new", "p"))
+    assert {"course_views": 10} == stored.counters()
+    assert {"not_counted:USER_LIMIT": 2, "not_counted_seconds:USER_LIMIT": 5} == stored.not_counted()
+    assert [9, 0] == [len(stored.seen(kind)) for kind in ("v", "p")]
+
+
+async def test_a_repeat_is_a_repeat_beyond_the_limit_too(full: Counting, stored: Stored) -> None:
+    assert await full.count(view("e0")) is None
+    assert {"not_counted:REPEATED": 1} == stored.not_counted()
+
+
+async def test_events_without_ids_and_those_of_others_are_counted_beyond_it(full: Counting, stored: Stored) -> None:
+    assert await full.count(view(None), ping(None), view("new", user=b"bob")) is None
+    assert {"course_views": 11, views(FIRST): 1, seconds(FIRST): 5} == stored.counters()
+
+
+async def test_a_playback_that_has_begun_goes_on_and_a_new_one_does_not(counting: Counting) -> None:
+    assert await counting.count(*(ping(None, f"p{number}") for number in range(9))) is None
+    assert {1: "USER_LIMIT"} == await counting.count(ping(None, "p0", 0), ping(None, "new"))
+
+
+async def test_playbacks_and_events_have_a_limit_each(full: Counting) -> None:
+    assert await full.count(ping(None, "new")) is None
+
+
+async def test_one_commit_goes_no_further_than_the_limit(counting: Counting) -> None:
+    told = await counting.count(*(view(f"e{number}") for number in range(12)))
+    assert dict.fromkeys(range(9, 12), "USER_LIMIT") == told
+
+
+async def test_a_new_window_has_a_limit_of_its_own(
+    full: Counting, stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (account,) = stored.redis.keys(f"{EVENTS}*")
+    window = int(str(account).removeprefix(EVENTS))
+    times = iter([(window + 1) * script_call.EVENT_SECONDS - 1, (window + 1) * script_call.EVENT_SECONDS])
+    monkeypatch.setattr("ingest_server.recorder.time.time", lambda: next(times))
+    assert {0: "USER_LIMIT"} == await full.count(view("new"))
+    assert await full.count(view("new")) is None
+
+
+async def test_an_id_is_charged_once_and_its_account_ends(counting: Counting, stored: Stored) -> None:
+    for _ in range(3):
+        await counting.count(ping("e", "p"))
+    assert (120, 120) == (charged(stored, EVENTS), charged(stored, PLAYBACKS))
+    lives = [stored.redis.ttl(str(key)) for key in sorted(stored.redis.keys("alive:*"))]
+    assert [True, True] == [1790 < lives[0] <= 1800, 172_790 < lives[1] <= 172_800]
+
+
+async def test_the_segments_of_a_playback_are_charged_by_their_bytes(counting: Counting, stored: Stored) -> None:
+    await counting.count(ping(None, "p", 0))
+    assert 120 + 120 + 1 == charged(stored, PLAYBACKS)
+    await counting.count(ping(None, "p", 0, 358))
+    (bitmap,) = stored.seen("b")
+    assert 45 == stored.redis.strlen(bitmap)
+    assert 120 + 120 + 45 == charged(stored, PLAYBACKS)
+
+
+async def test_a_watch_key_is_charged_when_it_begins(counting: Counting, stored: Stored) -> None:
+    for _ in range(2):
+        await counting.count(ping(None), credit=60)
+    assert 120 == charged(stored, EVENTS)
+
+
+async def test_a_playback_of_the_version_before_is_no_new_view(counting: Counting, stored: Stored) -> None:
+    await counting.count(ping(None, "p"))
+    (playback,) = stored.seen("p")
+    stored.redis.set(playback, "")
+    await counting.count(ping(None, "p"))
+    assert 1 == stored.counters()[views(FIRST)]
+
+
+async def test_what_is_charged_is_about_what_redis_needs(counting: Counting, stored: Stored) -> None:
+    await counting.count(ping("e", "p", *range(100)))
+    needed = sum(stored.redis.memory_usage(key) or 0 for key in stored.redis.keys("seen:*"))
+    assert needed * 0.75 < charged(stored, EVENTS) + charged(stored, PLAYBACKS) < needed * 2
+
+
+async def test_a_caller_is_told_the_reason(player: Player, stored: Stored) -> None:
+    for prefix in (EVENTS, PLAYBACKS):
+        await player.ping(event=prefix[-1], playback=prefix[-1])
+    for account in stored.redis.keys(f"{EVENTS}*"):
+        stored.redis.hset(account, script_call._account_of(b"ann"), 2**20)
+    refused = await refusal(player.view(event="new"))
+    assert ("RESOURCE_EXHAUSTED", "USER_LIMIT") == (refused.code.name, refused.reason)
