@@ -26,8 +26,8 @@ $(CLICKHOUSE): $(READY) warehouse/requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --no-deps -r warehouse/requirements.lock
 	@touch $@
 
-run: setup ## Start everything on this machine: Redis, MongoDB, the programs, Envoy and a demo course (Ctrl-C ends it)
-	@$(BIN)/python -m devstack
+run: setup $(if $(WAREHOUSE),$(CLICKHOUSE)) ## Start everything on this machine, with a demo course (WAREHOUSE=1: the warehouse too); Ctrl-C ends it
+	@$(BIN)/python -m devstack $(if $(WAREHOUSE),--warehouse)
 
 test: setup $(BROWSER) $(CLICKHOUSE) ## Run the whole test suite against real servers
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
@@ -69,7 +69,7 @@ audit: setup ## Look for known vulnerabilities in the locked dependencies (needs
 bench: setup ## Measure, print a table, and write docs/benchmarks.md
 	@$(BIN)/python -m bench
 
-siege: setup ## Attacks on the whole service, a learner beside them; ends in a table (SECONDS=30 of each, 7 minutes)
+siege: setup ## Attacks on the whole service, a learner beside them, and a search for more; a table (SECONDS=30 each, 10 minutes)
 	@$(BIN)/python -m tests.siege --seconds $(or $(SECONDS),30)
 
 chaos: setup ## Load, readers and the killing of everything; ends in a table (SECONDS=120)

@@ -30,17 +30,22 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--gateway-port", type=int, default=8080, help="(%(default)s)")
     parser.add_argument("--ingest-port", type=int, default=50051, help="(%(default)s)")
     parser.add_argument("--query-port", type=int, default=50052, help="(%(default)s)")
+    parser.add_argument("--warehouse-port", type=int, default=50053, help="(%(default)s)")
+    parser.add_argument("--warehouse", action="store_true", help="with the warehouse, and ClickHouse in its process")
     return parser.parse_args()
 
 
-def check_ports(ports: Ports) -> None:
+def check_ports(ports: Ports, *, with_warehouse: bool = False) -> None:
     """StartError, with all of them and a line that works, when something else listens where the stack would."""
     wanted = {"gateway": ports.gateway, "ingest": ports.ingest, "query": ports.query}
+    if with_warehouse:
+        wanted["warehouse"] = ports.warehouse
     taken = [str(port) for port in wanted.values() if not port_is_free(port)]
     if not taken:
         return
     free = {name: port if port_is_free(port) else free_port() for name, port in wanted.items()}
-    options = [word for name, port in free.items() for word in (f"--{name}-port", str(port))]
+    options = ["--warehouse"] if with_warehouse else []
+    options += [word for name, port in free.items() for word in (f"--{name}-port", str(port))]
     instead = shlex.join([sys.executable, "-m", "devstack", *options])
     are = "port {} is" if len(taken) == 1 else "ports {} are"
     raise StartError(f"{are.format(', '.join(taken))} taken: end what listens there, or take others:\n  {instead}")
@@ -78,16 +83,16 @@ def interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def run(folder: Path, ports: Ports) -> NoReturn:
+def run(folder: Path, ports: Ports, *, with_warehouse: bool) -> NoReturn:
     """Runs the stack until something ends it: StartError or KeyboardInterrupt."""
-    check_ports(ports)
+    check_ports(ports, with_warehouse=with_warehouse)
     secret = jwt_secret(folder)
     given, ignored = settings_of(os.environ)
     if ignored:
         say(f"ignored, because the stack sets them itself: {', '.join(ignored)}")
     if given:
         say(f"taken from the environment: {', '.join(given)}")
-    stack = local_stack(folder, ports, secret, given)
+    stack = local_stack(folder, ports, secret, given, with_warehouse=with_warehouse)
     with ExitStack() as ends:
         start(stack, ends)
         with MongoClient[Mapping[str, object]](stack.mongo.url()) as client:
@@ -108,7 +113,8 @@ def main() -> int:
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
     try:
-        run(options.data, Ports(options.gateway_port, options.ingest_port, options.query_port))
+        ports = Ports(options.gateway_port, options.ingest_port, options.query_port, options.warehouse_port)
+        run(options.data, ports, with_warehouse=options.warehouse)
     except KeyboardInterrupt:
         return 0
     except StartError as error:

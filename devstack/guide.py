@@ -1,5 +1,6 @@
 """What `make run` tells the person: where everything is, who they may be, and what to try."""
 
+import datetime as dt
 import json
 import shlex
 import sys
@@ -57,6 +58,8 @@ The same by gRPC, with no proto files:
 Ask the flusher what waits where (or `verify`, `replay`, `--once`):
   {flusher(stack)}
 
+{warehouse(stack, secret)}
+
 Ctrl-C ends everything.
 """
 
@@ -70,6 +73,20 @@ def flusher(stack: Stack) -> str:
     """A line that asks the flusher, with the addresses of this stack."""
     stores = [f"ANALYTICS_REDIS_URL={stack.redis.url}", f"ANALYTICS_MONGO_URL={stack.mongo.url()}"]
     return shlex.join(["env", *stores, sys.executable, "-m", "flusher", "status"])
+
+
+def warehouse(stack: Stack, secret: str) -> str:
+    """Lines that ask across all courses, or that there is more."""
+    if stack.warehouse is None or stack.warehouse.environment is None:
+        return "There is more: `make run WAREHOUSE=1` also answers questions across all courses (docs/warehouse.md)."
+    analyst = mint(secret, "demo-analyst", scope="analytics:read")
+    today = dt.datetime.now(dt.UTC).date().isoformat()
+    url = f"{stack.gateway.url}/api/v1/analytics/platform/courses?fromDay={today}&toDay={today}"
+    folder = f"ANALYTICS_WAREHOUSE_DIR={stack.warehouse.environment['ANALYTICS_WAREHOUSE_DIR']}"
+    audit = ["env", folder, f"ANALYTICS_MONGO_URL={stack.mongo.url()}", sys.executable, "-m", "warehouse", "audit"]
+    return f"""See today's top courses of the platform, some seconds after a flush; compare the warehouse with MongoDB:
+  {curl(url, analyst)}
+  {shlex.join(audit)}"""
 
 
 def curl(url: str, token: str, *options: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from devstack.child import HOST, Child, free_port
-from devstack.gateway import local_gateway
+from devstack.gateway import NOBODY, local_gateway
 from devstack.programs import Program
 from devstack.servers import EnvoyServer, MongoServer, RedisServer
 from shared.setting_names import PREFIX
@@ -26,6 +26,11 @@ SET_HERE = frozenset(
         "INGEST_METRICS_ADDRESS",
         "QUERY_METRICS_ADDRESS",
         "FLUSHER_METRICS_ADDRESS",
+        "WAREHOUSE_ADDRESS",
+        "WAREHOUSE_METRICS_ADDRESS",
+        "WAREHOUSE_DIR",
+        "CLICKHOUSE_URL",
+        "KAFKA_BROKERS",
         "SECRETS_DIR",
     )
 )
@@ -40,6 +45,7 @@ class Ports:
     gateway: int
     ingest: int
     query: int
+    warehouse: int = 50053
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,7 @@ class Stack:
     flusher: Program
     ingest: Program
     query: Program
+    warehouse: Program | None
     gateway: EnvoyServer
     metrics: Mapping[str, str]
     flush_interval: str
@@ -61,7 +68,8 @@ class Stack:
     @property
     def children(self) -> tuple[Child, ...]:
         """All processes in order."""
-        return self.mongo, self.redis, self.flusher, self.ingest, self.query, self.gateway
+        warehouse = (self.warehouse,) if self.warehouse else ()
+        return self.mongo, self.redis, self.flusher, self.ingest, self.query, *warehouse, self.gateway
 
 
 def settings_of(environment: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
@@ -71,7 +79,14 @@ def settings_of(environment: Mapping[str, str]) -> tuple[dict[str, str], list[st
     return {name: environment[name] for name in names if name not in ignored}, ignored
 
 
-def local_stack(folder: Path, ports: Ports, jwt_secret: str, given: Mapping[str, str] = MappingProxyType({})) -> Stack:
+def local_stack(
+    folder: Path,
+    ports: Ports,
+    jwt_secret: str,
+    given: Mapping[str, str] = MappingProxyType({}),
+    *,
+    with_warehouse: bool = False,
+) -> Stack:
     """The stack with its data and logs below `folder`; nothing is started yet.
 
     `given` are further settings of the programs, with their full names.
@@ -92,6 +107,21 @@ def local_stack(folder: Path, ports: Ports, jwt_secret: str, given: Mapping[str,
     flusher, ingest, query = (
         Program(module, folder, settings) for module in ("flusher", "ingest_server", "query_server")
     )
-    gateway = local_gateway(folder / "envoy", port=ports.gateway, ingest=ingest.address, query=query.address)
+    warehouse = None
+    if with_warehouse:
+        metrics["warehouse"] = f"{HOST}:{free_port()}"
+        of_its_own = {
+            "ANALYTICS_WAREHOUSE_ADDRESS": f"{HOST}:{ports.warehouse}",
+            "ANALYTICS_WAREHOUSE_METRICS_ADDRESS": metrics["warehouse"],
+            "ANALYTICS_WAREHOUSE_DIR": str(folder / "clickhouse"),
+        }
+        warehouse = Program("warehouse", folder, {**settings, **of_its_own})
+    gateway = local_gateway(
+        folder / "envoy",
+        port=ports.gateway,
+        ingest=ingest.address,
+        query=query.address,
+        warehouse=warehouse.address if warehouse else NOBODY,
+    )
     interval = settings["ANALYTICS_FLUSH_INTERVAL_SECONDS"]
-    return Stack(mongo, redis, flusher, ingest, query, gateway, metrics, interval)
+    return Stack(mongo, redis, flusher, ingest, query, warehouse, gateway, metrics, interval)

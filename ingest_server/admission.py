@@ -1,7 +1,6 @@
 """What is refused before it is parsed: judged by its bytes alone, at a cost that does not grow with them."""
 
 from ingest_server.allowance import Allowance
-from ingest_server.committer import Committer
 from ingest_server.validation import MAX_EVENTS
 from ingest_server.wire import count_fields
 from shared.identity.auth import Caller
@@ -20,15 +19,13 @@ OTHER_FIELDS = 100
 class Admission:
     """Decides on calls by their size, their number of events, and what their caller has left."""
 
-    def __init__(self, allowance: Allowance, committer: Committer) -> None:
+    def __init__(self, allowance: Allowance) -> None:
         self._allowance = allowance
-        self._committer = committer
 
     def check(self, method: str, data: bytes, caller: Caller) -> None:
         """Raises TooLarge, Unreadable, InvalidRequest or Overloaded for a call that need not be parsed."""
         if method == "TrackBatch":
             events = count_events(data)
-            self._committer.check_room(events, caller.user_id)
         elif len(data) <= MAX_MESSAGE_BYTES:
             events = 1
         else:

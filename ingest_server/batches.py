@@ -46,15 +46,27 @@ class SortedEvents:
         self.rejected.append(ingest_pb2.RejectedEvent(index=index, reason=reason))
 
 
+def check_room(events: Sequence[ingest_pb2.Event], caller: Caller, committer: Committer, refusals: Refusals) -> None:
+    """Raises Overloaded for a batch that has no room, however light its events: before they are judged one by one."""
+    try:
+        committer.check_room(len(events), caller.user_id)
+    except ServiceError as error:
+        requests = map(validation.of_event, events)
+        refusals.count(refused(request.course_id, validation.seconds_of(request), error) for request in requests)
+        raise
+
+
 def parse(events: Sequence[ingest_pb2.Event], caller: Caller, user_key: UserKey) -> SortedEvents:
     """Sorts a call's events into valid and refused ones. Raises PermissionDenied for the whole."""
     batch = SortedEvents()
     own = user_key(caller.user_id)
+    if WRITE_SCOPE not in caller.scope:  # all of them first: what is refused as a whole is not judged one by one
+        for event in events:
+            permit(validation.of_event(event), caller)
     for index, event in enumerate(events):
         request = validation.of_event(event)
         user = own
         if request.HasField("user_id"):
-            permit(request, caller)
             user = user_key(request.user_id)
         try:
             batch.valid.append((index, validation.event(event, user)))

@@ -3,14 +3,14 @@
 --
 -- KEYS  1 commit:{p}:<process>   2 dirty_analytics_courses:{p}   3 unsaved_users:{p}
 --       with guarded events also 4 refused:{p}:<process>, and the hashes alive:{p}:<kind><window>, from a user to bytes:
---         5 event ids of this window   6 of the last one   7 playback ids of this window   8 of the last one
+--         5 event ids of this window   6 playback ids of this window
 --       then for each course and day: course_counters and course_users of the course, the same two of the day,
 --         course_counters of each lecture whose segments were played, and the keys of its guarded events, in their
 --         order: seen: of an event id (t, v), of a playback id (p), of its segments (b), and watch: of a bounded ping
 -- ARGV  1 number of the commit   2 id of the batch, should this commit start one
 --       3 seconds that an event id is remembered   4 seconds that a playback id is, after its last ping
 --       5 the watch credit in milliseconds, 0 where watch time is not bounded   6 1 with guarded events, else 0
---       7 how many bytes of ids a user may have alive   8 the window of playback ids
+--       7 how many bytes of ids of a kind a user may add in a window   8 the window of playback ids
 --       then for each course and day: names of the course's tally and of the day's, when the day's users expire;
 --         how many sums, users that count for certain, users, lectures, guarded events;
 --         the sums: field, count;   the users;   with guarded events the digests of the users, for their accounts;
@@ -27,7 +27,8 @@
 -- Once the clock has come up with it, it says nothing any more, and ends.
 --
 -- An id is alive in the window in which it came, or its playback had its last ping, and in the next one. It is charged to
--- its user with about what it takes in Redis. Who has reached the limit may repeat, and go on with what has begun.
+-- its user with about what it takes in Redis. Who has reached the limit of a window may repeat, and go on with what has
+-- begun.
 --
 -- The bits of a playback's segments: bit 0 that it was counted as a playback, bit n + 1 its view of segment n.
 --
@@ -43,17 +44,22 @@ if last >= number then
 end
 
 -- What is found out later, half of the partition would have been counted.
+local has_new = false
 local function is_not(kind, key)
   local found = redis.call('TYPE', key).ok
+  has_new = has_new or found == 'none'
   if found ~= kind and found ~= 'none' then
     return redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. found .. ', so nothing of its partition is counted')
   end
 end
-local wrong = is_not('set', KEYS[2]) or is_not('set', KEYS[3])
+local wrong = is_not('set', KEYS[2])
 for i = 4, #KEYS do
   if string.sub(KEYS[i], 1, 16) == 'course_counters:' then
     wrong = wrong or is_not('hash', KEYS[i])
   end
+end
+if has_new then -- perhaps a day, which then owes its users
+  wrong = wrong or is_not('set', KEYS[3])
 end
 if wrong then
   return wrong
@@ -79,14 +85,16 @@ end
 local dirty, refused = {}, {}
 local now
 if guarding then
+  k = 7
+end
+if credit > 0 then
   local time = redis.call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
-  k = 9
 end
 
 -- What the users of one course and day have alive. An account is a hash, what it has of each user, and who was charged.
 local ID_BYTES = 120
-local events, playbacks, alive
+local events, playbacks
 
 -- Calls f with the first and last of so many, in steps: unpack() has a limit of some thousand.
 local function in_steps(count, f)
@@ -106,18 +114,12 @@ local function account(key, users)
   return { key = key, bytes = bytes, charged = {} }
 end
 
-local function open_accounts(users)
-  events, playbacks = account(KEYS[5], users), account(KEYS[7], users)
-  local event_before, playback_before = account(KEYS[6], users), account(KEYS[8], users)
-  alive = {}
-  for i = 1, #users do
-    alive[i] = events.bytes[i] + playbacks.bytes[i] + event_before.bytes[i] + playback_before.bytes[i]
-  end
-end
-
 local function charge(to, user, bytes)
   to.bytes[user], to.charged[user] = to.bytes[user] + bytes, true
-  alive[user] = alive[user] + bytes
+end
+
+local function is_full(of, user)
+  return of.bytes[user] >= limit
 end
 
 local function close_account(of, users, seconds)
@@ -178,7 +180,7 @@ end
 
 -- Why an event must not count that would count otherwise; nil when it may.
 local function refusal(event, playback, watched, seconds, user)
-  if alive[user] >= limit and (event or is_new(playback) or is_new(watched)) then
+  if is_full(events, user) and (event or is_new(watched)) or is_full(playbacks, user) and is_new(playback) then
     return 'USER_LIMIT'
   end
   if watched and not watch(watched, seconds, user) then
@@ -188,7 +190,7 @@ end
 
 -- Why the event counts nothing; nil when it does, and is remembered.
 local function judge(event, playback, watched, seconds, user)
-  if watched or alive[user] >= limit then
+  if watched or is_full(events, user) or is_full(playbacks, user) then
     if event and not is_new(event) then -- a repeat costs no credit
       return 'REPEATED'
     end
@@ -329,7 +331,7 @@ while k <= #KEYS do
     users[i], is_counted[i] = everybody[i], true
   end
   if guarded ~= '0' then
-    open_accounts(accounts)
+    events, playbacks = account(KEYS[5], accounts), account(KEYS[6], accounts)
     for _ = 1, guarded do
       local user = tonumber(next_argument())
       if guard(sums, lectures, user) and not is_counted[user] then

@@ -12,8 +12,9 @@ from shared.data.tallies import day_tally, lecture_tally
 EVENT_SECONDS = 900
 PLAYBACK_SECONDS = 24 * 60 * 60
 
-# What the ids of one user may take in the Redis of one partition: some 8,000 of them.
-USER_BYTES = 1024 * 1024
+# What the event ids of one user may take in one window of the Redis of one partition, and the playback ids: some 4,000.
+# Those of two windows are alive.
+USER_BYTES = 512 * 1024
 
 Argument = str | bytes | int
 
@@ -43,9 +44,8 @@ def script_call(
 
 
 def _accounts(number: int, now: float) -> Iterator[str]:
-    for kind, seconds in (("e", EVENT_SECONDS), ("p", PLAYBACK_SECONDS)):
-        window = int(now) // seconds
-        yield from (keys.alive(number, kind, window), keys.alive(number, kind, window - 1))
+    yield keys.alive(number, "e", int(now) // EVENT_SECONDS)
+    yield keys.alive(number, "p", int(now) // PLAYBACK_SECONDS)
 
 
 @lru_cache(maxsize=100_000)

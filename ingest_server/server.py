@@ -54,7 +54,7 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
         stack.push_async_callback(server.stop, None)
         catalog = Catalog(mongo.database(client))
         refusals = Refusals(catalog, committer)
-        admission = Admission(Allowance(), committer)
+        admission = Admission(Allowance())
         servicer = IngestServicer(admission, user_key(hash_key), catalog, committer, refusals, stop=stop)
         methods.add(SERVICE, servicer, server, verifier, admission.check)
         readiness = lifecycle.Readiness(health, SERVICE.full_name)

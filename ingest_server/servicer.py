@@ -98,6 +98,7 @@ class IngestServicer:
     ) -> ingest_pb2.TrackBatchResponse:
         """Counts many events."""
         async with self._one_batch:
+            batches.check_room(request.events, caller, self._committer, self._refusals)
             batch = batches.parse(request.events, caller, self._user_key)
         accepted = await batches.count(batch, caller, self._catalog, self._committer, self._refusals)
         return ingest_pb2.TrackBatchResponse(accepted=accepted, rejected=batch.rejected)

@@ -11,7 +11,7 @@ from course_analytics.v1 import platform_pb2
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
-from shared.data.days import day_of
+from shared.data.days import day_after, day_of
 from shared.data.tallies import LECTURE_VIEWS, LECTURE_WATCH_TIME
 from shared.identity.auth import Caller
 from shared.serving.errors import InvalidRequest, PermissionDenied, Unavailable, Violation
@@ -94,9 +94,11 @@ class PlatformServicer:
         )
 
     def _days(self, request: platform_pb2.ListTopCoursesRequest | platform_pb2.GetPlatformReportRequest) -> Stretch:
+        """The days that are asked for. Named days may include today, whose numbers are those so far."""
         given = (request.period, request.from_day, request.to_day)
         check_form(*given)
-        return stretch_of(*given, today=day_of(self._now(), self._zone), zone=self._zone.key)
+        today = day_of(self._now(), self._zone)
+        return stretch_of(*given, today=day_after(today) if request.to_day else today, zone=self._zone.key)
 
     async def _titles(self, course_ids: list[str]) -> dict[str, str]:
         try:

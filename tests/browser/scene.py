@@ -78,6 +78,13 @@ class Viewer:
         row: dict[str, Any] = self.service.dashboard(self.course)["engagementFunnel"][lecture]
         return row
 
+    def stored_parts(self, lecture: int = 0) -> dict[int, float]:
+        """Seconds of the video's time that are counted in each of its segments."""
+        path = f"/instructor/{self.course.id}/lectures/{self.course.lectures[lecture].id}/heatmap"
+        answer = self.service.get(path, self.course.creator).raise_for_status().json()
+        watched = {n: segment["watchedSeconds"] for n, segment in enumerate(answer["segments"])}
+        return {n: seconds for n, seconds in watched.items() if seconds}
+
     async def told(self, lecture: int = 0) -> Told:
         """What the script has told of a lecture, each ping once."""
         bodies: list[list[dict[str, Any]]] = await self.page.evaluate("scene.bodies")
@@ -100,6 +107,7 @@ class Viewer:
         await self.run("await tracker.flush();")
         told = await self.told(lecture)
         await eventually(lambda: self.stored(lecture)["watchTimeSeconds"], told.seconds)
+        await eventually(lambda: self.stored_parts(lecture), told.parts)
         assert abs(told.seconds - await self.seconds_played()) <= 1
         played = in_segments((start, end) for start, end, _ in await self.played())
         wrong = [n for n in {*told.parts, *played} if abs(told.parts.get(n, 0) - played.get(n, 0)) > 1]

@@ -77,13 +77,11 @@ async def test_what_is_on_its_way_when_the_page_ends_is_sent_again_and_counts_on
 async def test_a_page_that_comes_back_goes_on_with_the_same_playback(viewer: Viewer) -> None:
     """This browser keeps no pages for going back: the events are those that one sends that does."""
     await first_ping(viewer)
-    kept = """
-        window.dispatchEvent(new PageTransitionEvent("pagehide", {persisted: true}));
-        window.dispatchEvent(new PageTransitionEvent("pageshow", {persisted: true}));
-    """
-    await viewer.run(kept)
+    await viewer.play(16, rate=4)
+    await viewer.run('window.dispatchEvent(new PageTransitionEvent("pagehide", {persisted: true}));')
+    await viewer.arrived()
+    await viewer.run('window.dispatchEvent(new PageTransitionEvent("pageshow", {persisted: true}));')
     await viewer.play(20, rate=4)
-    await viewer.run("await tracker.flush();")
     await viewer.counted()
     assert 1 == viewer.stored()["views"]
 

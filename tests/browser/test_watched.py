@@ -1,8 +1,11 @@
 """What is counted of a video is what was played of it."""
 
+from math import inf
+
 import pytest
 
 from tests.browser.scene import LONG, SHORT, Viewer
+from tests.browser.service import eventually
 
 
 async def test_a_video_that_is_played_through_is_counted_whole(viewer: Viewer) -> None:
@@ -83,6 +86,65 @@ async def test_scrubbing_while_it_plays_adds_only_what_plays(viewer: Viewer) -> 
     """
     await viewer.run(scrubbed)
     await viewer.counted()
+
+
+async def test_many_small_skips_add_nothing(viewer: Viewer) -> None:
+    await viewer.open()
+    skipped = """
+        await video.play();
+        for (let skip = 0; skip < 8; skip += 1) {
+            const from = video.currentTime;
+            await until(() => video.currentTime > from + 0.2);
+            scene.played.push([from, video.currentTime, 1]);
+            video.currentTime += 0.4;
+            await until(() => !video.seeking);
+        }
+        video.pause();
+        await tracker.flush();
+    """
+    await viewer.run(skipped)
+    told = await viewer.told()
+    assert sum(told.parts.values()) < await viewer.seconds_played() + 1
+
+
+async def test_a_jump_that_no_seek_announces_is_not_counted(viewer: Viewer) -> None:
+    await viewer.open(LONG)
+    jumped = """
+        const {get} = Object.getOwnPropertyDescriptor(HTMLMediaElement.prototype, "currentTime");
+        let offset = 0;
+        Object.defineProperty(video, "currentTime", {get: () => get.call(video) + offset});
+        video.playbackRate = 2;
+        await video.play();
+        await until(() => video.currentTime > 3);
+        scene.played.push([0, video.currentTime, 2], [video.currentTime + 300, 306, 2]);
+        offset = 300;
+        await until(() => video.currentTime > 306);
+        video.pause();
+    """
+    await viewer.run(jumped)
+    await viewer.counted()
+
+
+async def test_of_a_live_video_only_seconds_are_counted(viewer: Viewer) -> None:
+    await viewer.open()
+    live = """
+        const canvas = document.createElement("canvas");
+        const paint = setInterval(() => canvas.getContext("2d").fillRect(0, 0, Math.random() * 9, 9), 20);
+        video.removeAttribute("src");
+        video.srcObject = canvas.captureStream();
+        await video.play();
+        const since = video.currentTime;
+        await until(() => video.currentTime > since + 3);
+        video.pause();
+        clearInterval(paint);
+        await tracker.flush();
+        return [video.duration, video.currentTime - since];
+    """
+    duration, seconds = await viewer.run(live)
+    assert inf == duration
+    await eventually(lambda: abs(viewer.stored()["watchTimeSeconds"] - seconds) <= 1, expected=True)
+    pings = await viewer.page.evaluate("scene.bodies.flat().map(({telemetry}) => telemetry)")
+    assert not any("played" in ping or "durationSeconds" in ping for ping in pings)
 
 
 async def test_a_stall_adds_nothing(viewer: Viewer) -> None:

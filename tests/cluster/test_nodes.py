@@ -78,7 +78,7 @@ async def test_what_is_in_quarantine_or_in_no_dirty_set_is_found_on_every_node(
     code, found = await run("verify")
     assert (1, 2) == (code, found.count("is not in the dirty set"))  # the course and its day
     assert 3 == (await run("--once"))[0]
-    assert "0 courses dirty, 0 in flight, 5 batches quarantined" in (await run("status"))[1]
+    assert "0 tallies dirty, 0 in flight, 5 batches quarantined" in (await run("status"))[1]
 
     await analytics.update_many({"totalViews": "many"}, {"$set": {"totalViews": 0}})
     assert 0 == (await run("replay"))[0]

@@ -81,6 +81,29 @@ def test_a_users_bodies_are_limited_by_their_bytes(start_gateway: Callable[..., 
         ]
 
 
+def test_an_address_has_so_many_files_and_its_pings_pass(start_gateway: Callable[..., EnvoyServer]) -> None:
+    def change(text: str) -> str:
+        return text.replace("max_tokens: 2000\n", "max_tokens: 2\n").replace(
+            "fill_interval: 1s", f"fill_interval: {HOUR}"
+        )
+
+    with caller(start_gateway(change=change), "ann") as ann:
+        files = ["/player/track.js", "/instructor/", "/player/track.js"]
+        assert [200, 200, LIMITED] == [ann.get(file).status_code for file in files]
+        assert PASSED == ann.post(VIEW).status_code
+
+
+def test_a_call_that_says_nothing_more_is_ended(start_gateway: Callable[..., EnvoyServer]) -> None:
+    def change(text: str) -> str:
+        return text.replace("stream_idle_timeout: 6s", "stream_idle_timeout: 0.2s")
+
+    gateway = start_gateway(change=change)
+    head = f"POST {TELEMETRY} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer a.b.c\r\ncontent-length: 9\r\n\r\nx"
+    with socket.create_connection((HOST, gateway.port), PATIENCE) as connection:
+        connection.sendall(head.encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 408")
+
+
 def test_batches_that_do_not_say_how_long_they_are_are_few(start_gateway: Callable[..., EnvoyServer]) -> None:
     def change(text: str) -> str:
         return text.replace("max_tokens: 20\n", "max_tokens: 2\n").replace(
@@ -127,16 +150,20 @@ def limits() -> dict[str, dict[str, Any]]:
     manager = yaml.safe_load(CONFIGURATION.read_text())["static_resources"]["listeners"][0]["filter_chains"][0]
     filters = manager["filters"][0]["typed_config"]["http_filters"]
     (rates,) = (each["typed_config"] for each in filters if each["name"].endswith("local_ratelimit"))
-    return {each["entries"][0]["key"]: each["token_bucket"] for each in rates["descriptors"]}
+    return {
+        " ".join(entry.get("value", entry["key"]) for entry in each["entries"]): each["token_bucket"]
+        for each in rates["descriptors"]
+    }
 
 
 def test_a_player_and_a_school_never_meet_the_limits() -> None:
     """A player calls once in five seconds, or has a page of retries; a school has thousands of them."""
     assert {
-        "user": {"max_tokens": 5000, "tokens_per_fill": 500, "fill_interval": "1s"},
-        "body": {"max_tokens": 16 * MIB, "tokens_per_fill": MIB, "fill_interval": "1s"},
-        "batch": {"max_tokens": 20, "tokens_per_fill": 2, "fill_interval": "1s"},
+        "user alone": {"max_tokens": 5000, "tokens_per_fill": 500, "fill_interval": "1s"},
+        "body yes": {"max_tokens": 16 * MIB, "tokens_per_fill": MIB, "fill_interval": "1s"},
+        "batch no": {"max_tokens": 20, "tokens_per_fill": 2, "fill_interval": "1s"},
         "masked_remote_address": {"max_tokens": 20_000, "tokens_per_fill": 5_000, "fill_interval": "1s"},
+        "masked_remote_address file": {"max_tokens": 2_000, "tokens_per_fill": 200, "fill_interval": "1s"},
     } == limits()
 
 

@@ -3,11 +3,13 @@
 import asyncio
 
 import pytest
+from course_analytics.v1 import ingest_pb2
 
 from ingest_server import allowance as allowance_module
+from ingest_server.admission import Admission
 from ingest_server.allowance import BURST_EVENTS, EVENTS_A_SECOND, Allowance
 from shared.identity.auth import Caller
-from shared.serving.errors import Overloaded
+from shared.serving.errors import InvalidRequest, Overloaded
 from tests.servers import PATIENCE
 
 ANN, BOB = Caller("ann", 0), Caller("bob", 0)
@@ -100,3 +102,33 @@ async def test_a_stream_waits_until_it_is_filled(monkeypatch: pytest.MonkeyPatch
     async with asyncio.timeout(PATIENCE):
         for _ in range(100):
             await allowance.wait(ANN, 1000)
+
+
+def batch(events: int) -> bytes:
+    return ingest_pb2.TrackBatchRequest(events=[ingest_pb2.Event()] * events).SerializeToString()
+
+
+def test_a_batch_is_charged_by_its_events_before_it_is_parsed(allowance: Allowance) -> None:
+    admission = Admission(allowance)
+    for _ in range(BURST_EVENTS // 1000):
+        admission.check("TrackBatch", batch(1000), ANN)
+    with pytest.raises(Overloaded):
+        admission.check("TrackBatch", batch(1), ANN)
+    admission.check("TrackBatch", batch(1000), BOB)
+
+
+@pytest.mark.parametrize("method", ["TrackTelemetry", "TrackCourseView"])
+def test_a_single_call_is_charged_as_one_event(allowance: Allowance, method: str) -> None:
+    admission = Admission(allowance)
+    allowance.charge(ANN, BURST_EVENTS - 1)
+    admission.check(method, b"whatever", ANN)
+    with pytest.raises(Overloaded):
+        admission.check(method, b"whatever", ANN)
+
+
+@pytest.mark.parametrize("data", [batch(0), batch(1001)])
+def test_a_batch_that_is_none_is_not_charged(allowance: Allowance, data: bytes) -> None:
+    admission = Admission(allowance)
+    with pytest.raises(InvalidRequest):
+        admission.check("TrackBatch", data, ANN)
+    allowance.charge(ANN, BURST_EVENTS)

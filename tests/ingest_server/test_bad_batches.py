@@ -1,4 +1,4 @@
-"""Batches that are bad through and through, and callers who send too many: good events count."""
+"""Batches that are bad through and through, and callers with too many streams: good events count."""
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -8,10 +8,9 @@ from course_analytics.v1 import ingest_pb2
 from grpc import StatusCode
 
 from devstack.programs import Program
-from ingest_server.allowance import BURST_EVENTS
 from ingest_server.stream import STREAMS_OF_A_USER
 from tests.ingest_server.backend import BACKEND, Stream, exchange, ping, report, view
-from tests.ingest_server.client import COURSE, NONE, Player, bearer, refusal, token
+from tests.ingest_server.client import COURSE, NONE, Player
 from tests.ingest_server.conftest import connected
 from tests.ingest_server.stored import Stored
 
@@ -28,18 +27,6 @@ async def test_a_batch_has_a_hundred_reasons_and_all_its_good_events_count(
     assert ({reasons[0]}, {NO_REASON}) == (set(reasons[:100]), set(reasons[100:]))
     assert [*range(500), *range(501, 999)] == [index for index, _ in answer.rejected]
     assert {"course_views": 2} == stored.counters()
-
-
-async def test_a_user_who_sends_too_many_events_is_refused_and_nobody_else(player: Player) -> None:
-    greedy = bearer(token(sub="greedy"))
-    batch = ingest_pb2.TrackBatchRequest(events=[view("x")] * 1000)
-    sending = [player.stub.TrackBatch(batch, metadata=greedy) for _ in range(2 * BURST_EVENTS // 1000)]
-    codes = {await call.code() for call in sending}
-    assert {StatusCode.OK, StatusCode.RESOURCE_EXHAUSTED} == codes
-    refused = await refusal([call for call in sending if await call.code() != StatusCode.OK].pop())
-    assert (StatusCode.RESOURCE_EXHAUSTED, 1) == (refused.code, refused.retry_seconds)
-    assert "one user may send 5,000 events a second" == refused.message
-    assert "tracked" == await player.view()
 
 
 async def test_a_user_has_so_many_streams_and_no_more(start_program: Callable[..., Program], platform_url: str) -> None:

@@ -77,13 +77,30 @@ async def test_refusals_that_have_no_room_go_with_later_commits(
     async with running(Committer(recording.record, at_once)) as committer:
         for course in COURSES[:30]:
             committer.refuse(Refused(course, "INVALID_FIELDS", 0))
-    assert [12, 12, 6] == [len(sums(commit)) for commit in recording.commits]
+    assert [6, 6, 6, 6, 6] == [len(sums(commit)) for commit in recording.commits]
 
 
 async def test_refusals_are_sent_before_the_end(recording: Recording) -> None:
     async with running(Committer(recording.record, at_once)) as committer:
         committer.refuse(Refused(COURSE, "INVALID_FIELDS", 0))
     assert [{COURSE: {"not_counted:INVALID_FIELDS": 1}}] == [sums(commit) for commit in recording.commits]
+
+
+async def test_a_batch_for_which_there_is_no_room_at_all_is_counted_before_it_is_judged(
+    committer: Committer, recording: Recording, mongo_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committer_module, "QUEUE_WEIGHT_FOR_BATCHES", 2)
+    with MongoClient[Mapping[str, object]](mongo_url) as platform:
+        write_course(platform.get_default_database(), DEMO_COURSE)
+    async with AsyncMongoClient[mongo.Document](mongo_url) as client:
+        catalog = Catalog(client.get_default_database())
+        await catalog.require(COURSE)
+        refusals = Refusals(catalog, committer)
+        batches.check_room([view(), ping()], ANN, committer, refusals)
+        with pytest.raises(Overloaded):
+            batches.check_room([view(), ping(seconds=7), view("x")], ANN, committer, refusals)
+        commit = await recording.arrival()
+    assert {COURSE: {"not_counted:OVERLOADED": 2, "not_counted_seconds:OVERLOADED": 7}} == sums(commit)
 
 
 async def test_a_batch_for_which_there_is_no_room_is_counted_as_that(

@@ -81,9 +81,12 @@ async def test_events_without_ids_and_those_of_others_are_counted_beyond_it(full
 
 
 async def test_a_playback_that_has_begun_goes_on_and_a_new_one_does_not(counting: Counting) -> None:
-    await counting.count(ping(None, "old"))
-    await counting.count(*(view(f"e{number}") for number in range(9)))
-    assert {1: "USER_LIMIT"} == await counting.count(ping(None, "old", 0), ping(None, "new"))
+    assert await counting.count(*(ping(None, f"p{number}") for number in range(9))) is None
+    assert {1: "USER_LIMIT"} == await counting.count(ping(None, "p0", 0), ping(None, "new"))
+
+
+async def test_playbacks_and_events_have_a_limit_each(full: Counting) -> None:
+    assert await full.count(ping(None, "new")) is None
 
 
 async def test_one_commit_goes_no_further_than_the_limit(counting: Counting) -> None:
@@ -91,19 +94,15 @@ async def test_one_commit_goes_no_further_than_the_limit(counting: Counting) -> 
     assert dict.fromkeys(range(9, 12), "USER_LIMIT") == told
 
 
-async def test_event_ids_of_the_last_window_are_alive_and_earlier_ones_are_not(
+async def test_a_new_window_has_a_limit_of_its_own(
     full: Counting, stored: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = script_call.EVENT_SECONDS * window_of(stored)
-    later = iter([now + script_call.EVENT_SECONDS, now + 2 * script_call.EVENT_SECONDS])
-    monkeypatch.setattr("ingest_server.recorder.time.time", lambda: next(later))
+    (account,) = stored.redis.keys(f"{EVENTS}*")
+    window = int(str(account).removeprefix(EVENTS))
+    times = iter([(window + 1) * script_call.EVENT_SECONDS - 1, (window + 1) * script_call.EVENT_SECONDS])
+    monkeypatch.setattr("ingest_server.recorder.time.time", lambda: next(times))
     assert {0: "USER_LIMIT"} == await full.count(view("new"))
     assert await full.count(view("new")) is None
-
-
-def window_of(stored: Stored) -> int:
-    (account,) = stored.redis.keys(f"{EVENTS}*")
-    return int(str(account).removeprefix(EVENTS))
 
 
 async def test_an_id_is_charged_once_and_its_account_ends(counting: Counting, stored: Stored) -> None:

@@ -1,10 +1,12 @@
-"""`python -m tests.siege --seconds 30`: every attack after the other, then all together at a tenth of their rates.
+"""`python -m tests.siege --seconds 30`: what refusals cost, then every attack, then all together, each at a tenth.
 
-A learner pings through the gateway meanwhile. Exits with 1 when one of those pings failed, was lost or doubled, when
-their p99 reached 250 ms, or when a program grew by 150 MB.
+A learner pings through the gateway meanwhile, and beside it a server that does nothing: what that needs longer is the
+machine's fault. CPU time is that of all programs, for each strike and ping. Exits with 1 when a ping failed, was lost
+or doubled, when their p99 reached 250 ms, or when a program grew by 150 MB.
 """
 
 import argparse
+import secrets
 import sys
 import tempfile
 import time
@@ -20,11 +22,14 @@ from devstack.child import Child, free_port
 from devstack.gateway import local_gateway
 from devstack.tokens import mint
 from tests.siege.attacks import ATTACKS, Target, strike
+from tests.siege.costs import costs
+from tests.siege.search import search
 from tests.siege.victim import Seen, watch
 
 MOST_SECONDS = 0.25
 MOST_GROWTH = 150
 TOGETHER = 0.1
+SEARCH = 4  # times as long as one attack
 QUIET_SECONDS = 12  # in which what an attack has left open ends: the gateway gives a call 10 s
 
 
@@ -36,6 +41,7 @@ class Row:
     struck: int
     seen: Seen
     grown: dict[str, float]
+    cpu_seconds: float
     exact: bool
 
     @property
@@ -76,6 +82,7 @@ class Siege:
         """Lets these attacks run at a share of their rates, and tells what a learner saw."""
         names = list(names)
         before = {name: megabytes(child) for name, child in self._programs.items()}
+        spent = self._cpu_seconds()
         views, _ = self._counted()
         target = Target(self._port, f"Bearer {mint(self._stage.secret, 'attacker')}")
         ping: dict[str, object] = {"courseId": self._course.id, "lectureId": self._course.lectures[0].id}
@@ -92,8 +99,20 @@ class Siege:
             sum(each.result() for each in strikes),
             seen,
             {name: most[name] - before[name] for name in before},
+            self._cpu_seconds() - spent,
             len(seen.counted) <= now - views <= len(seen.counted) + len(seen.failed),
         )
+
+    def dearest(self, seconds: float) -> list[tuple[float, str]]:
+        """What a search of so many seconds finds: milliseconds of CPU time a KB sent, and the program of frames."""
+
+        def token() -> str:
+            return f"Bearer {mint(self._stage.secret, secrets.token_hex(4))}"
+
+        return search(self._port, seconds, self._cpu_seconds, token, seed=secrets.randbits(32))
+
+    def _cpu_seconds(self) -> float:
+        return sum(measured.cpu_seconds(child.pid) for child in self._programs.values())
 
     def _counted(self) -> tuple[int, int]:
         return self._stage.views_and_seconds(self._course.id)
@@ -107,7 +126,7 @@ class Siege:
         return most
 
 
-HEADER = ("attack", "struck", "pings", "failed", "p50 ms", "p99 ms", "idle p99 ms", "grown MB", "exact", "")
+HEADER = ("attack", "struck", "pings", "failed", "p50 ms", "p99 ms", "idle p99 ms", "CPU µs", "grown MB", "exact", "")
 
 
 def cells(row: Row) -> tuple[str, ...]:
@@ -117,15 +136,16 @@ def cells(row: Row) -> tuple[str, ...]:
         for values, share in ((row.seen.counted, 0.5), (row.seen.counted, 0.99), (row.seen.beside, 0.99))
     ]
     grown = ", ".join(f"{name} {most:+.0f}" for name, most in row.grown.items())
+    cost = f"{1e6 * row.cpu_seconds / max(1, row.struck + len(row.seen.counted)):.0f}"
     seen = (str(len(row.seen.counted)), str(len(row.seen.failed)))
     verdict = ("yes" if row.exact else "NO", "" if row.held else "NOT HELD")
-    return (row.attack, str(row.struck), *seen, *milliseconds, grown, *verdict)
+    return (row.attack, str(row.struck), *seen, *milliseconds, cost, grown, *verdict)
 
 
 def run(seconds: float, chosen: list[str], say: Callable[[str], None]) -> bool:
     """Whether the service held."""
     spawning = get_context("spawn")
-    widths = (32, 9, 6, 6, 7, 7, 12, 44, 6, 8)
+    widths = (32, 9, 6, 6, 7, 7, 12, 7, 44, 6, 8)
 
     def line(texts: tuple[str, ...]) -> None:
         say("  ".join(text.ljust(width) for text, width in zip(texts, widths, strict=True)).rstrip())
@@ -138,13 +158,25 @@ def run(seconds: float, chosen: list[str], say: Callable[[str], None]) -> bool:
     ):
         siege = Siege(stage, pool)
         line(HEADER)
-        rounds = [((), 1.0), *(((name,), 1.0) for name in chosen), (tuple(chosen), TOGETHER)]
-        for names, share in rounds:
+        for names, share in [((), 1.0), *(((name,), 1.0) for name in chosen), (tuple(chosen), TOGETHER)]:
             row = siege.under(names, share, seconds)
             line(cells(row))
             held = held and row.held
             time.sleep(QUIET_SECONDS if names else 0)
+        say("\nthe dearest programs of frames that a search found, in ms of CPU time for each KB sent:")
+        for cost, program in siege.dearest(seconds * SEARCH):
+            say(f"{cost:7.2f}  {program}")
     return held
+
+
+def hold_costs(say: Callable[[str], None]) -> bool:
+    """Whether every refusal cost no more CPU time than it may."""
+    with tempfile.TemporaryDirectory() as folder, measured.stage(Path(folder)) as stage:
+        rows = costs(stage)
+    say("CPU time of a call, in µs, and the most it may be")
+    for row in rows:
+        say(f"  {row.name:42}{row.microseconds:8.0f}{row.most:8.0f}{'' if row.held else '  NOT HELD'}")
+    return all(row.held for row in rows)
 
 
 def main() -> int:
@@ -153,7 +185,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=30, help="of each attack (%(default)s)")
     parser.add_argument("--only", choices=ATTACKS, action="append", help="one attack, or several")
     options = parser.parse_args()
-    held = run(options.seconds, options.only or list(ATTACKS), lambda text: print(text, flush=True))
+    held = hold_costs(lambda text: print(text, flush=True))
+    held = run(options.seconds, options.only or list(ATTACKS), lambda text: print(text, flush=True)) and held
     print("held" if held else "NOT HELD")
     return 0 if held else 1
 

@@ -64,6 +64,10 @@ class Wire:
             last = at + LARGEST_FRAME >= len(data)
             self._writer.write(frame(DATA, END_STREAM if end and last else 0, stream, data[at : at + LARGEST_FRAME]))
 
+    def raw(self, data: bytes) -> None:
+        """Sends frames as they are."""
+        self._writer.write(data)
+
     def close(self) -> None:
         """Closes the connection, whatever is open."""
         if self._reading:

@@ -10,7 +10,7 @@ from bson import ObjectId
 from pymongo.asynchronous.database import AsyncDatabase
 
 from tests.servers import PATIENCE
-from warehouse.audit import audit
+from warehouse.audit import _moves, audit
 from warehouse.record import Record
 from warehouse.sink import Sink, StoreProgress, known_tallies
 from warehouse.snapshot import Snapshot
@@ -206,3 +206,20 @@ async def test_the_audit_says_what_differs(database: Database, store: Store) -> 
 
     assert not equal
     assert f"course course_views {COURSE_ID} 1970-01-01 0: MongoDB 3, warehouse 0" in lines
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "moves"),
+    [
+        ((5, 3), (9, 7), True),
+        ((5, 3), (9, 5), True),
+        ((5, 3), (5, 3), False),
+        ((5, 3), (9, 3), False),
+        ((5, 9), (5, 9), False),
+    ],
+)
+def test_a_counter_that_goes_on_changing_is_no_difference(
+    before: tuple[int, int], now: tuple[int, int], moves: bool
+) -> None:
+    """Each look is what MongoDB and the store say: a store that has not come as far as MongoDB was before is behind."""
+    assert moves == _moves(before, now)

@@ -65,7 +65,9 @@ class ListTopCoursesRequest(_message.Message):
     ORDER_BY_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     period: _dashboard_pb2.GetCourseReportRequest.Period.ValueType
-    """A period, or both days, or none of them: then the last 28 days. As in GetCourseReportRequest."""
+    """A period, or both days, or none of them: then the last 28 days. As in GetCourseReportRequest, but the last day may be today,
+    whose numbers are those so far.
+    """
     from_day: _builtins.str
     to_day: _builtins.str
     order_by: Global___ListTopCoursesRequest.Order.ValueType

@@ -1,0 +1,130 @@
+"""What a refusal costs the servers, in CPU time: less than asking, and never much."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from course_analytics.v1 import dashboard_pb2, ingest_pb2
+
+from bench.stage import Stage, course, cpu_seconds, write_courses
+from devstack.child import Child
+from devstack.tokens import mint
+from ingest_server.allowance import BURST_EVENTS
+
+INGEST = "/course_analytics.v1.IngestService"
+PING, BATCH = f"{INGEST}/TrackTelemetry", f"{INGEST}/TrackBatch"
+DASHBOARD = "/course_analytics.v1.DashboardService/GetCourseDashboard"
+AT_ONCE = 32
+
+PLAIN_MICROSECONDS = 150  # more than a handler that does nothing takes
+WORST_MICROSECONDS = 3_000
+BATCH_MICROSECONDS = 2_000
+
+MEBIBYTE = b"\x0a\x00" * 524_000  # events without anything
+UNKNOWN = b"\x7a\x00" * 524_000  # fields that the message does not have
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A call that is refused, by whom, and the microseconds of CPU time that this may take."""
+
+    name: str
+    server: Child
+    address: str
+    method: str
+    data: bytes
+    most: float
+    token: str | None = None
+    gzip: bool = False
+    calls: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What it took."""
+
+    name: str
+    microseconds: float
+    most: float
+
+    @property
+    def held(self) -> bool:
+        """Whether it was no more than it may be."""
+        return self.microseconds <= self.most
+
+
+def costs(stage: Stage) -> list[Cost]:
+    """Asks in every way that should be cheap to refuse, and measures the servers."""
+    taught = course(1, 3)
+    write_courses(stage.database, [taught])
+    ingest, query, idle = stage.program("ingest_server"), stage.program("query_server"), stage.ceiling()
+    ping = ingest_pb2.TrackTelemetryRequest(
+        course_id=taught.id, lecture_id=taught.lectures[0].id, watch_time_delta=5, event_id="e" * 36
+    )
+    plain = ping.SerializeToString()
+    nothing = _measured(Ask("a handler that does nothing", idle, idle.address, PING, plain, 0, calls=2000))
+
+    def batch(events: Sequence[ingest_pb2.Event]) -> bytes:
+        return ingest_pb2.TrackBatchRequest(events=events).SerializeToString()
+
+    def of_ingest(name: str, data: bytes, most: float, **more: object) -> Ask:
+        return Ask(name, ingest, ingest.address, BATCH, data, most, **more)  # type: ignore[arg-type]
+
+    event = ingest_pb2.Event(telemetry=ping)
+    other = ingest_pb2.Event(telemetry=ping)
+    other.telemetry.user_id = "somebody else"
+    token, greedy = mint(stage.secret, "attacker"), mint(stage.secret, "greedy")
+    _call(ingest.address, BATCH, batch([ingest_pb2.Event()] * 1000), greedy)(2 * BURST_EVENTS // 1000)
+    course_id = dashboard_pb2.GetCourseDashboardRequest(course_id=taught.id).SerializeToString()
+    more_than_nothing = nothing.microseconds + PLAIN_MICROSECONDS
+    asks = [
+        Ask("a ping without a token", ingest, ingest.address, PING, plain, more_than_nothing, calls=2000),
+        Ask("a dashboard without a token", query, query.address, DASHBOARD, course_id, more_than_nothing, calls=2000),
+        of_ingest("1 MiB without a token", MEBIBYTE, WORST_MICROSECONDS),
+        of_ingest("1 KiB of gzip without a token", MEBIBYTE, WORST_MICROSECONDS, gzip=True),
+        Ask("gzip for a dashboard", query, query.address, DASHBOARD, UNKNOWN, WORST_MICROSECONDS, gzip=True),
+        of_ingest("524,000 events", MEBIBYTE, WORST_MICROSECONDS, token=token),
+        of_ingest("524,000 events in gzip", MEBIBYTE, WORST_MICROSECONDS, token=token, gzip=True),
+        of_ingest("unknown fields in gzip", UNKNOWN, WORST_MICROSECONDS, token=token, gzip=True),
+        of_ingest("1,101 events", batch([event] * 1101), BATCH_MICROSECONDS, token=token),
+        of_ingest(
+            "1,000 events, too many a second", batch([event] * 1000), BATCH_MICROSECONDS, token=greedy, calls=AT_ONCE
+        ),
+        of_ingest(
+            "1,000 events, the last somebody else's",
+            batch([*[event] * 999, other]),
+            BATCH_MICROSECONDS,
+            token=token,
+            calls=BURST_EVENTS // 1000 - 1,
+        ),
+    ]
+    return [nothing, *map(_measured, asks)]
+
+
+def _measured(ask: Ask) -> Cost:
+    call = _call(ask.address, ask.method, ask.data, ask.token, gzip=ask.gzip)
+    call()  # the connection, and what is done once
+    before = cpu_seconds(ask.server.pid)
+    for _ in range(ask.calls // AT_ONCE + 1):
+        call(AT_ONCE)
+    done = (ask.calls // AT_ONCE + 1) * AT_ONCE
+    return Cost(ask.name, 1e6 * (cpu_seconds(ask.server.pid) - before) / done, ask.most or float("inf"))
+
+
+def _call(address: str, method: str, data: bytes, token: str | None, *, gzip: bool = False) -> Callable[..., None]:
+    """What makes so many such calls at once, and does not look at their answers."""
+    channel = grpc.insecure_channel(address)
+    metadata = (("authorization", f"Bearer {token}"),) if token else ()
+    compression = grpc.Compression.Gzip if gzip else None
+
+    def call(number: int = 1) -> None:
+        method_of: Any = channel.unary_unary(method)
+        options = {"metadata": metadata, "compression": compression, "timeout": 30}
+        answers = [method_of.future(data, **options) for _ in range(number)]
+        for answer in answers:
+            with suppress(grpc.RpcError):
+                answer.result()
+
+    return call
