@@ -320,3 +320,16 @@ async def test_a_flush_between_the_two_reads_leaves_no_dip(
         shown.overview.lecture_views,
         shown.engagement_funnel[0].views,
     )
+
+
+async def test_users_that_no_document_has_yet_are_counted_although_nothing_is_hot(
+    platform: Platform, reports: Dashboards
+) -> None:
+    course = await platform.add_course(["A"])
+    await recorded(platform, "2026-11-19")
+    saved = await platform.day_users(course, "2026-11-24", {1, 2})
+    await platform.stored(course, "2026-11-24", "A", **saved)
+    await platform.day_users(course, "2026-11-24", {2, 3, 4})
+    await platform.redis.sadd(f"unsaved_users:{platform.braces(course)}", f"{course.course_id}/2026-11-24")
+    shown = await report(reports, course)
+    assert (4, 4) == (shown.overview.unique_users, {day.day: day.unique_users for day in shown.days}["2026-11-24"])
