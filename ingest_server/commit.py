@@ -26,7 +26,9 @@ from shared.data.tallies import (
 )
 
 # What a course adds to the weight of its commit, beside its events: its keys, and those of its partition.
-COURSE_WEIGHT = 8
+COURSE_WEIGHT = 16
+# What a lecture adds whose plain events are summed: its counters, of the course and of the day.
+LECTURE_WEIGHT = 4
 
 
 # What the events of one call in one partition are told: the reasons of those that were refused, by place in the call.
@@ -145,6 +147,8 @@ class Commit:
             return
         course.users.add(ping.user)
         view_field, watch_time_field = _lecture_fields(ping.lecture_id)
+        if view_field not in course.sums:
+            self.weight += LECTURE_WEIGHT
         course.add(view_field, 1)
         course.add(watch_time_field, ping.seconds)
         if ping.played is not None:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from ingest_server import metrics
-from ingest_server.commit import COURSE_WEIGHT, Commit, Told, Waiter
+from ingest_server.commit import COURSE_WEIGHT, LECTURE_WEIGHT, Commit, Told, Waiter
 from ingest_server.durations import Durations
 from ingest_server.events import Event, Refused, weight
 from ingest_server.reasons import error_of
@@ -73,7 +73,7 @@ class Committer:
         if not self._singles.weight and self._next.weight <= COMMIT_WEIGHT - TURN_WEIGHT:  # nearly always
             self._next.add(event, done)
         else:
-            most = COURSE_WEIGHT + weight(event)
+            most = COURSE_WEIGHT + LECTURE_WEIGHT + weight(event)
             self._check_room(caller, most, QUEUE_WEIGHT)
             self._singles.put(caller, Turn([(event, done, None)], most))
         self._something.set()

@@ -8,8 +8,8 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ingest_server.commit import COURSE_WEIGHT, Told
-from ingest_server.events import Event, weight
+from ingest_server.commit import COURSE_WEIGHT, LECTURE_WEIGHT, Told
+from ingest_server.events import Event, Telemetry, weight
 
 # The most that one turn takes of a commit, and more than any event weighs. A call of more has several turns.
 TURN_WEIGHT = 500
@@ -29,18 +29,29 @@ def portions(events: Sequence[Event]) -> Iterator[tuple[Sequence[Event], int]]:
     """The events of one call, parted so that each part can have its turn; with each part's weight."""
     portion: list[Event] = []
     portion_weight = 0
-    courses: set[str] = set()
+    named: set[object] = set()
     for event in events:
-        more = weight(event) + (0 if event.course_id in courses else COURSE_WEIGHT)
+        more = weight(event) + _first_weight(event, named)
         if portion and portion_weight + more > TURN_WEIGHT:
             yield portion, portion_weight
-            portion, portion_weight, courses = [], 0, set()
-            more = weight(event) + COURSE_WEIGHT
+            portion, portion_weight, named = [], 0, set()
+            more = weight(event) + _first_weight(event, named)
         portion.append(event)
         portion_weight += more
-        courses.add(event.course_id)
     if portion:
         yield portion, portion_weight
+
+
+def _first_weight(event: Event, named: set[object]) -> int:
+    """What the event weighs as the first of its course and lecture; adds those to the names."""
+    more = 0
+    if event.course_id not in named:
+        named.add(event.course_id)
+        more = COURSE_WEIGHT
+    if isinstance(event, Telemetry) and (lecture := (event.course_id, event.lecture_id)) not in named:
+        named.add(lecture)
+        more += LECTURE_WEIGHT
+    return more
 
 
 class Waiting:

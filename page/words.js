@@ -18,13 +18,17 @@ export function languageOf(asked) {
     return LANGUAGES.find((each) => each === spoken.find((one) => LANGUAGES.some((known) => known === one))) ?? "en";
 }
 
+/** What `Intl` can read. On Linux a browser may name its languages otherwise: "en-US@posix". */
+const TAG = /^[a-z]{2,3}(-[a-z0-9]+)*$/i;
+
 /**
  * How this person writes numbers and dates: as in the region that the browser names, when it is one of the language.
  *
  * @param {string} language
  * @param {readonly string[]} asked
  */
-export const localeOf = (language, asked) => asked.find((each) => languageOf([each]) === language) ?? language;
+export const localeOf = (language, asked) =>
+    asked.find((each) => TAG.test(each) && languageOf([each]) === language) ?? language;
 
 /**
  * Loads the words of a language.

@@ -75,7 +75,7 @@ async def test_a_single_call_is_in_the_next_commit_whatever_batches_wait(
 
 
 async def test_one_callers_single_calls_do_not_push_out_anothers(committer: Committer, recording: Recording) -> None:
-    flood = [committer.add(PING, ANN) for _ in range(3000)]
+    flood = [committer.add(PING, ANN) for _ in range(1500)]
     lonely = committer.add(PING, BOB)
     recording.answer()
     recording.answer()
@@ -115,7 +115,7 @@ async def test_single_calls_are_refused_at_once_when_there_is_no_room(
     committer: Committer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(committer_module, "COMMIT_WEIGHT", 100)
-    monkeypatch.setattr(committer_module, "QUEUE_WEIGHT", 60)
+    monkeypatch.setattr(committer_module, "QUEUE_WEIGHT", 100)
     taken = [committer.add(PING, ANN) for _ in range(2)]
     with pytest.raises(Overloaded):
         taken.append(committer.add(PING, ANN))

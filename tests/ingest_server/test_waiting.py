@@ -8,14 +8,18 @@ from hypothesis import strategies as st
 
 from ingest_server import waiting as waiting_module
 from ingest_server.commit import Commit, Told
-from ingest_server.events import CourseView
+from ingest_server.events import CourseView, Event, Telemetry
 from ingest_server.waiting import TURN_WEIGHT, Turn, Waiting, portions
 
 DONE: "asyncio.Future[Told]" = sentinel.done
 COURSES = [f"65000000000000000000{number:04x}" for number in range(300)]
 
+ids = st.none() | st.just("e")
+courses = st.sampled_from(COURSES)
 events = st.lists(
-    st.builds(CourseView, st.sampled_from(COURSES), st.just(b"ann"), st.none() | st.just("e")), max_size=1000
+    st.builds(CourseView, courses, st.just(b"ann"), ids)
+    | st.builds(Telemetry, courses, st.just(b"ann"), ids, courses, st.just(5), ids),
+    max_size=200,
 )
 
 
@@ -59,12 +63,12 @@ def test_what_was_taken_weighs_nothing_any_more() -> None:
 
 
 @given(events)
-def test_portions_are_all_events_in_their_order(batch: list[CourseView]) -> None:
+def test_portions_are_all_events_in_their_order(batch: list[Event]) -> None:
     assert batch == [event for portion, _ in portions(batch) for event in portion]
 
 
 @given(events)
-def test_a_portion_weighs_at_least_what_its_commit_will(batch: list[CourseView]) -> None:
+def test_a_portion_weighs_at_least_what_its_commit_will(batch: list[Event]) -> None:
     for portion, weight in portions(batch):
         commit = Commit()
         for event in portion:
@@ -74,4 +78,4 @@ def test_a_portion_weighs_at_least_what_its_commit_will(batch: list[CourseView])
 
 def test_a_portion_is_as_large_as_may_be() -> None:
     (first, weight), *_ = portions([CourseView(COURSES[0], b"ann", None)] * 1000)
-    assert (TURN_WEIGHT, TURN_WEIGHT - 8) == (weight, len(first))
+    assert (TURN_WEIGHT, TURN_WEIGHT - 16) == (weight, len(first))

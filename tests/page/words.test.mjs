@@ -54,6 +54,7 @@ test("the browser's first language that the page speaks is spoken", () => {
     assert.equal("en", languageOf(["fr"]));
     assert.equal("en-GB", localeOf("en", ["de", "en-GB"]));
     assert.equal("de", localeOf("de", ["en-GB"]));
+    assert.equal("en", localeOf("en", ["en-US@posix", "C"]));
 });
 
 test("a sentence has its values in their places, in the plural form of its number", () => {

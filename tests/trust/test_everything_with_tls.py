@@ -12,7 +12,7 @@ import yaml
 from course_analytics.v1 import ingest_pb2, ingest_pb2_grpc
 
 from devstack.child import HOST, free_port, wait_until
-from devstack.gateway import GATEWAY, move
+from devstack.gateway import GATEWAY, NOBODY, move
 from devstack.gateway_tls import with_tls
 from devstack.programs import Program
 from devstack.seed import DEMO_COURSE
@@ -41,7 +41,7 @@ def gateway(service: Service, trust: Trust, tmp_path_factory: pytest.TempPathFac
         (folder / name).write_bytes(file.read_bytes())
     configuration = yaml.safe_load((GATEWAY / "envoy-tls.yaml").read_text().replace(CERTIFICATES, str(folder)))
     port, admin_port = free_port(), free_port()
-    servers = {"ingest": service.ingest.address, "query": service.query.address}
+    servers = {"ingest": service.ingest.address, "query": service.query.address, "warehouse": NOBODY}
     move(configuration, port=port, admin_port=admin_port, servers=servers)
     file = folder / "envoy.yaml"
     file.write_text(yaml.safe_dump(configuration, sort_keys=False))

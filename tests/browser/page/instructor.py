@@ -1,6 +1,7 @@
 """An instructor in front of the page."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from playwright.async_api import Page, expect
@@ -13,6 +14,10 @@ LIST = ""
 A_COURSE = f"?course={COURSE}"
 A_LECTURE = f"?course={COURSE}&lecture={lecture_id(0)}"
 TOKEN = "the.instructors.token"
+MOMENT = datetime(2026, 11, 26, 12, 3, 5, tzinfo=UTC)
+# A function, and no expression: the page's policy allows no evaluation.
+DRAWN = """(width) => (!width || innerWidth === width) && [...document.querySelectorAll(".plot")].every(
+    (plot) => !plot.clientWidth || plot.querySelector("svg").viewBox.baseVal.width === plot.clientWidth)"""
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,14 @@ class Instructor:
         await self.settled()
 
     async def settled(self) -> None:
-        """The page shows numbers, or why it has none."""
+        """The page shows numbers, its charts drawn, or why it has none."""
         await self.page.wait_for_selector(".body:not(.stale) > :not(.skeleton)")
+        await self.page.wait_for_function(DRAWN)
+
+    async def stop_the_clock(self) -> None:
+        """From now on the page's time stands still, but for `page.clock.run_for`."""
+        await self.page.clock.install(time=MOMENT)
+        await self.page.clock.pause_at(MOMENT)
 
     async def sees(self, text: str) -> None:
         """Some visible element has this text."""

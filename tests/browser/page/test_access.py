@@ -7,7 +7,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.browser.page.answers import COURSE, TITLES, lecture_id
-from tests.browser.page.instructor import A_COURSE, A_LECTURE, LIST, TOKEN, Instructor
+from tests.browser.page.instructor import A_COURSE, A_LECTURE, DRAWN, LIST, TOKEN, Instructor
 
 VIEWS = {"the list": LIST, "a course": A_COURSE, "a lecture": A_LECTURE}
 every_view = pytest.mark.parametrize("query", VIEWS.values(), ids=VIEWS)
@@ -115,7 +115,7 @@ async def test_the_whole_page_works_by_keyboard_alone(instructor: Instructor) ->
 
 
 async def test_nothing_takes_the_focus_away_when_numbers_change(instructor: Instructor) -> None:
-    await instructor.page.clock.install()
+    await instructor.stop_the_clock()
     await instructor.open(f"{A_COURSE}&range=all")
     link = instructor.page.locator(".scroll tbody a").first
     await link.focus()
@@ -190,10 +190,8 @@ MARKS_OUTSIDE = """() => [...document.querySelectorAll(".plot svg")].flatMap((sv
 
 
 async def drawn_for(instructor: Instructor, width: int) -> None:
-    """Waits until each chart is as wide as its place in a window of this width."""
-    fits = """(width) => innerWidth === width && [...document.querySelectorAll(".plot")].every(
-        (plot) => plot.querySelector("svg").viewBox.baseVal.width === plot.clientWidth)"""
-    await instructor.page.wait_for_function(fits, arg=width)
+    """Waits until the window has this width, and each chart that of its place."""
+    await instructor.page.wait_for_function(DRAWN, arg=width)
 
 
 async def test_the_marks_are_those_of_the_data(instructor: Instructor) -> None:

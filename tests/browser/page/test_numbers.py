@@ -159,7 +159,7 @@ async def test_page_files_and_api_agree_before_during_and_after_a_flush(
 async def test_what_is_watched_meanwhile_is_seen_without_a_reload(
     instructor: Instructor, service: Service, course: Course
 ) -> None:
-    await instructor.page.clock.install()
+    await instructor.stop_the_clock()
     await instructor.open(f"?course={course.id}&lecture={course.lectures[0].id}", mint(JWT_SECRET, course.creator))
     await expect(instructor.page.locator(".facts data")).to_have_attribute("value", "1")
 
