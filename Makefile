@@ -72,6 +72,9 @@ bench: setup ## Measure, print a table, and write docs/benchmarks.md
 siege: setup ## Attacks on the whole service, a learner beside them, and a search for more; a table (SECONDS=30 each, 10 minutes)
 	@$(BIN)/python -m tests.siege --seconds $(or $(SECONDS),30)
 
+alerts: setup ## Provoke the alerts with real programs: kill them, mend them, and look who fires (about two minutes)
+	@$(BIN)/python -m pytest -q tests/alerts/provoke.py
+
 chaos: setup ## Load, readers and the killing of everything; ends in a table (SECONDS=120)
 	@$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),120)
 

@@ -15,6 +15,7 @@ from flusher.tools.forget import is_forgettable
 from shared import logs
 from shared.serving import program
 from shared.settings import Settings, load
+from shared.stores import mongo
 from shared.stores.redis_connection import RedisUnreachable
 
 Command = Callable[[Settings], Awaitable[int]]
@@ -61,7 +62,7 @@ async def answer(command: Command, settings: Settings) -> int:
     except (RedisUnreachable, ResponseError) as error:
         print(f"Redis: {error}", file=sys.stderr)
     except PyMongoError as error:
-        print(f"MongoDB: {error}", file=sys.stderr)
+        print(f"MongoDB: {mongo.in_short(error)}", file=sys.stderr)
     return commands.INCOMPLETE
 
 

@@ -8,9 +8,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import PyMongoError
+from redis.exceptions import ResponseError
 
 from flusher import metrics, schema
 from flusher.cycle import Flusher, seconds_to_next
+from flusher.steps.aside import Quarantined
 from flusher.steps.lease import LeaseLost
 from flusher.steps.report import Report
 from flusher.steps.wave import CONNECT_SECONDS, Stores
@@ -23,7 +26,7 @@ from shared.settings import Settings
 from shared.stores import mongo
 from shared.stores.mongo import Document
 from shared.stores.probe import RedisProbe, counts_are_safe
-from shared.stores.redis_connection import RedisConnection
+from shared.stores.redis_connection import RedisConnection, RedisUnreachable
 from shared.stores.topology import Topology
 
 FOUND = 1
@@ -63,12 +66,33 @@ async def init(settings: Settings) -> int:
 
 
 async def show_status(settings: Settings) -> int:
-    """Prints what waits where."""
-    async with _database(settings) as database, _redis(settings) as nodes:
-        print(status.table(await status.read(nodes, database), time.time()))
-        async for batch in quarantine.quarantined(nodes):
-            print(f"quarantined: tally {batch.name}, batch {batch.id}: {batch.reason}")
-    return 0
+    """Prints what waits where, as far as the stores answer: 3 when one of them does not."""
+    statuses: dict[int, status.PartitionStatus] = {}
+    aside: list[Quarantined] = []
+    away = []
+    redis_answers = mongodb_answers = False
+    try:
+        async with _redis(settings) as nodes:
+            statuses = await status.in_redis(nodes)
+            aside = [batch async for batch in quarantine.quarantined(nodes)]
+        redis_answers = True
+    except (RedisUnreachable, ResponseError) as error:
+        away.append(f"Redis: {error}: what waits in it is not known")
+    try:
+        async with _database(settings) as database:
+            await status.add_successes(statuses, database)
+        mongodb_answers = True
+    except PyMongoError as error:
+        away.append(f"MongoDB: {mongo.in_short(error)}: when the last flush was is not known")
+    if redis_answers:
+        print(status.table(statuses, time.time()))
+    if mongodb_answers:
+        print(status.last_success(statuses))
+    for batch in aside:
+        print(f"quarantined: tally {batch.name}, batch {batch.id}: {batch.reason}")
+    for line in away:
+        print(line, file=sys.stderr)
+    return INCOMPLETE if away else 0
 
 
 async def verify(settings: Settings) -> int:

@@ -4,16 +4,27 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
+from bson import ObjectId
 from pymongo.asynchronous.database import AsyncDatabase
 
 from flusher.steps.aside import read
 from flusher.steps.shape import complaints, number_of
 from flusher.steps.take import readable
 from flusher.tools.counted import counted, hashes, kind_of
-from flusher.tools.strays import CountersKey, strays
+from flusher.tools.strays import CountersKey, of_another_type, strays
 from flusher.tools.sums import excesses
 from shared.data import keys
-from shared.data.tallies import COURSE_VIEWS, KINDS, LECTURE, LECTURE_VIEWS, PLAYBACKS, SEGMENT_VIEWS, Kind, fields_of
+from shared.data.tallies import (
+    COURSE_VIEWS,
+    KINDS,
+    LECTURE,
+    LECTURE_VIEWS,
+    PLAYBACKS,
+    SEGMENT_VIEWS,
+    Kind,
+    fields_of,
+    tally_of,
+)
 from shared.stores.mongo import Document
 from shared.stores.redis_connection import RedisConnection, text_of
 
@@ -24,6 +35,8 @@ SKETCH_ERROR = 3 * 0.0081
 async def findings(nodes: Sequence[RedisConnection], database: AsyncDatabase[Document]) -> AsyncIterator[str]:
     """One sentence for each thing that is wrong. Raises RedisUnreachable, PyMongoError."""
     for node in nodes:
+        async for complaint in of_another_type(node):
+            yield complaint
         async for stray in strays(node):
             yield f"{stray.name} holds counts, but its tally is not in the dirty set: the next sweep puts it there"
     for excess in await excesses(nodes, database):
@@ -53,7 +66,7 @@ async def _about_documents(
     for kind in KINDS:
         async for document in database[kind.collection].find({}, {"usersSketch": 0}):
             name = str(document.get(kind.key))
-            for complaint in about_document(kind, document, hot.get(name, {})):
+            for complaint in (*about_key(kind, document), *about_document(kind, document, hot.get(name, {}))):
                 yield f"{kind.collection} of {name} {complaint}"
 
 
@@ -66,6 +79,17 @@ def about_hash(key: CountersKey, fields: Mapping[str, str]) -> Iterator[str]:
     _, unreadable = readable(kind_of(key.tally), {name: text for name, text in fields.items() if name != keys.BATCH})
     for name, text in unreadable.items():
         yield f"has a field that is no counter: {name} = {text}"
+
+
+def about_key(kind: Kind, document: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the field that finds the document."""
+    key = document.get(kind.key)
+    if kind.key == "_id":
+        tally = tally_of(key) if isinstance(key, str) else None
+        if tally is None or tally.kind is not kind:
+            yield "has the name of no tally of its kind: nothing is added to it, and nobody is shown it"
+    elif not isinstance(key, ObjectId):
+        yield f"has a {kind.key} that is no ObjectId: nothing is added to it, and nobody is shown it; see `migrate`"
 
 
 def about_document(kind: Kind, document: Mapping[str, Any], hot: Mapping[str, int]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import datetime as dt
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pymongo
@@ -23,11 +23,14 @@ MONGO_SECONDS = 3
 
 @dataclass(slots=True)
 class PartitionStatus:
-    """One partition. Times are in seconds since the epoch; None where there is none."""
+    """One partition. Times are in seconds since the epoch; None where there is none.
+
+    `oldest` is when the oldest of its batches was born, hot or in flight: that grows also while no flusher runs.
+    """
 
     dirty: int = 0
     in_flight: int = 0
-    in_flight_since: float | None = None
+    oldest: float | None = None
     quarantined: int = 0
     holder: str = ""
     last_success: float | None = None
@@ -39,6 +42,13 @@ class PartitionStatus:
 
 async def read(nodes: Sequence[RedisConnection], database: AsyncDatabase[Document]) -> dict[int, PartitionStatus]:
     """Every partition that has ever been flushed or waits to be. Raises RedisUnreachable, PyMongoError."""
+    statuses = await in_redis(nodes)
+    await add_successes(statuses, database)
+    return statuses
+
+
+async def in_redis(nodes: Sequence[RedisConnection]) -> dict[int, PartitionStatus]:
+    """What Redis knows of the partitions: all but the last success. Raises RedisUnreachable."""
     statuses: defaultdict[int, PartitionStatus] = defaultdict(PartitionStatus)
     for node in nodes:
         for partition, names in (await dirty_tallies(node)).names.items():
@@ -47,11 +57,15 @@ async def read(nodes: Sequence[RedisConnection], database: AsyncDatabase[Documen
         async for found in counters_keys(node):
             await _add_batches(node, found, statuses)
         await _add_holders(node, statuses)
+    return statuses
+
+
+async def add_successes(statuses: dict[int, PartitionStatus], database: AsyncDatabase[Document]) -> None:
+    """What MongoDB knows: when each partition was last flushed. Raises PyMongoError."""
     with pymongo.timeout(MONGO_SECONDS):
         epoch = await database[FLUSH_EPOCH].find_one({"_id": EPOCH_ID}) or {}
     for number, at in epoch.get("flushed", {}).items():
-        statuses[int(number)].last_success = at.timestamp()
-    return dict(sorted(statuses.items()))
+        statuses.setdefault(int(number), PartitionStatus()).last_success = at.timestamp()
 
 
 async def _add_holders(connection: RedisConnection, statuses: dict[int, PartitionStatus]) -> None:
@@ -67,25 +81,30 @@ async def _add_holders(connection: RedisConnection, statuses: dict[int, Partitio
 async def _add_batches(
     connection: RedisConnection, found: Iterable[CountersKey], statuses: dict[int, PartitionStatus]
 ) -> None:
-    taken = [key for key in found if key.state == "flushing"]
+    waiting = [key for key in found if key.state != "quarantined"]
     aside = [key for key in found if key.state == "quarantined"]
-    commands = [*(("HGET", key.name, keys.BATCH) for key in taken), *(("HLEN", key.name) for key in aside)]
+    commands = [*(("HGET", key.name, keys.BATCH) for key in waiting), *(("HLEN", key.name) for key in aside)]
     replies: list[Reply] = await connection.call(*commands, timeout=REDIS_SECONDS) if commands else []
-    for key, batch in zip(taken, replies, strict=False):
+    for key, batch in zip(waiting, replies, strict=False):
         status = statuses[key.partition]
-        status.in_flight += 1
+        status.in_flight += key.state == "flushing"
         since = born(text_of(batch or b"")) or time.time()
-        status.in_flight_since = min(since, status.in_flight_since or since)
-    for key, batches in zip(aside, replies[len(taken) :], strict=True):
+        status.oldest = min(since, status.oldest or since)
+    for key, batches in zip(aside, replies[len(waiting) :], strict=True):
         statuses[key.partition].quarantined += batches
 
 
-def table(statuses: dict[int, PartitionStatus], now: float) -> str:
+def last_success(statuses: Mapping[int, PartitionStatus]) -> str:
+    """When any partition was flushed last."""
+    return f"last success {_time(max((one.last_success or 0 for one in statuses.values()), default=0))}"
+
+
+def table(statuses: Mapping[int, PartitionStatus], now: float) -> str:
     """The busy partitions as a table, and a line that sums up all."""
     rows: list[tuple[str, ...]] = [
         ("partition", "dirty", "in flight", "oldest", "quarantined", "lock holder", "last success")
     ]
-    for partition, status in statuses.items():
+    for partition, status in sorted(statuses.items()):
         if not status.is_idle():
             rows.append(_row(partition, status, now))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -93,14 +112,13 @@ def table(statuses: dict[int, PartitionStatus], now: float) -> str:
     everyone = statuses.values()
     lines.append(
         f"{sum(one.dirty for one in everyone)} tallies dirty, {sum(one.in_flight for one in everyone)} in flight, "
-        f"{sum(one.quarantined for one in everyone)} batches quarantined, "
-        f"last success {_time(max((one.last_success or 0 for one in everyone), default=0))}"
+        f"{sum(one.quarantined for one in everyone)} batches quarantined"
     )
     return "\n".join(lines)
 
 
 def _row(partition: int, status: PartitionStatus, now: float) -> tuple[str, ...]:
-    oldest = f"{now - status.in_flight_since:.0f} s" if status.in_flight_since else "-"
+    oldest = f"{now - status.oldest:.0f} s" if status.oldest else "-"
     return (
         str(partition),
         str(status.dirty),

@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 from flusher import metrics
 from flusher.steps.lease import REDIS_SECONDS
 from shared.data import keys
-from shared.stores.redis_connection import RedisConnection, text_of
+from shared.stores.redis_connection import RedisConnection, error_code, text_of
 from shared.stores.topology import is_elsewhere
 
 SCANNED_KEYS = 1_000
@@ -42,6 +42,29 @@ async def counters_keys(connection: RedisConnection) -> AsyncIterator[list[Count
         yield [CountersKey(match[0], match[1], int(match[2]), match[3]) for match in matches if match]
         if cursor == b"0":
             return
+
+
+async def of_another_type(connection: RedisConnection) -> AsyncIterator[str]:
+    """One sentence for each key in the place of ours that is of another type. Raises RedisUnreachable."""
+    cursor = b"0"
+    while True:
+        scan = ("SCAN", cursor, "MATCH", "*_counters:{*", "COUNT", SCANNED_KEYS)
+        ((cursor, names),) = await connection.call(scan, timeout=REDIS_SECONDS)
+        replies = (
+            await connection.call_each(*(("HLEN", name) for name in names), timeout=REDIS_SECONDS) if names else []
+        )
+        for name, reply in zip(names, replies, strict=True):
+            if error_code(reply) == "WRONGTYPE":
+                yield f"{text_of(name)} is no hash: its tally is not counted, and not shown; rename the key"
+        if cursor == b"0":
+            break
+    sets = [
+        name(partition) for partition in range(keys.PARTITIONS) for name in (keys.dirty_courses, keys.unsaved_users)
+    ]
+    replies = await connection.call_each(*(("SISMEMBER", name, "") for name in sets), timeout=REDIS_SECONDS)
+    for name, reply in zip(sets, replies, strict=True):
+        if error_code(reply) == "WRONGTYPE":
+            yield f"{name} is no set: nothing of its partition is flushed; rename the key"
 
 
 async def strays(connection: RedisConnection) -> AsyncIterator[CountersKey]:

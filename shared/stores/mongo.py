@@ -1,12 +1,13 @@
 """The connection to MongoDB, with the guarantees and time limits that every program here relies on."""
 
 import asyncio
+import re
 from typing import Any
 
 import pymongo
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import ConfigurationError, ServerSelectionTimeoutError
+from pymongo.errors import ConfigurationError, PyMongoError, ServerSelectionTimeoutError
 
 from shared.serving.program import CannotRun
 
@@ -72,3 +73,8 @@ async def ping(client: AsyncMongoClient[Document]) -> None:
         members = client.topology_description.server_descriptions().values()
         reasons = sorted({str(member.error) for member in members if member.error})
         raise MongoUnreachable(f"cannot connect to MongoDB: {'; '.join(reasons) or 'no answer'}") from None
+
+
+def in_short(error: PyMongoError) -> str:
+    """What is the matter, without the driver's account of its state, which goes on for lines."""
+    return re.split(r" \(configured timeouts|, Timeout: |, full error: ", str(error), maxsplit=1)[0]

@@ -21,6 +21,7 @@ from shared.data.tallies import COURSE_VIEWS, PLAYBACKS, course_tally, day_tally
 from shared.data.tallies import LECTURE as LECTURE_KIND
 from shared.stores.mongo import COURSE_ANALYTICS
 from tests.flusher.stage import ONE_PING, Stage, course, pings
+from tests.servers import PATIENCE
 
 COURSE = course(1)
 PARTITION = keys.partition_of(COURSE)
@@ -86,9 +87,9 @@ class TestReplay:
     async def test_a_mended_document_gets_its_batch_once(self, refused: Stage, ask: Ask) -> None:
         await mend(refused)
 
-        code, _ = ask("replay")
+        code, said = ask("replay")
 
-        assert 0 == code
+        assert (0, "1 batches sent again, 1 tallies flushed, 0 batches stay quarantined") == last_line((code, said))
         await refused.assert_all_flushed()
 
     async def test_what_mongodb_still_refuses_stays_and_is_named(self, refused: Stage, ask: Ask) -> None:
@@ -149,9 +150,17 @@ class TestReplay:
 class TestStatus:
     @pytest.mark.usefixtures("stage")
     async def test_nothing_to_say_of_idle_partitions(self, ask: Ask) -> None:
-        assert (0, "0 tallies dirty, 0 in flight, 0 batches quarantined, last success never") == last_line(
-            ask("status")
-        )
+        code, said = ask("status")
+        expected = ["0 tallies dirty, 0 in flight, 0 batches quarantined", "last success never"]
+        assert (0, expected) == (code, said.splitlines()[-2:])
+
+    async def test_a_partition_shows_when_it_was_flushed_last(self, stage: Stage, ask: Ask) -> None:
+        await stage.ping(COURSE)
+        await stage.flush()
+        await stage.ping(COURSE)
+
+        (_, row, *_) = ask("status")[1].splitlines()
+        assert (str(PARTITION), True) == (row.split()[0], row.split()[-1].startswith("20"))
 
     async def test_every_state_of_a_partition_is_read(self, refused: Stage) -> None:
         other = next(n for n in range(2, 2000) if keys.partition_of(course(n)) == PARTITION)
@@ -187,10 +196,33 @@ class TestStatus:
         assert f"quarantined: tally {COURSE}" in said
         assert "Cannot create field" in said
 
-    def test_3_with_one_line_when_redis_is_away(self, start_program: Callable[..., Program], mongo_url: str) -> None:
-        flusher = start_program("flusher", "status", redis_url="redis://127.0.0.1:1/0", mongo_url=mongo_url)
-        assert 3 == flusher.wait(20)
-        assert flusher.output().startswith("Redis: cannot connect")
+    async def test_what_waits_shows_its_age_also_when_no_flusher_has_taken_it(self, stage: Stage) -> None:
+        await stage.call("HSET", HOT, "batch", batch_id("p", 1, 1000.0), "course_views", 1)
+        await stage.call("SADD", DIRTY, COURSE)
+
+        read = await status.read([stage.redis], stage.database)
+
+        (_, row, _) = status.table(read, now=1090.0).splitlines()
+        assert [str(PARTITION), "1", "0", "90", "s"] == row.split()[:5]
+
+    async def test_with_a_store_away_the_other_is_shown_and_one_line_says_what_is_not_known(
+        self, refused: Stage, start_program: Callable[..., Program], mongo_url: str
+    ) -> None:
+        await refused.ping(course(2))
+        await refused.flush()
+        no_redis = start_program("flusher", "status", redis_url="redis://127.0.0.1:1/0", mongo_url=mongo_url)
+        no_mongo = start_program("flusher", "status", mongo_url="mongodb://127.0.0.1:1/away")
+        assert [3, 3] == [flusher.wait(PATIENCE) for flusher in (no_redis, no_mongo)]
+
+        lines = no_redis.output().splitlines()
+        assert [True] == [line.startswith("last success 20") for line in lines if not line.startswith("Redis: ")]
+        assert [True] == [
+            line.endswith("what waits in it is not known") for line in lines if line.startswith("Redis: ")
+        ]
+
+        assert f"quarantined: tally {COURSE}" in no_mongo.output()
+        (line,) = [text for text in no_mongo.output().splitlines() if text.startswith("MongoDB: ")]
+        assert line.endswith("('127.0.0.1', 1): when the last flush was is not known")
 
 
 def last_line(answer: tuple[int, str]) -> tuple[int, str]:
@@ -272,6 +304,33 @@ class TestVerify:
         said = "has more views of a segment (segment_views:7 = 2) than playbacks (1)"
         assert [said] == list(invariants.about_document(LECTURE_KIND, document, hot={}))
         assert [] == list(invariants.about_document(LECTURE_KIND, document, hot={PLAYBACKS.field(): 1}))
+
+    async def test_a_key_of_another_type_is_a_finding(self, stage: Stage) -> None:
+        await stage.call("SET", HOT, "x")
+        await stage.call("SET", DIRTY, "x")
+
+        found = [sentence async for sentence in invariants.findings([stage.redis], stage.database)]
+
+        assert [
+            f"{HOT} is no hash: its tally is not counted, and not shown; rename the key",
+            f"{DIRTY} is no set: nothing of its partition is flushed; rename the key",
+        ] == found
+
+    @pytest.mark.parametrize(
+        ("collection", "document", "said"),
+        [
+            ("courseanalytics", {"courseId": COURSE}, "has a courseId that is no ObjectId"),
+            ("courseanalytics", {"courseId": None}, "has a courseId that is no ObjectId"),
+            ("courseanalyticsdays", {"_id": COURSE}, "has the name of no tally of its kind"),
+            ("lectureanalytics", {"_id": 5}, "has the name of no tally of its kind"),
+        ],
+    )
+    async def test_a_document_that_is_found_by_nobody_is_a_finding(
+        self, stage: Stage, collection: str, document: dict[str, Any], said: str
+    ) -> None:
+        await stage.database[collection].insert_one(document)
+        found = [sentence async for sentence in invariants.findings([stage.redis], stage.database)]
+        assert [True] == [said in sentence for sentence in found]
 
     @pytest.mark.usefixtures("refused")
     async def test_what_is_quarantined_is_a_finding(self, ask: Ask) -> None:
