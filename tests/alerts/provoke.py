@@ -5,8 +5,6 @@ Not a part of the suite, because each takes a whole local stack. Time is ours: a
 
 import json
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -14,7 +12,6 @@ from typing import Any
 
 import httpx
 import pytest
-from bson import ObjectId
 from prometheus_client.parser import text_string_to_metric_families
 from pymongo import MongoClient
 
@@ -131,23 +128,3 @@ def test_a_redis_that_is_away_is_told_by_those_who_need_it(watched: Watched) -> 
 def _ready(watched: Watched) -> float | None:
     ready = (value for name, _, value in watched.scrape("ingest") or () if name == "analytics_ready_processes")
     return next(ready, None)
-
-
-def test_a_batch_in_quarantine_is_told_for_as_long_as_it_lies_there(watched: Watched) -> None:
-    def in_quarantine() -> float:
-        found = watched.scrape("flusher") or ()
-        return next((value for name, _, value in found if name == "analytics_flush_quarantined_batches"), 0)
-
-    course = {"courseId": ObjectId(DEMO_COURSE.id)}
-    with MongoClient[dict[str, Any]](watched.stack.mongo.url()) as client:
-        analytics = client.get_default_database()["courseanalytics"]
-        kept = analytics.find_one_and_update(course, {"$set": {"totalViews": "many"}})
-        watched.ping()
-        wait_until(lambda: in_quarantine() > 0, PATIENCE, "nothing went aside")
-        assert "AnalyticsQuarantine" in watched.firing(20)
-
-        analytics.update_one(course, {"$set": {"totalViews": (kept or {}).get("totalViews", 0)}})
-    replay = [sys.executable, "-m", "flusher", "replay"]
-    subprocess.run(replay, env=watched.stack.flusher.environment, check=True, timeout=PATIENCE)
-    wait_until(lambda: in_quarantine() == 0, PATIENCE, "it still lies there")
-    assert "AnalyticsQuarantine" not in watched.firing(1)
