@@ -7,7 +7,7 @@ its turn.
 import asyncio
 import contextlib
 import enum
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -47,6 +47,7 @@ class Actor:
         self.is_dead = False
         self._arrived = asyncio.Event()
         self._turns: asyncio.Queue[Fate | None] = asyncio.Queue()
+        self._one_at_a_time = asyncio.Lock()
         self._task: asyncio.Task[Any] | None = None
 
     @property
@@ -83,6 +84,22 @@ class Actor:
         if self.connection:
             await self.connection.close()
 
+    @contextlib.asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """One step at a time, although bulk writes to several collections go out side by side.
+
+        A step within a step has no other beside it.
+        """
+        if WITHIN.get():
+            yield
+            return
+        async with self._one_at_a_time:
+            token = WITHIN.set(True)
+            try:
+                yield
+            finally:
+                WITHIN.reset(token)
+
     async def turn(self, step: str) -> Fate:
         """Waits for its turn to take the step."""
         if self.is_dead:
@@ -107,6 +124,7 @@ class Actor:
 
 
 CURRENT: ContextVar[Actor | None] = ContextVar("actor", default=None)
+WITHIN: ContextVar[bool] = ContextVar("within a step", default=False)
 
 
 class Air:
@@ -155,19 +173,24 @@ def _in_turn(name: str, step: Step, air: Air) -> Step:
             return await step(*arguments, **named)
         if isinstance(arguments[0], Lease):
             actor.connection = arguments[0]._connection
-        fate = await actor.turn(name)
-        if fate is Fate.DONE:
-            return await step(*arguments, **named)
-        if fate is Fate.LATE and name in MANY:
-            air.hold(step, *arguments, **named)
-        elif fate is Fate.REPLY_LOST:
-            await step(*arguments, **named)
-        elif fate is Fate.IN_PART and name in MANY:
-            where, whole = arguments
-            await step(where, whole[: len(whole) // 2], **named)
-        return await _lost(name, actor)
+        async with actor.alone():
+            fate = await actor.turn(name)
+            if fate is Fate.DONE:
+                return await step(*arguments, **named)
+            await _disturbed(name, step, fate, air, *arguments, **named)
+            return await _lost(name, actor)
 
     return taken_in_turn
+
+
+async def _disturbed(name: str, step: Step, fate: Fate, air: Air, *arguments: Any, **named: Any) -> None:
+    if fate is Fate.LATE and name in MANY:
+        air.hold(step, *arguments, **named)
+    elif fate is Fate.REPLY_LOST:
+        await step(*arguments, **named)
+    elif fate is Fate.IN_PART and name in MANY:
+        where, whole = arguments
+        await step(where, whole[: len(whole) // 2], **named)
 
 
 async def _lost(name: str, actor: Actor) -> None:

@@ -5,6 +5,7 @@ After every rule the dashboard shows what was acknowledged.
 
 import asyncio
 import enum
+import itertools
 import operator
 import random
 from collections import Counter, defaultdict
@@ -20,8 +21,8 @@ from flusher.steps.due import dirty_tallies
 from flusher.tools import quarantine
 from ingest_server.commit import Commit
 from ingest_server.events import CourseView, Event, Telemetry
-from shared.data import tallies
-from shared.data.tallies import COURSE_VIEWS
+from query_server.merge import counts_of
+from shared.data.tallies import COURSE, COURSE_VIEWS, DAY, KINDS, Tally, day_tally, fields_of
 from shared.stores.mongo import COURSE_ANALYTICS, Document
 from tests.flusher.stage import LECTURE, Stage, courses_of
 from tests.protocol.actors import Actor, Air, Fate
@@ -32,6 +33,8 @@ FLUSHERS = 3
 READERS = 2
 LOCK_SECONDS = 60.0
 COURSES = [next(courses_of(7)), next(courses_of(8))]
+DAYS = [day_tally(COURSES[0], "2026-11-24"), day_tally(COURSES[0], "2026-11-25")]
+NUMBERS = itertools.count(1)
 
 Answer = TypeVar("Answer")
 
@@ -62,7 +65,7 @@ class Locks(enum.Enum):
 
 
 class Protocol(RuleBasedStateMachine):
-    """Three flushers, two readers, and two courses in two partitions."""
+    """Three flushers, two readers, and two courses in two partitions, one of them with two days."""
 
     def __init__(self, runner: asyncio.Runner, stage: Stage, air: Air) -> None:
         super().__init__()
@@ -81,13 +84,18 @@ class Protocol(RuleBasedStateMachine):
 
     @initialize(remembered=st.sampled_from([1, 2]))
     def documents_remember_so_few_batches_that_it_matters(self, remembered: int) -> None:
-        tallies.COURSE.window = remembered
+        COURSE.window = DAY.window = remembered
 
     @rule(several=st.lists(events, min_size=1, max_size=4))
     def events_are_counted(self, several: list[Event]) -> None:
         for event in several:
             self._do(self._record(event))
             self._bounds[event.course_id].add(self._rules.gain(event))
+
+    @rule(tally=st.sampled_from(DAYS), views=st.integers(1, 3))
+    def a_day_of_a_course_is_counted(self, tally: Tally, views: int) -> None:
+        self._do(self._stage.count(tally, {COURSE_VIEWS.field(): views}, b"ann", batch=f"day-{next(NUMBERS)}-0"))
+        self._bounds[tally.name].add(Counter({COURSE_VIEWS.field(): views}))
 
     @precondition(lambda self: self._dirty and len(self._flushers) < FLUSHERS)
     @rule(shuffle=st.integers(0, 9), turns=turns, locks=st.sampled_from(Locks))
@@ -155,9 +163,18 @@ class Protocol(RuleBasedStateMachine):
     def the_dashboard_shows_what_was_acknowledged(self) -> None:
         for course_id, shown in self._do(self._stage.shown(*COURSES)).items():
             bounds = self._bounds[course_id]
-            assert bounds.least <= Counter(shown) <= bounds.most
+            assert bounds.least <= Counter(shown) <= bounds.most, (course_id, shown, bounds)
             if not self._flushers and not self._air:  # whatever survived a loss has shown itself
                 self._bounds[course_id] = Bounds(Counter(shown), Counter(shown))
+
+    @invariant()
+    def each_day_has_what_was_counted(self) -> None:
+        for tally in DAYS:
+            counted = self._do(self._counted(tally))
+            bounds = self._bounds[tally.name]
+            assert bounds.least <= counted <= bounds.most
+            if not self._flushers and not self._air:
+                self._bounds[tally.name] = Bounds(counted.copy(), counted.copy())
 
     @invariant()
     def what_is_not_flushed_is_dirty(self) -> None:
@@ -167,7 +184,7 @@ class Protocol(RuleBasedStateMachine):
     @invariant()
     def a_document_remembers_a_bounded_number_of_batches(self) -> None:
         for batches in self._do(self._remembered()):
-            assert len(batches) <= tallies.COURSE.window
+            assert len(batches) <= COURSE.window
 
     def teardown(self) -> None:
         for actor in (*self._flushers, *self._readers):
@@ -182,7 +199,8 @@ class Protocol(RuleBasedStateMachine):
         while self._air:
             await self._air.deliver()
         await self._stage.call("FLUSHDB")
-        await self._stage.database[COURSE_ANALYTICS].delete_many({})
+        for kind in KINDS:
+            await self._stage.database[kind.collection].delete_many({})
         for course_id in COURSES:
             await self._stage.list_course(course_id)
 
@@ -226,8 +244,15 @@ class Protocol(RuleBasedStateMachine):
         self._rules.forget()
         for course_id, flushed in (await self._stage.flushed(*COURSES)).items():
             self._bounds[course_id].least = Counter(flushed)
+        for tally in DAYS:
+            self._bounds[tally.name].least = await self._counted(tally)
         while self._readers:  # to a read across the loss nothing is promised
             await self._readers.pop().kill()
+
+    async def _counted(self, tally: Tally) -> Counter[str]:
+        """What both stores have of a tally: a batch in Redis counts unless its document has had it."""
+        hot = (await self._stage.hot.read_tallies([tally]))[tally.name]
+        return +Counter(fields_of(counts_of(tally.kind, hot, await self._stage.document_of(tally))))
 
     async def _remembered(self) -> list[list[str]]:
         return [document.get("recentBatches", []) async for document in self._stage.database[COURSE_ANALYTICS].find()]

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from ingest_server.events import CourseView, Event
-from shared.data.tallies import COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME
+from shared.data.tallies import COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME, NOT_COUNTED, NOT_COUNTED_SECONDS
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Rules:
         """What the event adds to its course."""
         kind = type(event)
         if event.event_id and self._is_known(kind, event.user, event.course_id, event.event_id):
-            return Counter()
+            return _repeated(event)
         if isinstance(event, CourseView):
             return Counter({COURSE_VIEWS.field(): 1})
         gained = Counter({LECTURE_WATCH_TIME.field(event.lecture_id): event.seconds})
@@ -48,3 +48,11 @@ class Rules:
         known = identity in self._seen
         self._seen.add(identity)
         return known
+
+
+def _repeated(event: Event) -> Counter[str]:
+    """What an event adds that was counted before: nothing but that it came."""
+    gained = Counter({NOT_COUNTED.field("REPEATED"): 1})
+    if not isinstance(event, CourseView):
+        gained[NOT_COUNTED_SECONDS.field("REPEATED")] = event.seconds
+    return gained

@@ -11,7 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from flusher.steps import apply
 from query_server import reading
-from shared.data.tallies import COURSE
+from shared.data.tallies import COURSE, DAY
 from shared.stores import mongo
 from tests.flusher.stage import staged
 from tests.protocol.actors import Air, turns
@@ -35,7 +35,8 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is late by the clock of this machine."""
     monkeypatch.setattr(apply, "APPLY_SECONDS", 3600)
     monkeypatch.setattr(reading, "DEADLINE_SECONDS", 3600)
-    monkeypatch.setattr(COURSE, "window", COURSE.window)  # whatever the machine makes of it
+    for kind in (COURSE, DAY):
+        monkeypatch.setattr(kind, "window", kind.window)  # whatever the machine makes of it
 
 
 @pytest.mark.usefixtures("unhurried")

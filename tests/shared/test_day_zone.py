@@ -1,7 +1,7 @@
 """The zone of the days: the first one stays, and who has another is told so."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -9,10 +9,12 @@ import pytest
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import ServerSelectionTimeoutError
 
+from devstack.programs import Program
 from shared.serving.program import CannotRun
 from shared.stores import day_zone, mongo
 from shared.stores.day_zone import compare, note_day, settle
 from shared.stores.mongo import ANALYTICS_SETTINGS, Document
+from tests.servers import PATIENCE
 
 BERLIN, KATHMANDU = ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Kathmandu")
 
@@ -134,3 +136,28 @@ async def test_a_comparison_ends_when_the_driver_swallows_its_cancellation() -> 
 
     async with asyncio.timeout(30):
         await asyncio.wait([comparing])
+
+
+@pytest.mark.parametrize(
+    "program", [("ingest_server",), ("query_server",), ("flusher", "--once"), ("flusher",)], ids=" ".join
+)
+async def test_a_program_of_another_zone_ends_with_the_sentence_that_mends_it(
+    database: Database, start_program: Callable[..., Program], program: tuple[str, ...]
+) -> None:
+    await note_day(database, BERLIN, "2026-11-25")
+
+    started = start_program(*program, wait=False, day_zone="Asia/Kathmandu")
+
+    assert 2 == await asyncio.to_thread(started.wait, PATIENCE)
+    assert "set ANALYTICS_DAY_ZONE=Europe/Berlin" in started.output()
+
+
+async def test_init_changes_the_zone_while_there_is_no_day(
+    database: Database, start_program: Callable[..., Program]
+) -> None:
+    await settle(database, BERLIN)
+
+    init = start_program("flusher", "init", wait=False, day_zone="Asia/Kathmandu")
+
+    assert 0 == await asyncio.to_thread(init.wait, PATIENCE)
+    assert "Asia/Kathmandu" == (await stored(database))["zone"]
