@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from course_analytics.v1 import dashboard_pb2
@@ -20,14 +19,12 @@ from query_server.stretches import Stretches, in_both
 from shared.data import days
 from shared.data.tallies import day_tally
 from shared.serving import periods
+from shared.serving.errors import Unavailable
 from shared.serving.periods import Stretch
 
 ONE_DAY_SECONDS = 86_400
-CACHED_LECTURES = 200_000  # of all stretches that are kept together, ~200 bytes each
-KEPT_SECONDS = 3_600
 
 Request = dashboard_pb2.GetCourseReportRequest | dashboard_pb2.ExportCourseReportRequest
-Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +55,13 @@ class Reports:
         self._zone = zone
 
     async def read(self, request: Request, user_id: str) -> Report:
-        """The report that is asked for. Raises InvalidRequest, and as `read_both` does."""
+        """The report that is asked for, by fields that `periods.check_form` has passed.
+
+        Raises InvalidRequest, and as `read_both` does.
+        """
         until = deadline()
-        periods.check_form(request.period, request.from_day, request.to_day)
         course_id = request.course_id
-        moment = await ask("Redis", self._hot_store.time(course_id), until)
+        moment = await self._moment(course_id, user_id, until)
         today = days.day_of(moment[0], self._zone)
         stretch = periods.stretch_of(request.period, request.from_day, request.to_day, today=today, zone=self._zone.key)
         before = stretch.before()
@@ -97,6 +96,14 @@ class Reports:
             seconds=moment[0],
             microseconds=moment[1],
         )
+
+    async def _moment(self, course_id: str, user_id: str, until: float) -> tuple[int, int]:
+        """The time of Redis. When it is away, it is still said first whose course it is not."""
+        try:
+            return await ask("Redis", self._hot_store.time(course_id), until)
+        except Unavailable:
+            await ask("MongoDB", self._cold_store.read(course_id, user_id), until)
+            raise
 
     def _is_final(self, stretch: Stretch, course_id: str, hot: HotTallies, now: int) -> bool:
         """Every day is over since a day, and Redis has nothing of it: only a very late event could change it."""

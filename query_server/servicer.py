@@ -1,12 +1,13 @@
 """The gRPC service: which course; read, merge, answer."""
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import Executor
 
 from course_analytics.v1 import dashboard_pb2
 from google.api.httpbody_pb2 import HttpBody
 
-from query_server import documents, messages, spreadsheets
+from query_server import documents, messages, pages, spreadsheets
 from query_server.cold import ColdStore, Course
 from query_server.courses import Courses
 from query_server.funnel import dashboard_of
@@ -20,7 +21,8 @@ from query_server.recorded import recorded_since
 from query_server.reports import Reports, Request
 from shared.data.tallies import LECTURE, lecture_tally
 from shared.identity.auth import Caller
-from shared.serving.errors import InvalidRequest, NotFound
+from shared.serving import periods
+from shared.serving.errors import InvalidRequest, NotFound, Violation
 from shared.serving.methods import Context
 from shared.serving.validation import check_object_id
 
@@ -61,6 +63,7 @@ class DashboardServicer:
         self, request: dashboard_pb2.ListCoursesRequest, caller: Caller, context: Context
     ) -> dashboard_pb2.ListCoursesResponse:
         """The caller's courses, a page at a time."""
+        _check(lambda: pages.size_of(request.page_size), lambda: pages.last_of(request.page_token, caller.user_id))
         page = await self._courses.page(caller.user_id, request.page_size, request.page_token)
         await context.send_initial_metadata([NO_STORE])
         return messages.courses_message(*page)
@@ -85,8 +88,8 @@ class DashboardServicer:
         self, request: dashboard_pb2.ExportCourseReportRequest, caller: Caller, context: Context
     ) -> HttpBody:
         """A table of the report as a file."""
+        report = await self._report(request, caller, lambda: spreadsheets.check_table(request.table))
         table = spreadsheets.check_table(request.table)
-        report = await self._report(request, caller)
         name = f"{request.course_id}-{table}-{report.range.from_day}-{report.range.to_day}"
         return await _attached(context, name, spreadsheets.report_file(report, table))
 
@@ -98,8 +101,14 @@ class DashboardServicer:
         name = f"{request.course_id}-{request.lecture_id}-heatmap"
         return await _attached(context, name, spreadsheets.heatmap_file(heatmap))
 
-    async def _report(self, request: Request, caller: Caller) -> dashboard_pb2.GetCourseReportResponse:
-        _check_ids(courseId=request.course_id)
+    async def _report(
+        self, request: Request, caller: Caller, *checks: Callable[[], object]
+    ) -> dashboard_pb2.GetCourseReportResponse:
+        _check(
+            lambda: _check_ids(courseId=request.course_id),
+            lambda: periods.check_form(request.period, request.from_day, request.to_day),
+            *checks,
+        )
         return messages.report_message(await self._reports.read(request, caller.user_id))
 
     async def _heatmap(self, course_id: str, lecture_id: str, user_id: str) -> dashboard_pb2.GetLectureHeatmapResponse:
@@ -122,6 +131,18 @@ def _dashboard(hot: Hot, course: Course) -> dashboard_pb2.GetCourseDashboardResp
 async def _attached(context: Context, name: str, data: bytes) -> HttpBody:
     await context.send_initial_metadata([NO_STORE, spreadsheets.disposition(name)])
     return HttpBody(content_type=spreadsheets.CONTENT_TYPE, data=data)
+
+
+def _check(*checks: Callable[[], object]) -> None:
+    """Raises InvalidRequest, which names all that any of the checks does."""
+    violations: list[Violation] = []
+    for check in checks:
+        try:
+            check()
+        except InvalidRequest as refused:
+            violations += refused.violations
+    if violations:
+        raise InvalidRequest(violations)
 
 
 def _check_ids(**ids: str) -> None:

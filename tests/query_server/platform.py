@@ -91,10 +91,10 @@ class Platform:
         entry = json.dumps({"reason": reason, "counters": counters})
         await self.redis.hset(self.key("quarantined_counters", course, item), batch, entry)
 
-    async def cleared(self, course: Course, batch: str) -> None:
+    async def cleared(self, course: Course, batch: str, item: str = "") -> None:
         """The last thing that a flush does."""
-        await self.redis.delete(self.key("flushing_counters", course))
-        await self.redis.set(self.key("flushed_batch", course), batch, ex=3600)
+        await self.redis.delete(self.key("flushing_counters", course, item))
+        await self.redis.set(self.key("flushed_batch", course, item), batch, ex=3600)
 
     async def visited_by(self, course: Course, *users: str) -> None:
         """Users in the course's HyperLogLog."""
