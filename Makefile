@@ -32,7 +32,7 @@ run: setup $(if $(WAREHOUSE),$(CLICKHOUSE)) ## Start everything on this machine,
 test: setup $(BROWSER) $(CLICKHOUSE) ## Run the whole test suite against real servers
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-model: setup ## Search a model of the protocol exhaustively, and show what goes wrong without each of its measures
+model: setup ## Search a model of the protocol exhaustively, and show what goes wrong without each of its measures (about ten minutes)
 	@$(BIN)/python -m tests.model
 
 browser: setup $(BROWSER) ## The tests in a browser that take minutes of real time

@@ -1,7 +1,7 @@
 """Breadth-first search of everything that can happen: the first fault found is one with the fewest steps."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from tests.model import faults, flusher, ingest, invariants, reader
@@ -19,8 +19,8 @@ class Result(NamedTuple):
     trace: tuple[Move, ...]
 
 
-def search(circumstance: Circumstance, measures: Measures) -> Result:
-    """Visits every state that can be reached, or stops at the first fault."""
+def search(circumstance: Circumstance, measures: Measures, seen: Callable[[int], None] = lambda _: None) -> Result:
+    """Visits every state that can be reached, or stops at the first fault. `seen` is told now and then how many."""
     began = time.process_time()
     rules = Rules(circumstance, measures)
     start = beginning(circumstance)
@@ -40,6 +40,7 @@ def search(circumstance: Circumstance, measures: Measures) -> Result:
                 ends += is_end(after, rules)
                 next_level.append(after)
         level = next_level
+        seen(len(came_from))
     return Result(len(came_from), ends, time.process_time() - began, "", ())
 
 
