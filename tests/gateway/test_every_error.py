@@ -137,15 +137,6 @@ def bad_fields(error: Mapping[str, object], violations: str) -> Sequence[str]:
     return tuple(violation["field"] for detail in details for violation in detail.get(violations, ()))
 
 
-def counted(redis_url: str) -> set[str]:
-    """What Redis has counted, but for why something was not: sketches of users, and fields of counters."""
-    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
-        fields = {str(field) for key in client.keys("course_counters:*") for field in client.hkeys(key)}
-        return {field for field in fields - {"batch"} if not field.startswith("not_counted")} | {
-            str(key) for key in client.keys("course_users:*")
-        }
-
-
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_curl_and_grpcurl_are_refused_alike_and_nothing_is_counted(
     service: Service, redis_url: str, case: Case
@@ -167,7 +158,8 @@ def test_curl_is_told_that_a_body_is_too_large(service: Service, redis_url: str)
     *_, status = said([*command, *bearer, f"{service.gateway.url}{TELEMETRY}"])[0].rpartition("\n")
 
     assert "413" == status
-    assert not counted(redis_url)
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        assert Stored(client).has_counted_nothing()
 
 
 def test_a_full_redis_is_429_and_one_that_is_away_is_503(

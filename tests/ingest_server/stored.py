@@ -42,9 +42,12 @@ class Stored:
         """What a course, or a day of it, has not counted."""
         return {name: count for name, count in self.tally(tally).items() if name.startswith("not_counted")}
 
-    def has_counted_nothing(self, course: str = COURSE) -> bool:
-        """Whether nothing of a course is counted, but for why."""
-        return (self.counters(course), self.users(course)) == ({}, 0)
+    def has_counted_nothing(self) -> bool:
+        """Whether nothing of any course is counted, but for why."""
+        names = [key for key in self.keys() if key.startswith("course_counters:")]
+        fields = {str(field) for name in names for field in self.redis.hkeys(name)} - {"batch"}
+        users = [key for key in self.keys() if key.startswith("course_users:")]
+        return all(field.startswith("not_counted") for field in fields) and not users
 
     def tally(self, name: str) -> dict[str, int]:
         """The counts of a tally, without the id of the batch."""
