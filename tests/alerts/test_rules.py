@@ -88,3 +88,24 @@ def test_a_gateway_that_answers_5xx_by_itself_is_told() -> None:
         return [("envoy_http_downstream_rq_xx", failed, at / 10), ("envoy_http_downstream_rq_total", labels, at)]
 
     assert any(fired("AnalyticsGatewayErrors", "gateway", 600, scrape))
+
+
+def test_a_warehouse_that_is_behind_is_told_until_it_has_caught_up() -> None:
+    def scrape(at: float) -> Scrape:
+        return [("analytics_warehouse_lag_seconds", {}, 400.0 if at < 600 else 0.0)]
+
+    answers = fired("AnalyticsWarehouseBehind", "warehouse", 900, scrape)
+    assert (True, False) == (answers[int(585 / STEP)], any(answers[: int(270 / STEP)] + answers[int(630 / STEP) :]))
+
+
+def test_a_warehouse_whose_stores_are_away_is_told() -> None:
+    assert any(
+        fired("AnalyticsWarehouseBehind", "warehouse", 900, lambda at: [("analytics_warehouse_away_total", {}, at)])
+    )
+
+
+def test_records_that_cannot_be_read_are_told() -> None:
+    def scrape(at: float) -> Scrape:
+        return [("analytics_warehouse_rejected_total", {}, 1.0 if at > 300 else 0.0)]
+
+    assert any(fired("AnalyticsWarehouseRejected", "warehouse", 900, scrape))

@@ -258,7 +258,13 @@ def test_the_image_is_built_from_all_packages_and_nothing_else() -> None:
 
 def test_the_guide_says_what_to_do_about_every_alert() -> None:
     rules = [yaml.safe_load(path.read_text()) for path in (DEPLOY / "prometheus").glob("*.yaml")]
-    alerts = {rule["alert"] for each in rules for group in each["groups"] for rule in group["rules"] if "alert" in rule}
+    alerts = {
+        rule["alert"]
+        for each in rules
+        for group in each.get("groups", ())
+        for rule in group["rules"]
+        if "alert" in rule
+    }
     assert set() == alerts - set(
         re.findall(r"^### (\w+)$", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE)
     )
