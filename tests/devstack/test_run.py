@@ -32,7 +32,7 @@ def test_the_printed_line_works(stack: LocalStack, number: int, shown: str) -> N
 
 
 def test_the_printed_line_asks_the_flusher_of_this_stack(stack: LocalStack) -> None:
-    assert "courses dirty" in run_line(stack.flusher_line())
+    assert "tallies dirty" in run_line(stack.flusher_line())
 
 
 def test_no_other_line_is_printed(stack: LocalStack) -> None:
