@@ -6,9 +6,12 @@ READY := $(VENV)/.ready
 BROWSER := $(VENV)/browser/.ready
 CLICKHOUSE := $(VENV)/.warehouse
 PYTHON ?= python3
+
+# The programs are started hundreds of times: compiled code is kept, whatever the environment says.
+export PYTHONDONTWRITEBYTECODE :=
 MANIFESTS := $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml))
 
-.PHONY: help setup run test browser screenshots bench chaos siege endurance model lint audit format proto lock clean
+.PHONY: help setup run test long browser screenshots bench chaos siege endurance model lint audit format proto lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,7 +26,8 @@ $(BROWSER): $(READY) tests/browser/requirements.lock tests/browser/package-lock.
 
 $(CLICKHOUSE): $(READY) warehouse/requirements.lock
 	@echo "installing Kafka's and ClickHouse's clients, and ClickHouse in process"
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --no-deps -r warehouse/requirements.lock
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes --no-deps -r warehouse/requirements.lock \
+		|| $(BIN)/python -m pip install --quiet --require-hashes --no-deps -r warehouse/requirements.lock
 	@touch $@
 
 run: setup $(if $(WAREHOUSE),$(CLICKHOUSE)) ## Start everything on this machine, with a demo course (WAREHOUSE=1: the warehouse too); Ctrl-C ends it
@@ -34,6 +38,9 @@ test: setup $(BROWSER) $(CLICKHOUSE) ## Run the whole test suite against real se
 
 model: setup ## Search a model of the protocol exhaustively, and show what goes wrong without each of its measures (about ten minutes)
 	@$(BIN)/python -m tests.model
+
+long: setup $(BROWSER) $(CLICKHOUSE) ## The tests that `make test` leaves out because they take long (about ten minutes)
+	@$(BIN)/python -m pytest -m minutes
 
 browser: setup $(BROWSER) ## The tests in a browser that take minutes of real time
 	@$(BIN)/python -m pytest tests/browser -m minutes

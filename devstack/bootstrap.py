@@ -121,7 +121,15 @@ def install_all() -> None:
     print("installing about 110 packages (250 MB to fetch the first time): about a minute", flush=True)
     try:
         install_uv()
-        uv = [str(VENV / "bin" / "uv"), "pip", "install", "--python", str(PYTHON), "--no-progress"]
+        uv = [
+            str(VENV / "bin" / "uv"),
+            "pip",
+            "install",
+            "--python",
+            str(PYTHON),
+            "--no-progress",
+            "--compile-bytecode",
+        ]
         environment = {**os.environ, **indexes_for_uv()}
         run([*uv, *locked], environment)
         run([*uv, *project], environment)

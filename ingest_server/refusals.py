@@ -36,8 +36,12 @@ class Refusals:
                 self._some.set()
 
     async def run(self) -> None:
-        """Looks up what has come in, again and again."""
-        while True:
+        """Looks up what has come in, again and again.
+
+        It also ends when it was cancelled and the driver of MongoDB made another error of that.
+        """
+        task = asyncio.current_task()
+        while not (task and task.cancelling()):
             await self._some.wait()
             self._some.clear()
             unknown, self._unknown = self._unknown, []

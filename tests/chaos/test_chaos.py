@@ -15,6 +15,7 @@ async def test_nothing_is_lost_doubled_or_seen_to_dip_while_everything_is_killed
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.minutes
 async def test_in_an_overload_everything_acknowledged_is_shown_and_the_rest_is_refused(tmp_path: Path) -> None:
     rushed = await overload(2, tmp_path, [course(number) for number in range(1, SENDERS + 2)])
     # On a machine that is busy with other things Redis may seem away, and what then has no answer may be counted.

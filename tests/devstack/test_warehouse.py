@@ -34,6 +34,7 @@ def printed(tmp_path: Path) -> Iterator[str]:
             stack.send_signal(signal.SIGINT)
 
 
+@pytest.mark.minutes
 def test_the_demos_top_courses_are_answered_and_the_audit_says_equal(printed: str) -> None:
     lines = [line.strip() for line in printed.splitlines()]
     (top,) = [line for line in lines if "/platform/courses" in line]

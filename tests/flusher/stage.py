@@ -99,6 +99,8 @@ class Stage:
             commands += [("HINCRBY", hot, counter, number) for counter, number in ONE_PING.items()]
             commands.append(("SADD", keys.dirty_courses(partition), course_id))
             commands.append(("PFADD", keys.course_users(partition, course_id), user))
+        if not self.counting.is_open:  # its server has been replaced by another
+            self.counting = await RedisConnection.open_to_any(self.redis_url, timeout=5)
         await self.counting.call(*commands, ("EXEC",), timeout=PATIENCE)
         for course_id in course_ids:
             self.acknowledged[course_id].update(ONE_PING)
@@ -214,8 +216,9 @@ async def staged(redis_url: str, database: AsyncDatabase[Document]) -> AsyncIter
     await schema.ensure(database, UTC)
     onlooker, counting = [await RedisConnection.open_to_any(redis_url, timeout=5) for _ in range(2)]
     async with Recorder(redis_url, AOF, secrets.token_hex(4)) as recorder, HotStore(redis_url) as hot:
+        stage = Stage(redis_url, database, onlooker, counting, recorder, hot, ColdStore(database))
         try:
-            yield Stage(redis_url, database, onlooker, counting, recorder, hot, ColdStore(database))
+            yield stage
         finally:
-            await counting.close()
+            await stage.counting.close()
             await onlooker.close()

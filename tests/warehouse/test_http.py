@@ -37,6 +37,7 @@ def clickhouse_server(tmp_path: Path) -> Iterator[ClickHouse]:
         yield server
 
 
+@pytest.mark.minutes
 def test_the_store_may_be_elsewhere_be_away_and_come_back(
     start_program: Callable[..., Program], mongo_url: str, clickhouse_server: ClickHouse
 ) -> None:

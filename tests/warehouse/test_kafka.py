@@ -65,6 +65,7 @@ async def test_a_broker_that_is_away_is_told_to_the_relay() -> None:
         await publisher.deliver([Record(COURSE_ID, 5, {"course_views": 7})])
 
 
+@pytest.mark.minutes
 def test_relay_and_warehouse_are_two_programs_with_kafka_between_them(
     start_program: Callable[..., Program], tmp_path: Path, mongo_url: str, brokers: str
 ) -> None:
@@ -83,6 +84,7 @@ def test_relay_and_warehouse_are_two_programs_with_kafka_between_them(
     assert 0 == code, said
 
 
+@pytest.mark.minutes
 def test_a_kafka_that_came_back_empty_is_filled_by_a_snapshot(
     start_program: Callable[..., Program], tmp_path: Path, mongo_url: str
 ) -> None:

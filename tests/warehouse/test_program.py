@@ -72,6 +72,7 @@ def test_the_top_courses_are_answered_and_the_audit_says_equal(
     assert "equal: " in said
 
 
+@pytest.mark.minutes
 def test_killed_at_any_moment_it_goes_on_where_it_was(start_program: Start, folder: Path, mongo_url: str) -> None:
     for views in (1, 2):
         write_day(mongo_url, views=views)
@@ -119,6 +120,7 @@ def answering(start_program: Start, folder: Path) -> Program:
     return start_program("warehouse", warehouse_dir=folder)
 
 
+@pytest.mark.minutes
 def test_without_mongodb_it_starts_and_recovers(
     start_program: Start, start_mongo: Callable[..., Any], folder: Path
 ) -> None:
