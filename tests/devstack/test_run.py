@@ -131,9 +131,10 @@ def test_whatever_is_killed_is_started_again_and_no_view_is_lost(stack: LocalSta
     for victim in VICTIMS:
         os.kill(next(pid for pid in processes if victim.encode() in commandline(pid)), signal.SIGKILL)
 
+    told = " was killed by SIGKILL, and is started again; its log is "
+    wait_until(lambda: len(VICTIMS) == stack.output().count(told), PATIENCE, "not all were started again")
     wait_until(lambda: views() > before, PATIENCE, "it did not come back")
 
-    assert len(VICTIMS) == stack.output().count(" was killed by SIGKILL, and is started again; its log is ")
     assert len(processes) - len(VICTIMS) == len(alive(processes))
 
 
