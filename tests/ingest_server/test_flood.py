@@ -60,6 +60,7 @@ def are_held(readers: Sequence[SlowReader]) -> bool:
     return 0 not in before and before == [reader.sent for reader in readers]
 
 
+@pytest.mark.minutes
 async def test_senders_who_do_not_read_are_held_and_others_are_served(server: Program, player: Player) -> None:
     before = memory(server)
     readers = [SlowReader(server.address) for _ in range(SLOW_READERS)]

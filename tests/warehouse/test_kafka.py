@@ -44,6 +44,7 @@ async def until_stored(store: Store, views: int) -> None:
             await asyncio.sleep(0.1)
 
 
+@pytest.mark.minutes
 async def test_records_arrive_and_what_is_none_is_put_aside_with_its_reason(brokers: str, store: Store) -> None:
     raw = Producer({"bootstrap.servers": brokers})
     raw.produce(TOPIC, b'{"v": 9}')
@@ -58,6 +59,7 @@ async def test_records_arrive_and_what_is_none_is_put_aside_with_its_reason(brok
     assert {b"no tally is called 'no tally'", b"version 9 is not known here, only 1"} == reasons
 
 
+@pytest.mark.minutes
 async def test_a_broker_that_is_away_is_told_to_the_relay() -> None:
     publisher = Publisher([f"127.0.0.1:{free_port()}"])
 
