@@ -127,7 +127,7 @@ def test_whatever_is_killed_is_started_again_and_no_view_is_lost(stack: LocalSta
             return -1
 
     wait_until(lambda: views() > 0, PATIENCE, "nobody opened the course")
-    before, processes = views(), stack.children()
+    before, processes = views(), [pid for pid in stack.children() if commandline(pid)]
     for victim in VICTIMS:
         os.kill(next(pid for pid in processes if victim.encode() in commandline(pid)), signal.SIGKILL)
 
@@ -139,7 +139,11 @@ def test_whatever_is_killed_is_started_again_and_no_view_is_lost(stack: LocalSta
 
 
 def commandline(pid: int) -> bytes:
-    return Path(f"/proc/{pid}/cmdline").read_bytes()
+    """Empty for a process that has ended meanwhile."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def test_a_process_that_never_comes_up_ends_the_stack_with_its_log(
