@@ -156,11 +156,13 @@ async def test_documents_of_the_platform_of_any_shape_break_no_answer_and_no_oth
     database, lecture = platform.database, ObjectId(course.lectures[0])
     await database["sections"].update_one({"lectures": lecture}, {"$set": {"lectures": odd["lectures"]}})
     await database["lectures"].update_one({"_id": lecture}, {"$set": {"lectureTitle": odd["lectureTitle"]}})
-    of_course = {"sections": odd["sections"], "title": odd["title"]}
-    await database["courses"].update_one({"_id": ObjectId(course.course_id)}, {"$set": of_course})
+    changed = {"sections": odd["sections"], "title": odd["title"]}
+    await database["courses"].update_one({"_id": ObjectId(course.course_id)}, {"$set": changed})
     since = {"recordedSince": odd["recordedSince"]}
     await database["analyticssettings"].update_one({"_id": "days"}, {"$set": since}, upsert=True)
-    for answer in (*await everything(reports, other), await reports.of(course), await report(reports, course)):
+    week = dashboard_pb2.GetCourseReportRequest.LAST_7_DAYS
+    of_course = [await reports.of(course), await report(reports, course, period=week)]
+    for answer in (*await everything(reports, other), *of_course):
         assert_sound(answer)
     shown = await reports.of(other)
     assert (3, ["B"]) == (shown.overview.total_views, [step.title for step in shown.engagement_funnel])
