@@ -19,9 +19,9 @@
 --         the guarded events: which user, position, 1 with an event id; lecture id, "" for a course view;
 --           of a ping also: seconds, 1 with a playback id, which lecture's segments, 0 for none; with segments the
 --           duration or "", how many, and of each its number, the tenths of a second played, 1 if that is a view
--- Returns 1 when it was counted, 0 when this commit of the process had been here: the reply to it was lost. WRONGTYPE
--- when a later one had, or nobody knows. When pings were refused, in both cases a text: <position>:<reason>, with a space between them. Nothing of
--- those is counted or remembered, but for the refusal itself.
+-- Returns 1 when it was counted, 0 when this commit of the process had been here: the reply to it was lost. When pings
+-- were refused, in both cases a text: <position>:<reason>, with a space between them. Nothing of
+-- those is counted or remembered, but for the refusal itself. WRONGTYPE when a later commit had been here, or nobody knows.
 --
 -- A watch: key is the time, in milliseconds of this server's clock, up to which its user has watched the course: each
 -- ping moves it on by its seconds, from now at the earliest. It may be ahead of the clock by the credit, and no more.
