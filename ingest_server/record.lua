@@ -20,8 +20,8 @@
 --           of a ping also: seconds, 1 with a playback id, which lecture's segments, 0 for none; with segments the
 --           duration or "", how many, and of each its number, the tenths of a second played, 1 if that is a view
 -- Returns 1 when it was counted, 0 when this commit of the process had been here: the reply to it was lost. When pings
--- were refused, in both cases a text: <position>:<reason>, with a space between them. Nothing of
--- those is counted or remembered, but for the refusal itself. WRONGTYPE when a later commit had been here, or nobody knows.
+-- were refused, in both cases a text: <position>:<reason>, with a space between them. Nothing of those is counted or
+-- remembered, but for the refusal itself. WRONGTYPE when a later commit had been here, or nobody knows.
 --
 -- A watch: key is the time, in milliseconds of this server's clock, up to which its user has watched the course: each
 -- ping moves it on by its seconds, from now at the earliest. It may be ahead of the clock by the credit, and no more.
@@ -57,8 +57,8 @@ if not last or last > number then
 end
 local credit, guarding, limit = tonumber(ARGV[5]), ARGV[6] == '1', tonumber(ARGV[7])
 if last == number then
-  local refused = guarding and redis.call('GET', KEYS[4]) or ''
-  return string.match(refused, '^' .. ARGV[1] .. ' (.+)') or 0
+  local refused = guarding and redis.pcall('GET', KEYS[4]) -- of another type it is not this commit's
+  return type(refused) == 'string' and string.match(refused, '^' .. ARGV[1] .. ' (.+)') or 0
 end
 
 -- What is found out later, half of the partition would have been counted.
@@ -237,7 +237,7 @@ end
 -- Empties the bits when the tally was emptied after the playback's last ping, which renewed their life.
 local function forget_bits(bits, tally)
   local last = now + redis.call('PTTL', bits) - ARGV[4] * 1000
-  if last <= tonumber(redis.call('HMGET', KEYS[7], tally)[1] or '0') then
+  if last <= (number_in(redis.pcall('HMGET', KEYS[7], tally)[1]) or 0) then
     redis.call('SET', bits, '')
   end
 end

@@ -35,6 +35,7 @@ KEYS = [
     "refused",
     "alive: e",
     "alive: p",
+    "forgotten",
     "counters",
     "users",
     "counters of the day",
