@@ -55,7 +55,7 @@ const scene = {
         const {track} = await import(script);
         video.src = src;
         await until(() => video.readyState > 2);
-        const given = async () => token ?? await /** @type {any} */ (window).mint();
+        const given = token === null ? undefined : async () => token ?? await /** @type {any} */ (window).mint();
         scene.tracker = track(video, {...options, token: given, onState: (/** @type {any} */ state) => scene.states.push(state)});
     },
 
