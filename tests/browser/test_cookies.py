@@ -65,7 +65,7 @@ def views(service: Service, course: Course) -> int:
 
 async def test_the_script_reports_by_the_sites_cookie(viewer: Viewer) -> None:
     await sign_in(viewer, viewer.user)
-    await viewer.open(token=None)
+    await viewer.open(byCookie=True)
     await viewer.play(4)
     await viewer.counted()
     assert "" == await viewer.page.evaluate("document.cookie")
