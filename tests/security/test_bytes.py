@@ -92,7 +92,7 @@ def test_a_method_that_does_not_exist_is_unimplemented(attacker: Attacker, metho
 
 
 def test_grpc_writes_no_line_for_whom_it_refuses(attacker: Attacker, service: Service) -> None:
-    answer = attacker.send(TELEMETRY, bytes(100), compression=grpc.Compression.Deflate)
+    answer = attacker.send(TELEMETRY, bytes(100), BACKEND, grpc.Compression.Deflate)
 
     assert StatusCode.UNIMPLEMENTED == answer.code
     assert "deflate" not in service.logs()
