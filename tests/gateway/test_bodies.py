@@ -59,5 +59,5 @@ def test_a_native_message_that_no_server_takes_is_refused_in_grpcs_words(
         method = channel.unary_unary("/course_analytics.v1.IngestService/TrackBatch")
         with pytest.raises(grpc.RpcError) as refused:
             method(bytes(3 * MIB), metadata=metadata, timeout=PATIENCE)
-    assert grpc.StatusCode.RESOURCE_EXHAUSTED == refused.value.code()
-    assert "larger than any" in refused.value.details()
+    words = "the message is larger than any that is taken here"
+    assert (grpc.StatusCode.RESOURCE_EXHAUSTED, words) == (refused.value.code(), refused.value.details())
