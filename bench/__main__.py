@@ -25,8 +25,9 @@ SECTIONS: dict[str, Section] = {
     "partitions": ingest.partitions,
     "gateway": gateway.rest,
     "dashboard": dashboard.dashboards,
-    "flush": flush.mongo_part,
-    "many": flush.many_courses,
+    "flush": flush.whole,
+    "apply": flush.mongo_part,
+    "many": flush.many_tallies,
 }
 
 
