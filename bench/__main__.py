@@ -21,6 +21,7 @@ Section = Callable[[Stage, int, float, Callable[[str], None]], Coroutine[Any, An
 SECTIONS: dict[str, Section] = {
     "ingest": ingest.single,
     "batch": ingest.batches,
+    "ids": ingest.identified,
     "workers": ingest.workers,
     "partitions": ingest.partitions,
     "gateway": gateway.rest,
