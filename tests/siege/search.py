@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from bench.h2 import DATA, PING, SETTINGS, WINDOW_UPDATE, frame
-from tests.siege.attacks import BATCH, FORGED, MIB, TELEMETRY, message, native
+from tests.siege.attacks import BATCH, FORGED, MIB, TELEMETRY, message, native, rest
 from tests.siege.wire import Wire, Wires, headers
 
 RST_STREAM, CONTINUATION = 3, 9
@@ -132,11 +132,7 @@ def play(wire: Wire, program: Program, token: str) -> int:
             if authorization is not None:
                 more["authorization"] = authorization or token
             path = PATHS[step.path]
-            block = (
-                headers(path, content_type="application/json", **more)
-                if path.startswith("/api")
-                else native(path, **more)
-            )
+            block = rest(path, BODIES[step.body], **more) if path.startswith("/api") else native(path, **more)
             data = block + BODIES[step.body]
             stream = wire.begin(block, BODIES[step.body], end=step.whole)
         sent += len(data) + 9
