@@ -23,6 +23,8 @@ FLUSH_SECONDS = 10.0
 MESSAGE_COUNTERS = 4_000
 REJECTED_BYTES = 100_000  # what is kept of a message that is no record
 RETRY_SECONDS = 1.0
+POLL_SECONDS = 300.0  # who has not read for so long, as when ClickHouse is away, loses its partitions
+SESSION_SECONDS = 10.0  # so long a partition has no reader after its reader was killed
 
 log = structlog.get_logger()
 
@@ -98,6 +100,8 @@ class Subscriber:
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
                 "allow.auto.create.topics": True,
+                "session.timeout.ms": int(SESSION_SECONDS * 1000),
+                "max.poll.interval.ms": int(POLL_SECONDS * 1000),
             }
         )
         self._producer = Producer({"bootstrap.servers": servers, "acks": "all"})
