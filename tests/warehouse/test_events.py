@@ -27,9 +27,11 @@ LECTURES = ["650000000000000000000011", "650000000000000000000012"]
 TYPE_MISMATCH, PATH_NOT_VIABLE = 14, 28
 END = "the end of an example"
 
-COURSE_IDENTITIES = [(COURSE, {"courseId": ObjectId(course)}) for course in COURSES]
-DAY_IDENTITIES = [(DAY, {"_id": f"{course}/2026-11-26"}) for course in COURSES]
-LECTURE_IDENTITIES = [(LECTURE, {"_id": f"{COURSES[0]}/{lecture}"}) for lecture in LECTURES]
+COURSE_IDENTITIES: list[tuple[Any, dict[str, Any]]] = [(COURSE, {"courseId": ObjectId(course)}) for course in COURSES]
+DAY_IDENTITIES: list[tuple[Any, dict[str, Any]]] = [(DAY, {"_id": f"{course}/2026-11-26"}) for course in COURSES]
+LECTURE_IDENTITIES: list[tuple[Any, dict[str, Any]]] = [
+    (LECTURE, {"_id": f"{COURSES[0]}/{lecture}"}) for lecture in LECTURES
+]
 
 number = st.integers(0, 9)
 of_a_lecture = st.dictionaries(st.sampled_from(["views", "totalWatchTime"]), number)
@@ -130,7 +132,9 @@ def stored(records: Sequence[Record]) -> dict[Key, int]:
 @st.composite
 def histories(draw: st.DrawFn) -> list[tuple[Any, Any]]:
     """Writes to two documents, so that what is done to one often meets what was done before."""
-    identities = [COURSE_IDENTITIES, DAY_IDENTITIES, LECTURE_IDENTITIES][draw(st.integers(0, 2))]
+    identities: list[tuple[Any, dict[str, Any]]] = draw(
+        st.sampled_from([COURSE_IDENTITIES, DAY_IDENTITIES, LECTURE_IDENTITIES])
+    )
     return draw(st.lists(writes(identities), min_size=2, max_size=12))
 
 
