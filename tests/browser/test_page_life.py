@@ -75,12 +75,15 @@ async def test_what_is_on_its_way_when_the_page_ends_is_sent_again_and_counts_on
 
 
 async def test_a_page_that_comes_back_goes_on_with_the_same_playback(viewer: Viewer) -> None:
-    """This browser keeps no pages for going back: the events are those that one sends that does."""
     await first_ping(viewer)
     await viewer.play(16, rate=4)
-    await viewer.run('window.dispatchEvent(new PageTransitionEvent("pagehide", {persisted: true}));')
-    await viewer.arrived()
-    await viewer.run('window.dispatchEvent(new PageTransitionEvent("pageshow", {persisted: true}));')
+    told = (await viewer.seconds_played()) + 1
+    await viewer.page.evaluate("window.addEventListener('pageshow', (event) => { scene.persisted = event.persisted; })")
+    await viewer.page.goto(f"{viewer.site.url}/scene.js")
+    await eventually(lambda: viewer.stored()["watchTimeSeconds"], lambda stored: told - 2 <= stored <= told)
+
+    await viewer.page.go_back(wait_until="commit")
+    await viewer.page.wait_for_function("window.scene?.persisted")
     await viewer.play(20, rate=4)
     await viewer.counted()
     assert 1 == viewer.stored()["views"]
