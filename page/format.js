@@ -86,5 +86,6 @@ const together = (large, rest, unit) => (rest ? `${large} ${unit(rest)}` : large
 function nameOfZone(language, zone) {
     const parts = new Intl.DateTimeFormat(language, {timeZone: zone, timeZoneName: "longGeneric"}).formatToParts();
     const name = parts.find((part) => part.type === "timeZoneName")?.value ?? zone;
-    return name === zone ? zone : `${zone} (${name})`;
+    // UTC has no other name: ICU calls it "GMT+00:00" then.
+    return name === zone || name.startsWith("GMT") ? zone : `${zone} (${name})`;
 }
