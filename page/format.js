@@ -72,6 +72,9 @@ export function formats(language) {
                 timeStyle: "long",
                 ...(zone && {timeZone: zone}),
             }).format(new Date(instant)),
+        /** 12:03:05 UTC, in a time zone */
+        time: (/** @type {string} */ instant, /** @type {string} */ zone) =>
+            new Intl.DateTimeFormat(language, {timeStyle: "long", timeZone: zone}).format(new Date(instant)),
         /** Central European Time of Europe/Berlin */
         zone: (/** @type {string} */ zone) => nameOfZone(language, zone),
     };

@@ -95,7 +95,7 @@ function page(root, options, words, begin) {
         "div",
         {class: "course-analytics", lang: words.language, click: follow},
         patterns(),
-        h("header", {}, h("nav", {"aria-label": words.say("trail")}, trail), languages(), out),
+        h("header", {}, h("nav", {"aria-label": words.say("trail")}, trail), h("div", {class: "controls"}, languages(), out)),
         h("div", {class: "head"}, title, h("p", {class: "moment"}, asOf, " ", again)),
         told,
         state,

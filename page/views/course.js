@@ -152,7 +152,7 @@ export function courseView(around) {
             words.say(all ? "days.all" : "days.range", values),
             words.say("days.zone", {zone: formats.zone(dayZone)}),
             recordedSince && words.say("recorded.since", {day: formats.day(recordedSince)}),
-            range.final ? words.say("days.final") : words.say("days.asOf", {moment: formats.moment(asOf, dayZone)}),
+            range.final ? words.say("days.final") : words.say("days.asOf", {time: formats.time(asOf, dayZone)}),
         ]
             .filter(Boolean)
             .join(" ");
