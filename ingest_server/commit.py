@@ -176,8 +176,7 @@ def _guarded(ping: Telemetry, partition: int, position: int, *, bounded: bool) -
     if ping.playback_id is not None:
         digest = _digest(ping.user, ping.course_id, ping.lecture_id, ping.playback_id)
         guarded.playback_key = keys.seen(partition, "p", digest)
-        if ping.played is not None:
-            guarded.bitmap_key = keys.seen(partition, "b", digest)
+        guarded.bitmap_key = keys.seen(partition, "b", digest)
     if bounded:
         guarded.watch_key = keys.watch(partition, _digest(ping.user, ping.course_id))
     return guarded

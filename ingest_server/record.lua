@@ -4,9 +4,10 @@
 -- KEYS  1 commit:{p}:<process>   2 dirty_analytics_courses:{p}   3 unsaved_users:{p}
 --       with guarded events also 4 refused:{p}:<process>, and the hashes alive:{p}:<kind><window>, from a user to bytes:
 --         5 event ids of this window   6 playback ids of this window
+--         7 forgotten:{p}, from a lecture's tally to when it was emptied, in milliseconds of this server's clock
 --       then for each course and day: course_counters and course_users of the course, the same two of the day,
 --         course_counters of each lecture whose segments were played, and the keys of its guarded events, in their
---         order: seen: of an event id (t, v), of a playback id (p), of its segments (b), and watch: of a bounded ping
+--         order: seen: of an event id (t, v), of a playback id (p) and of its segments (b), watch: of a bounded ping
 -- ARGV  1 number of the commit   2 id of the batch, should this commit start one
 --       3 seconds that an event id is remembered   4 seconds that a playback id is, after its last ping
 --       5 the watch credit in milliseconds, 0 where watch time is not bounded   6 1 with guarded events, else 0
@@ -30,7 +31,9 @@
 -- its user with about what it takes in Redis. Who has reached the limit of a window may repeat, and go on with what has
 -- begun.
 --
--- The bits of a playback's segments: bit 0 that it was counted as a playback, bit n + 1 its view of segment n.
+-- The bits of a playback's segments: bit 0 that it was counted as a playback, bit n + 1 its view of segment n. They live
+-- as long as the playback's id, and begin anew when the lecture's tally was emptied after its last ping: no segment has
+-- more views than the tally has playbacks.
 --
 -- Without flags in the first line a Redis that is out of memory, or a replica, refuses the script before its first
 -- write.
@@ -84,10 +87,12 @@ local function arguments(count)
 end
 local dirty, refused = {}, {}
 local now
+local has_forgotten = false
 if guarding then
-  k = 7
+  k = 8
+  has_forgotten = redis.call('EXISTS', KEYS[7]) == 1
 end
-if credit > 0 then
+if credit > 0 or has_forgotten then
   local time = redis.call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
@@ -217,6 +222,14 @@ local function remember(playback, user)
   return not before, true
 end
 
+-- Empties the bits when the tally was emptied after the playback's last ping, which renewed their life.
+local function forget_bits(bits, tally)
+  local last = now + redis.call('PTTL', bits) - ARGV[4] * 1000
+  if last <= tonumber(redis.call('HMGET', KEYS[7], tally)[1] or '0') then
+    redis.call('SET', bits, '')
+  end
+end
+
 -- Counts the segments of a ping, which begin at argument `first`.
 local function add_segments(sums, first, segments)
   for i = first, first + 3 * (segments - 1), 3 do
@@ -245,12 +258,11 @@ local function see_segments(sums, first, segments, duration, bits)
       end
     end
   end
-  redis.call('EXPIRE', bits, ARGV[4])
   return bytes - before, bytes
 end
 
 -- Counts one guarded event, or why not; whether it counts.
-local function guard(sums, lectures, user)
+local function guard(course, sums, lectures, user)
   local position = next_argument()
   local event = next_argument() == '1' and next_key()
   local lecture, seconds = next_argument(), 0
@@ -258,9 +270,9 @@ local function guard(sums, lectures, user)
   if lecture ~= '' then
     seconds = tonumber(next_argument())
     playback = next_argument() == '1' and next_key()
+    bits = playback and next_key()
     lecture_sums = lectures[tonumber(next_argument())]
     if lecture_sums then
-      bits = playback and next_key()
       duration, segments = next_argument(), tonumber(next_argument())
       first, a = a, a + 3 * segments
     end
@@ -293,9 +305,15 @@ local function guard(sums, lectures, user)
   if lecture_sums then
     add_segments(lecture_sums, first, segments)
   end
-  if bits then
+  if bits and has_forgotten then
+    forget_bits(bits, course .. '/' .. lecture)
+  end
+  if bits and lecture_sums then
     local more, bytes = see_segments(lecture_sums, first, segments, duration, bits)
     charge(playbacks, user, (is_charged or more == bytes) and ID_BYTES + bytes or more)
+  end
+  if bits and (lecture_sums or not is_view) then
+    redis.call('EXPIRE', bits, ARGV[4])
   end
   return true
 end
@@ -334,7 +352,7 @@ while k <= #KEYS do
     events, playbacks = account(KEYS[5], accounts), account(KEYS[6], accounts)
     for _ = 1, guarded do
       local user = tonumber(next_argument())
-      if guard(sums, lectures, user) and not is_counted[user] then
+      if guard(course, sums, lectures, user) and not is_counted[user] then
         users[#users + 1], is_counted[user] = everybody[user], true
       end
     end
