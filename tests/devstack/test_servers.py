@@ -9,7 +9,7 @@ from pymongo import MongoClient
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from devstack.child import Child, StartError, port_is_free, wait_until
+from devstack.child import Child, StartError, free_port, port_is_free, wait_until
 from devstack.servers import MongoServer, RedisServer
 from tests.devstack.conftest import alive
 from tests.servers import running
