@@ -24,6 +24,38 @@ async def test_the_list_shows_each_course_with_totals_and_a_line(instructor: Ins
     assert 28 == len(await rows_of(instructor, ".card"))
 
 
+async def test_a_course_without_a_whole_day_has_no_line(instructor: Instructor) -> None:
+    instructor.answers.watched = False
+    await instructor.open()
+    await instructor.sees("No whole day is recorded yet.")
+    assert not await instructor.page.locator(".card figure").is_visible()
+
+
+async def test_of_many_courses_twenty_are_shown_and_more_on_demand(instructor: Instructor) -> None:
+    instructor.answers.newer_courses = 20
+    await instructor.open()
+    assert 20 == await instructor.page.locator(".card").count()
+
+    await instructor.page.get_by_role("button", name="Show more courses").click()
+    await expect(instructor.page.locator(".card")).to_have_count(21)
+    assert not await instructor.page.get_by_role("button", name="Show more courses").is_visible()
+
+
+async def test_a_course_far_down_the_list_is_called_by_its_title(instructor: Instructor) -> None:
+    instructor.answers.newer_courses = 150
+    await instructor.open(A_COURSE)
+    await expect(instructor.page.get_by_role("heading", level=1)).to_have_text("Distributed systems, gently")
+
+
+async def test_the_title_is_known_from_the_list(instructor: Instructor) -> None:
+    await instructor.open()
+    instructor.answers.asked.clear()
+    await instructor.page.get_by_role("link", name="Distributed systems").click()
+    await instructor.sees("Distributed systems, gently")
+    await instructor.settled()
+    assert not [url for url in instructor.answers.asked if "pageSize" in url]
+
+
 async def rows_of(instructor: Instructor, where: str) -> list[list[str]]:
     """The rows of a chart's table, which is shown on demand."""
     await instructor.page.locator(f"{where} figure summary").first.click()

@@ -65,6 +65,23 @@ async def test_nothing_is_recorded_yet(instructor: Instructor) -> None:
     await instructor.sees("Nobody has watched this lecture")
 
 
+async def test_a_range_in_which_nobody_watched_leads_to_all_time(instructor: Instructor) -> None:
+    instructor.answers.since = instructor.answers.today
+    await instructor.open(A_COURSE)
+    await instructor.sees("Nobody has watched in these days; recorded since 26 Nov 2026.")
+
+    await instructor.page.get_by_role("link", name="Show all time").click()
+    await instructor.sees("12,362")
+    assert f"{A_COURSE}&range=all" == await instructor.search()
+
+
+async def test_an_instructor_without_courses(instructor: Instructor) -> None:
+    instructor.answers.has_courses = False
+    await instructor.open()
+    await instructor.sees("You have no courses yet.")
+    assert [] == await instructor.findings()
+
+
 async def test_somebody_elses_course(instructor: Instructor) -> None:
     instructor.answers.status = 403
     await instructor.open(A_COURSE)
