@@ -88,7 +88,7 @@ class Settlement:
 def _entry(batch: Batch | Malformed, reason: str, flat: Reply) -> Entry:
     fields = {} if isinstance(flat, ResponseError) else pairs(flat)
     kept = [aside.read(batch.partition, batch.name, name, text) for name, text in fields.items()]
-    return aside.entry_for(batch, reason, kept, spare_id=f"unnamed-{secrets.token_hex(6)}")
+    return aside.entry_for(batch, reason, kept, spare_id=f"{aside.UNNAMED}{secrets.token_hex(6)}")
 
 
 def _quarantine_metric(batch: Batch | Malformed, reason: str) -> PrometheusCounter:

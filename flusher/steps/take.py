@@ -21,6 +21,9 @@ ATTEMPTS = 3
 
 ELSEWHERE = "its slot of the Redis cluster is on another node, or on the way to one"
 
+# Letters of a reason, which somebody reads.
+MOST_REASON = 500
+
 _DIGITS = re.compile(r"[0-9]{1,16}")
 
 
@@ -54,6 +57,7 @@ class Malformed:
     id: str
     fields: dict[str, str]
     reason: str
+    fresh: bool = False  # as in a batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +138,10 @@ def taken_of(partition: int, name: str, renamed: Reply, flat: Reply, users: Repl
     batch_id = fields.pop(keys.BATCH, "")
     tally = tally_of(name)
     if tally is None:
-        return Malformed(partition, name, batch_id, fields, "no tally has this name")
+        return Malformed(partition, name, batch_id, fields, "no tally has this name", renamed == 1)
     counts, unreadable = readable(tally.kind, fields)
     if unreadable or not batch_id or not is_utf8(batch_id):
-        return Malformed(partition, name, batch_id, fields, _complaint(batch_id, unreadable))
+        return Malformed(partition, name, batch_id, fields, _complaint(batch_id, unreadable), renamed == 1)
     return Batch(
         partition,
         tally,
@@ -151,7 +155,7 @@ def taken_of(partition: int, name: str, renamed: Reply, flat: Reply, users: Repl
 
 def _complaint(batch_id: str, unreadable: Iterable[str]) -> str:
     if unreadable:
-        return f"unreadable: {', '.join(sorted(unreadable))}"
+        return f"unreadable: {', '.join(sorted(unreadable))}"[:MOST_REASON]
     return "the batch's id is not UTF-8" if batch_id else "the hash names no batch"
 
 

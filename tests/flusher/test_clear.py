@@ -214,3 +214,34 @@ def test_no_more_is_kept_as_one_than_one_update_may_add(monkeypatch: pytest.Monk
     entry = aside.entry_for(batch, "why", [aside.read(PARTITION, COURSE, "a", text)], spare_id="spare")
 
     assert ("b", ()) == (entry.id, entry.replaced)
+
+
+STARS = {"stars": "5"}
+
+
+def malformed(number: int, fields: dict[str, str], *, fresh: bool = True) -> Malformed:
+    return Malformed(PARTITION, COURSE, f"b{number}", {"course_views": "1", **fields}, "why", fresh)
+
+
+def read(entry: aside.Entry) -> aside.Quarantined:
+    return aside.read(PARTITION, COURSE, entry.id, entry.text().encode())
+
+
+def test_batches_with_what_is_no_count_are_kept_as_one_of_bounded_size() -> None:
+    kept: list[aside.Quarantined] = []
+    for number in range(5):
+        fields = {f"star {number} {each:03}": "5" * 1000 for each in range(80)}
+        entry = aside.entry_for(malformed(number, fields), "why", kept, spare_id=f"{aside.UNNAMED}{number}")
+        kept = [one for one in kept if one not in entry.replaced] + [read(entry)]
+    (entry_kept,) = kept
+    assert {"course_views": 5} == entry_kept.counters
+    assert (100, 200) == (len(entry_kept.unreadable), max(map(len, entry_kept.unreadable.values())))
+    assert not entry_kept.replayable
+
+
+def test_what_may_have_been_sent_already_keeps_its_id_and_stays_by_itself() -> None:
+    first = read(aside.entry_for(malformed(1, STARS), "why", [], spare_id=f"{aside.UNNAMED}1"))
+    entry = aside.entry_for(malformed(2, STARS, fresh=False), "why", [first], spare_id=f"{aside.UNNAMED}2")
+    assert ("b2", {"course_views": 1}, ()) == (entry.id, entry.counters, entry.replaced)
+    after = aside.entry_for(malformed(3, STARS), "why", [read(entry)], spare_id=f"{aside.UNNAMED}3")
+    assert (f"{aside.UNNAMED}3", ()) == (after.id, after.replaced)
