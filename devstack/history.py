@@ -26,8 +26,8 @@ from shared.data.days import day_after
 from shared.settings import Barrier
 
 DAYS = 57  # the last 28 of them, the 28 before, and one
-STUDENTS = 300  # of whom some come on several days
-FIRST_DAY, LAST_DAY = 9, 16  # learners on a working day, then and now
+STUDENTS = 500  # of whom some come on several days
+FIRST_DAY, LAST_DAY = 20, 32  # learners on a working day, then and now
 SATURDAY = 5
 
 
