@@ -1,4 +1,4 @@
-"""The warehouse: changes through a relay, rows into ClickHouse, questions at 10 million rows; a flush beside a relay."""
+"""The warehouse: a relay, rows into ClickHouse, questions at 10 million rows; a flush and pings beside a relay."""
 
 import asyncio
 import time
