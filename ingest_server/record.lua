@@ -19,9 +19,9 @@
 --         the guarded events: which user, position, 1 with an event id; lecture id, "" for a course view;
 --           of a ping also: seconds, 1 with a playback id, which lecture's segments, 0 for none; with segments the
 --           duration or "", how many, and of each its number, the tenths of a second played, 1 if that is a view
--- Returns 1 when it was counted, 0 when this commit or a later one of the process had been here: the reply to it was
--- lost. When pings were refused, in both cases a text: <position>:<reason>, with a space between them. Nothing of
--- those is counted or remembered, but for the refusal itself.
+-- Returns 1 when it was counted, 0 when this commit of the process had been here: the reply to it was lost. When pings
+-- were refused, in both cases a text: <position>:<reason>, with a space between them. Nothing of those is counted or
+-- remembered, but for the refusal itself. WRONGTYPE when a later commit had been here, or nobody knows.
 --
 -- A watch: key is the time, in milliseconds of this server's clock, up to which its user has watched the course: each
 -- ping moves it on by its seconds, from now at the earliest. It may be ahead of the clock by the credit, and no more.
@@ -35,37 +35,44 @@
 -- as long as the playback's id, and begin anew when the lecture's tally was emptied after its last ping: no segment has
 -- more views than the tally has playbacks.
 --
+-- A key or field that ingest has not written spoils no more than what is its own. One in the place of counters refuses the
+-- whole partition, with nothing written: WRONGTYPE and all such keys, for another call without their courses. What else
+-- is of another type is overwritten, or does without: whoever broke a set or a HyperLogLog must mend it.
+--
 -- Without flags in the first line a Redis that is out of memory, or a replica, refuses the script before its first
 -- write.
 
-local last = tonumber(redis.call('GET', KEYS[1]) or '0')
+-- Of a key's value; nil when it is none.
+local function number_in(value)
+  return type(value) == 'string' and tonumber(string.match(value, '^%d+$')) or nil
+end
+
 local number = tonumber(ARGV[1])
+local last = number_in(redis.pcall('GET', KEYS[1]) or '0')
+if not last then -- whether this commit has been here is not known; the next one has not
+  redis.call('DEL', KEYS[1])
+end
+if not last or last > number then
+  return redis.error_reply('WRONGTYPE ' .. KEYS[1])
+end
 local credit, guarding, limit = tonumber(ARGV[5]), ARGV[6] == '1', tonumber(ARGV[7])
-if last >= number then
-  local refused = guarding and redis.call('GET', KEYS[4]) or ''
-  return string.match(refused, '^' .. ARGV[1] .. ' (.+)') or 0
+if last == number then
+  local refused = guarding and redis.pcall('GET', KEYS[4]) -- of another type it is not this commit's
+  return type(refused) == 'string' and string.match(refused, '^' .. ARGV[1] .. ' (.+)') or 0
 end
 
 -- What is found out later, half of the partition would have been counted.
-local has_new = false
-local function is_not(kind, key)
-  local found = redis.call('TYPE', key).ok
-  has_new = has_new or found == 'none'
-  if found ~= kind and found ~= 'none' then
-    return redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. found .. ', so nothing of its partition is counted')
-  end
-end
-local wrong = is_not('set', KEYS[2])
+local wrong = {}
 for i = 4, #KEYS do
   if string.sub(KEYS[i], 1, 16) == 'course_counters:' then
-    wrong = wrong or is_not('hash', KEYS[i])
+    local found = redis.call('TYPE', KEYS[i]).ok
+    if found ~= 'hash' and found ~= 'none' then
+      wrong[#wrong + 1] = KEYS[i]
+    end
   end
 end
-if has_new then -- perhaps a day, which then owes its users
-  wrong = wrong or is_not('set', KEYS[3])
-end
-if wrong then
-  return wrong
+if #wrong > 0 then
+  return redis.error_reply('WRONGTYPE ' .. table.concat(wrong, ' '))
 end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', 3600)
 
@@ -158,15 +165,17 @@ local function write(sums, counters, tally)
   local is_new = redis.call('HSETNX', counters, 'batch', ARGV[2]) == 1
   dirty[#dirty + 1] = tally
   for field, count in pairs(sums) do
-    redis.call('HINCRBY', counters, field, count)
+    if type(redis.pcall('HINCRBY', counters, field, count)) == 'table' then -- there is no number
+      redis.call('HSET', counters, field, count)
+    end
   end
   return is_new
 end
 
 -- Moves the watched time on, unless that is more than the credit allows; whether it was allowed.
 local function watch(key, seconds, user)
-  local before = redis.call('GET', key)
-  local watched = math.max(now, tonumber(before or '0')) + seconds * 1000
+  local before = redis.pcall('GET', key)
+  local watched = math.max(now, number_in(before) or 0) + seconds * 1000
   if watched - now > credit then
     return false
   end
@@ -214,7 +223,10 @@ end
 
 -- Remembers a playback anew; whether it is a new one, and whether it was charged, for the first time in this window.
 local function remember(playback, user)
-  local before = redis.call('SET', playback, ARGV[8], 'EX', ARGV[4], 'GET')
+  local before = redis.pcall('SET', playback, ARGV[8], 'EX', ARGV[4], 'GET')
+  if type(before) == 'table' then
+    redis.call('SET', playback, ARGV[8], 'EX', ARGV[4])
+  end
   if before == ARGV[8] then
     return false, false
   end
@@ -225,7 +237,7 @@ end
 -- Empties the bits when the tally was emptied after the playback's last ping, which renewed their life.
 local function forget_bits(bits, tally)
   local last = now + redis.call('PTTL', bits) - ARGV[4] * 1000
-  if last <= tonumber(redis.call('HMGET', KEYS[7], tally)[1] or '0') then
+  if last <= (number_in(redis.pcall('HMGET', KEYS[7], tally)[1]) or 0) then
     redis.call('SET', bits, '')
   end
 end
@@ -240,7 +252,11 @@ end
 -- Counts the playback and those of the segments that it sees for the first time. Returns by how many bytes its bitmap
 -- has grown, and to how many.
 local function see_segments(sums, first, segments, duration, bits)
-  local before = redis.call('STRLEN', bits)
+  local before = redis.pcall('STRLEN', bits)
+  if type(before) == 'table' then
+    redis.call('DEL', bits)
+    before = 0
+  end
   if before == 0 then
     redis.call('SETBIT', bits, 0, 1)
     add(sums, 'playbacks', 1)
@@ -362,7 +378,7 @@ while k <= #KEYS do
 
   write(sums, course_counters, course)
   if write(sums, day_counters, day) then
-    redis.call('SADD', KEYS[3], day)
+    redis.pcall('SADD', KEYS[3], day)
   end
   for i = 1, tallies do
     write(lectures[i], lecture_keys[i], lecture_names[i])
@@ -372,7 +388,7 @@ while k <= #KEYS do
 end
 
 in_steps(#dirty, function(first, last)
-  redis.call('SADD', KEYS[2], unpack(dirty, first, last))
+  redis.pcall('SADD', KEYS[2], unpack(dirty, first, last))
 end)
 if #refused == 0 then
   return 1
