@@ -178,8 +178,18 @@ def search(port: int, seconds: float, meters: Meters, token: Callable[[], str], 
         best = dearest(found, by=chance.randrange(2))
         fresh = not best or chance.random() < 0.3
         program = (any_step(chance),) if fresh else changed(chance.choice(best), chance)
+        await_calm(meters, idle)
         found[program] = meters.cost(port, program, token(), idle)
     return found
+
+
+def await_calm(meters: Meters, idle: float) -> None:
+    """Returns when what the last program has begun is done, or after 4 s."""
+    for _ in range(20):
+        before = meters.cpu_seconds()
+        time.sleep(0.2)
+        if meters.cpu_seconds() - before < 2 * 0.2 * idle / SECONDS:
+            return
 
 
 def dearest(found: dict[Program, Cost], by: int) -> list[Program]:
