@@ -135,17 +135,20 @@ async def reader(
 async def comparer(
     server: grpc.aio.Channel, course: Course, account: Account, *, metadata: Metadata, audit: Audit, stop: asyncio.Event
 ) -> None:
-    """Looks at a course's lectures, days and totals until `stop`, in this order: none has more than the totals."""
+    """Looks at a course's lectures, days and totals, in this order: none has more than the totals.
+
+    Until `stop`, and once at least.
+    """
     stub: dashboard_pb2_grpc.DashboardServiceAsyncStub = dashboard_pb2_grpc.DashboardServiceStub(server)
-    seen = Shown(0, 0, 0)
-    while not stop.is_set():
+    seen, has_compared = Shown(0, 0, 0), False
+    while not (stop.is_set() and has_compared):
         low = Shown(account.acknowledged_pings, account.acknowledged, account.acknowledged)
         try:
             shown = await _all_tallies(stub, course, metadata, audit)
         except grpc.aio.AioRpcError as error:
             audit.unexpected_errors += error.code() not in EXPECTED
         else:
-            seen = audit.compare(shown, seen, low)
+            seen, has_compared = audit.compare(shown, seen, low), True
         await asyncio.sleep(THINK_SECONDS)
 
 
