@@ -25,6 +25,7 @@ from tests.chaos.stage import Stage, kill_until, stage, write
 
 COURSES = 6
 LEARNERS = 5  # of each course
+FLUSH_SECONDS = 0.05  # always in the middle of a flush
 CREATOR = "650000000000000000000099"
 
 
@@ -37,7 +38,7 @@ def course(number: int) -> Course:
 async def run(seconds: float, folder: Path) -> Audit:
     """Load, readers and kills for so long; then everything is brought back, flushed and counted."""
     secret = secrets.token_hex(32)
-    audit, actors = Audit(), stage(folder, secret)
+    audit, actors = Audit(), stage(folder, secret, FLUSH_SECONDS)
     courses = [course(number) for number in range(1, COURSES + 1)]
     accounts = [Account(each.id, retried=number % 2 == 0) for number, each in enumerate(courses)]
     try:
