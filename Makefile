@@ -79,7 +79,7 @@ bench: setup ## Measure, print a table, and write docs/benchmarks.md
 siege: setup ## Attacks on the whole service, a learner beside them, and a search for more; a table (SECONDS=30 each, 10 minutes)
 	@$(BIN)/python -m tests.siege --seconds $(or $(SECONDS),30)
 
-alerts: setup ## Provoke the alerts with real programs: kill them, mend them, and look who fires (about two minutes)
+alerts: setup ## Provoke the alerts with real programs: kill them, mend them, and look who fires (about four minutes)
 	@$(BIN)/python -m pytest -q tests/alerts/provoke.py
 
 chaos: setup ## Load, readers and the killing of everything; ends in a table (SECONDS=120)

@@ -1,8 +1,8 @@
 """What is measured: the real programs on real stores, on this machine."""
 
-import os
 import secrets
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -129,5 +129,4 @@ def write_courses(database: Database[Mapping[str, Any]], courses: list[Course]) 
 
 def cpu_seconds(pid: int) -> float:
     """The processor time that a process has used so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return time.clock_gettime(~pid << 3 | 2)  # Linux's clock of another process: exact, where /proc has ticks of 10 ms

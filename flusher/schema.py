@@ -8,7 +8,7 @@ import pymongo
 from pymongo import ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import OperationFailure
+from pymongo.errors import OperationFailure, PyMongoError
 
 from shared.data.tallies import KINDS, Kind
 from shared.serving.program import CannotRun
@@ -50,10 +50,17 @@ async def next_epoch(epochs: AsyncCollection[Document]) -> int:
             {"_id": EPOCH_ID}, {"$inc": {"epoch": 1}}, upsert=True, return_document=ReturnDocument.AFTER
         )
     assert document is not None, "an upsert that returns the document after"  # noqa: S101 - for the type checker
-    return int(document["epoch"])
+    epoch = document["epoch"]
+    if not isinstance(epoch, int):
+        raise PyMongoError(
+            f"the epoch of {FLUSH_EPOCH} is {epoch!r}, and no whole number: set it above every document's"
+        )
+    return epoch
 
 
 async def note_success(epochs: AsyncCollection[Document], partitions: Sequence[int], now: dt.datetime) -> None:
     """Remembers when these partitions were last flushed, for `status`. Raises PyMongoError."""
     with pymongo.timeout(EPOCH_SECONDS):
-        await epochs.update_one({"_id": EPOCH_ID}, {"$max": {f"flushed.{number}": now for number in partitions}})
+        before = {"$cond": [{"$eq": [{"$type": "$flushed"}, "object"]}, "$flushed", {}]}
+        flushed = {"$mergeObjects": [before, {str(number): now for number in partitions}]}
+        await epochs.update_one({"_id": EPOCH_ID}, [{"$set": {"flushed": flushed}}])

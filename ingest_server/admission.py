@@ -4,8 +4,9 @@ from ingest_server.allowance import Allowance
 from ingest_server.validation import MAX_EVENTS
 from ingest_server.wire import count_fields
 from shared.identity.auth import Caller
+from shared.serving import methods
 from shared.serving.errors import InvalidRequest, TooLarge, Violation
-from shared.serving.lifecycle import MAX_MESSAGE_BYTES
+from shared.serving.sent import Sent
 
 MAX_BATCH_BYTES = 1024 * 1024
 
@@ -15,6 +16,9 @@ EVENTS_FIELD = 1
 # What a batch of some later version may have beside its events.
 OTHER_FIELDS = 100
 
+# Unpacking so many bytes costs as much as an event.
+UNPACKED_BYTES = 1024
+
 
 class Admission:
     """Decides on calls by their size, their number of events, and what their caller has left."""
@@ -22,24 +26,37 @@ class Admission:
     def __init__(self, allowance: Allowance) -> None:
         self._allowance = allowance
 
-    def check(self, method: str, data: bytes, caller: Caller) -> None:
-        """Raises TooLarge, Unreadable, InvalidRequest or Overloaded for a call that need not be parsed."""
-        if method == "TrackBatch":
-            events = count_events(data)
-        elif len(data) <= MAX_MESSAGE_BYTES:
-            events = 1
-        else:
-            raise TooLarge(len(data), MAX_MESSAGE_BYTES)
-        self._allowance.charge(caller, events)
+    def check(self, method: str, sent: Sent, caller: Caller) -> bytes:
+        """The bytes of a call's message. Raises TooLarge, Unreadable, InvalidRequest or Overloaded: it is refused."""
+        if method != "TrackBatch":
+            self._allowance.charge(caller, 1)
+            return methods.admit_small(method, sent, caller)
+        if sent.is_packed:
+            self._allowance.charge(caller, _unpacking(sent))
+        data = sent.unpacked()
+        self._allowance.charge(caller, _events(data))
+        return data
 
-    async def wait(self, data: bytes, caller: Caller) -> None:
-        """Returns once a batch of a stream may be parsed. Raises Unreadable or InvalidRequest."""
-        await self._allowance.wait(caller, count_events(data))
+    async def wait(self, sent: Sent, caller: Caller) -> bytes:
+        """The bytes of a stream's batch, once it may be parsed. Raises TooLarge, Unreadable or InvalidRequest."""
+        if sent.is_packed:
+            await self._allowance.wait(caller, _unpacking(sent))
+        data = sent.unpacked()
+        await self._allowance.wait(caller, _events(data))
+        return data
 
 
-def count_events(data: bytes) -> int:
-    """How many events a batch has. Raises InvalidRequest when a batch has not so many, or Unreadable."""
-    events = count_fields(data, EVENTS_FIELD, most=MAX_EVENTS + OTHER_FIELDS)
-    if not 1 <= events <= MAX_EVENTS:
+def _unpacking(sent: Sent) -> int:
+    """What a packed batch is charged, in events, before it is unpacked. Raises what refuses it already."""
+    if sent.size > MAX_BATCH_BYTES:
+        raise TooLarge(sent.size, MAX_BATCH_BYTES)
+    _events(sent.beginning(), whole=False)
+    return 1 + sent.size // UNPACKED_BYTES
+
+
+def _events(data: bytes, *, whole: bool = True) -> int:
+    """How many events a batch has, or its beginning. Raises InvalidRequest for too many or none, or Unreadable."""
+    events = count_fields(data, EVENTS_FIELD, most=MAX_EVENTS + OTHER_FIELDS, whole=whole)
+    if events > MAX_EVENTS or (whole and not events):
         raise InvalidRequest([Violation("events", f"must be 1 to {MAX_EVENTS:,} events")])
     return events

@@ -8,7 +8,7 @@ ping: only Redis knows how much its user has watched.
 import asyncio
 import base64
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -62,7 +62,8 @@ class CourseCommit:
     """What one course gets on one day.
 
     `sums` and `users` are of the events that count for certain. `segments` has the sums of each lecture whose segments
-    were played, and an empty one where only guarded pings did.
+    were played, and an empty one where only guarded pings did. `positions` are those of its events among all of the
+    partition's that somebody waits for.
     """
 
     course_id: str
@@ -71,6 +72,7 @@ class CourseCommit:
     users: set[bytes] = field(default_factory=set)
     segments: dict[str, dict[str, int]] = field(default_factory=dict)
     guarded: list[Guarded] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
 
     def add(self, name: str, count: int) -> None:
         """Adds to the sum of a counter's field."""
@@ -83,6 +85,12 @@ class PartitionCommit:
 
     courses: dict[tuple[str, str], CourseCommit] = field(default_factory=dict)
     waiting: list[Waiter] = field(default_factory=list)
+
+    def split(self, course_ids: Collection[str]) -> "tuple[PartitionCommit, list[int]]":
+        """What it is without these courses, and the positions of their events."""
+        kept = {key: course for key, course in self.courses.items() if course.course_id not in course_ids}
+        dropped = (course for key, course in self.courses.items() if key not in kept)
+        return PartitionCommit(kept, self.waiting), [position for course in dropped for position in course.positions]
 
 
 @dataclass(slots=True)
@@ -108,6 +116,7 @@ class Commit:
         course = self._course(partition, event.course_id)
         position = len(partition.waiting)
         partition.waiting.append((done, place))
+        course.positions.append(position)
         self.events += 1
         self.without_id += event.event_id is None
         self.weight += weight(event)
@@ -176,8 +185,7 @@ def _guarded(ping: Telemetry, partition: int, position: int, *, bounded: bool) -
     if ping.playback_id is not None:
         digest = _digest(ping.user, ping.course_id, ping.lecture_id, ping.playback_id)
         guarded.playback_key = keys.seen(partition, "p", digest)
-        if ping.played is not None:
-            guarded.bitmap_key = keys.seen(partition, "b", digest)
+        guarded.bitmap_key = keys.seen(partition, "b", digest)
     if bounded:
         guarded.watch_key = keys.watch(partition, _digest(ping.user, ping.course_id))
     return guarded

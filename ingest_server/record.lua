@@ -4,9 +4,10 @@
 -- KEYS  1 commit:{p}:<process>   2 dirty_analytics_courses:{p}   3 unsaved_users:{p}
 --       with guarded events also 4 refused:{p}:<process>, and the hashes alive:{p}:<kind><window>, from a user to bytes:
 --         5 event ids of this window   6 playback ids of this window
+--         7 forgotten:{p}, from a lecture's tally to when it was emptied, in milliseconds of this server's clock
 --       then for each course and day: course_counters and course_users of the course, the same two of the day,
 --         course_counters of each lecture whose segments were played, and the keys of its guarded events, in their
---         order: seen: of an event id (t, v), of a playback id (p), of its segments (b), and watch: of a bounded ping
+--         order: seen: of an event id (t, v), of a playback id (p) and of its segments (b), watch: of a bounded ping
 -- ARGV  1 number of the commit   2 id of the batch, should this commit start one
 --       3 seconds that an event id is remembered   4 seconds that a playback id is, after its last ping
 --       5 the watch credit in milliseconds, 0 where watch time is not bounded   6 1 with guarded events, else 0
@@ -18,9 +19,9 @@
 --         the guarded events: which user, position, 1 with an event id; lecture id, "" for a course view;
 --           of a ping also: seconds, 1 with a playback id, which lecture's segments, 0 for none; with segments the
 --           duration or "", how many, and of each its number, the tenths of a second played, 1 if that is a view
--- Returns 1 when it was counted, 0 when this commit or a later one of the process had been here: the reply to it was
--- lost. When pings were refused, in both cases a text: <position>:<reason>, with a space between them. Nothing of
--- those is counted or remembered, but for the refusal itself.
+-- Returns 1 when it was counted, 0 when this commit of the process had been here: the reply to it was lost. When pings
+-- were refused, in both cases a text: <position>:<reason>, with a space between them. Nothing of those is counted or
+-- remembered, but for the refusal itself. WRONGTYPE when a later commit had been here, or nobody knows.
 --
 -- A watch: key is the time, in milliseconds of this server's clock, up to which its user has watched the course: each
 -- ping moves it on by its seconds, from now at the earliest. It may be ahead of the clock by the credit, and no more.
@@ -30,39 +31,48 @@
 -- its user with about what it takes in Redis. Who has reached the limit of a window may repeat, and go on with what has
 -- begun.
 --
--- The bits of a playback's segments: bit 0 that it was counted as a playback, bit n + 1 its view of segment n.
+-- The bits of a playback's segments: bit 0 that it was counted as a playback, bit n + 1 its view of segment n. They live
+-- as long as the playback's id, and begin anew when the lecture's tally was emptied after its last ping: no segment has
+-- more views than the tally has playbacks.
+--
+-- A key or field that ingest has not written spoils no more than what is its own. One in the place of counters refuses the
+-- whole partition, with nothing written: WRONGTYPE and all such keys, for another call without their courses. What else
+-- is of another type is overwritten, or does without: whoever broke a set or a HyperLogLog must mend it.
 --
 -- Without flags in the first line a Redis that is out of memory, or a replica, refuses the script before its first
 -- write.
 
-local last = tonumber(redis.call('GET', KEYS[1]) or '0')
+-- Of a key's value; nil when it is none.
+local function number_in(value)
+  return type(value) == 'string' and tonumber(string.match(value, '^%d+$')) or nil
+end
+
 local number = tonumber(ARGV[1])
+local last = number_in(redis.pcall('GET', KEYS[1]) or '0')
+if not last then -- whether this commit has been here is not known; the next one has not
+  redis.call('DEL', KEYS[1])
+end
+if not last or last > number then
+  return redis.error_reply('WRONGTYPE ' .. KEYS[1])
+end
 local credit, guarding, limit = tonumber(ARGV[5]), ARGV[6] == '1', tonumber(ARGV[7])
-if last >= number then
-  local refused = guarding and redis.call('GET', KEYS[4]) or ''
-  return string.match(refused, '^' .. ARGV[1] .. ' (.+)') or 0
+if last == number then
+  local refused = guarding and redis.pcall('GET', KEYS[4]) -- of another type it is not this commit's
+  return type(refused) == 'string' and string.match(refused, '^' .. ARGV[1] .. ' (.+)') or 0
 end
 
 -- What is found out later, half of the partition would have been counted.
-local has_new = false
-local function is_not(kind, key)
-  local found = redis.call('TYPE', key).ok
-  has_new = has_new or found == 'none'
-  if found ~= kind and found ~= 'none' then
-    return redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. found .. ', so nothing of its partition is counted')
-  end
-end
-local wrong = is_not('set', KEYS[2])
+local wrong = {}
 for i = 4, #KEYS do
   if string.sub(KEYS[i], 1, 16) == 'course_counters:' then
-    wrong = wrong or is_not('hash', KEYS[i])
+    local found = redis.call('TYPE', KEYS[i]).ok
+    if found ~= 'hash' and found ~= 'none' then
+      wrong[#wrong + 1] = KEYS[i]
+    end
   end
 end
-if has_new then -- perhaps a day, which then owes its users
-  wrong = wrong or is_not('set', KEYS[3])
-end
-if wrong then
-  return wrong
+if #wrong > 0 then
+  return redis.error_reply('WRONGTYPE ' .. table.concat(wrong, ' '))
 end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', 3600)
 
@@ -84,10 +94,12 @@ local function arguments(count)
 end
 local dirty, refused = {}, {}
 local now
+local has_forgotten = false
 if guarding then
-  k = 7
+  k = 8
+  has_forgotten = redis.call('EXISTS', KEYS[7]) == 1
 end
-if credit > 0 then
+if credit > 0 or has_forgotten then
   local time = redis.call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
@@ -153,15 +165,17 @@ local function write(sums, counters, tally)
   local is_new = redis.call('HSETNX', counters, 'batch', ARGV[2]) == 1
   dirty[#dirty + 1] = tally
   for field, count in pairs(sums) do
-    redis.call('HINCRBY', counters, field, count)
+    if type(redis.pcall('HINCRBY', counters, field, count)) == 'table' then -- there is no number
+      redis.call('HSET', counters, field, count)
+    end
   end
   return is_new
 end
 
 -- Moves the watched time on, unless that is more than the credit allows; whether it was allowed.
 local function watch(key, seconds, user)
-  local before = redis.call('GET', key)
-  local watched = math.max(now, tonumber(before or '0')) + seconds * 1000
+  local before = redis.pcall('GET', key)
+  local watched = math.max(now, number_in(before) or 0) + seconds * 1000
   if watched - now > credit then
     return false
   end
@@ -209,12 +223,23 @@ end
 
 -- Remembers a playback anew; whether it is a new one, and whether it was charged, for the first time in this window.
 local function remember(playback, user)
-  local before = redis.call('SET', playback, ARGV[8], 'EX', ARGV[4], 'GET')
+  local before = redis.pcall('SET', playback, ARGV[8], 'EX', ARGV[4], 'GET')
+  if type(before) == 'table' then
+    redis.call('SET', playback, ARGV[8], 'EX', ARGV[4])
+  end
   if before == ARGV[8] then
     return false, false
   end
   charge(playbacks, user, ID_BYTES)
   return not before, true
+end
+
+-- Empties the bits when the tally was emptied after the playback's last ping, which renewed their life.
+local function forget_bits(bits, tally)
+  local last = now + redis.call('PTTL', bits) - ARGV[4] * 1000
+  if last <= (number_in(redis.pcall('HMGET', KEYS[7], tally)[1]) or 0) then
+    redis.call('SET', bits, '')
+  end
 end
 
 -- Counts the segments of a ping, which begin at argument `first`.
@@ -227,7 +252,11 @@ end
 -- Counts the playback and those of the segments that it sees for the first time. Returns by how many bytes its bitmap
 -- has grown, and to how many.
 local function see_segments(sums, first, segments, duration, bits)
-  local before = redis.call('STRLEN', bits)
+  local before = redis.pcall('STRLEN', bits)
+  if type(before) == 'table' then
+    redis.call('DEL', bits)
+    before = 0
+  end
   if before == 0 then
     redis.call('SETBIT', bits, 0, 1)
     add(sums, 'playbacks', 1)
@@ -245,12 +274,11 @@ local function see_segments(sums, first, segments, duration, bits)
       end
     end
   end
-  redis.call('EXPIRE', bits, ARGV[4])
   return bytes - before, bytes
 end
 
 -- Counts one guarded event, or why not; whether it counts.
-local function guard(sums, lectures, user)
+local function guard(course, sums, lectures, user)
   local position = next_argument()
   local event = next_argument() == '1' and next_key()
   local lecture, seconds = next_argument(), 0
@@ -258,9 +286,9 @@ local function guard(sums, lectures, user)
   if lecture ~= '' then
     seconds = tonumber(next_argument())
     playback = next_argument() == '1' and next_key()
+    bits = playback and next_key()
     lecture_sums = lectures[tonumber(next_argument())]
     if lecture_sums then
-      bits = playback and next_key()
       duration, segments = next_argument(), tonumber(next_argument())
       first, a = a, a + 3 * segments
     end
@@ -293,9 +321,15 @@ local function guard(sums, lectures, user)
   if lecture_sums then
     add_segments(lecture_sums, first, segments)
   end
-  if bits then
+  if bits and has_forgotten then
+    forget_bits(bits, course .. '/' .. lecture)
+  end
+  if bits and lecture_sums then
     local more, bytes = see_segments(lecture_sums, first, segments, duration, bits)
     charge(playbacks, user, (is_charged or more == bytes) and ID_BYTES + bytes or more)
+  end
+  if bits and (lecture_sums or not is_view) then
+    redis.call('EXPIRE', bits, ARGV[4])
   end
   return true
 end
@@ -334,7 +368,7 @@ while k <= #KEYS do
     events, playbacks = account(KEYS[5], accounts), account(KEYS[6], accounts)
     for _ = 1, guarded do
       local user = tonumber(next_argument())
-      if guard(sums, lectures, user) and not is_counted[user] then
+      if guard(course, sums, lectures, user) and not is_counted[user] then
         users[#users + 1], is_counted[user] = everybody[user], true
       end
     end
@@ -344,7 +378,7 @@ while k <= #KEYS do
 
   write(sums, course_counters, course)
   if write(sums, day_counters, day) then
-    redis.call('SADD', KEYS[3], day)
+    redis.pcall('SADD', KEYS[3], day)
   end
   for i = 1, tallies do
     write(lectures[i], lecture_keys[i], lecture_names[i])
@@ -354,7 +388,7 @@ while k <= #KEYS do
 end
 
 in_steps(#dirty, function(first, last)
-  redis.call('SADD', KEYS[2], unpack(dirty, first, last))
+  redis.pcall('SADD', KEYS[2], unpack(dirty, first, last))
 end)
 if #refused == 0 then
   return 1

@@ -10,7 +10,8 @@ from typing import Self
 import structlog
 from redis.exceptions import ResponseError
 
-from ingest_server.commit import Commit
+from ingest_server.commit import Commit, PartitionCommit
+from ingest_server.reasons import SPOILT_KEY
 from ingest_server.script_call import script_call
 from shared.data.batch_id import batch_id
 from shared.serving.errors import Overloaded, Unavailable
@@ -37,7 +38,8 @@ log = structlog.get_logger()
 # that all get.
 Outcome = Exception | Mapping[int, str] | None
 Outcomes = Mapping[int, Outcome]
-Calls = Mapping[int, tuple[list[str], list[str | bytes | int]]]
+Calls = dict[int, tuple[list[str], list[str | bytes | int]]]
+Spoilt = dict[int, Mapping[int, str]]
 Answers = dict[int, Reply | RedisUnreachable]
 
 
@@ -70,25 +72,34 @@ class Recorder:
         A partition whose reply is lost, or whose node is another by now, is sent once more under the same commit
         number, which the script does not count again: that number is kept beside the counts, and moves with them, and
         so do what it refused. After that it is given up: it may have been counted or not,
-        and the callers are told UNAVAILABLE.
+        and the callers are told UNAVAILABLE. Courses whose counters somebody has spoilt are left out, and the rest of
+        their partition is counted.
         """
         self._commits += 1
         now = time.time()
         batch = batch_id(self._process, self._commits, now)
-        calls = {
-            number: script_call(
-                number,
-                partition,
-                process=self._process,
-                commit=self._commits,
-                batch=batch,
-                now=now,
-                watch_credit=commit.watch_credit,
-            )
-            for number, partition in commit.partitions.items()
-        }
+
+        def calls_of(partitions: Mapping[int, PartitionCommit]) -> Calls:
+            return {
+                number: script_call(
+                    number,
+                    partition,
+                    process=self._process,
+                    commit=self._commits,
+                    batch=batch,
+                    now=now,
+                    watch_credit=commit.watch_credit,
+                )
+                for number, partition in partitions.items()
+            }
+
+        calls = calls_of(commit.partitions)
         give_up = time.monotonic() + COMMIT_SECONDS
         answers = await self._send(calls, give_up)
+        sound, spoilt = _without_spoilt(commit.partitions, answers)
+        if sound:
+            calls |= calls_of(sound)
+            answers |= await self._send({number: calls[number] for number in sound}, give_up)
         again = [number for number, answer in answers.items() if _may_pass(answer)]
         if again and time.monotonic() < give_up:
             await self._find_again([answers[number] for number in again])
@@ -96,7 +107,7 @@ class Recorder:
         refusals = [answer for answer in answers.values() if isinstance(answer, Exception)]
         if refusals:
             await self._after(refusals)
-        return {number: _outcome(answer) for number, answer in answers.items()}
+        return {number: _with(spoilt.get(number), _outcome(answer)) for number, answer in answers.items()}
 
     async def _send(self, calls: Calls, give_up: float) -> Answers:
         """What each partition's node answers; all nodes at once."""
@@ -155,6 +166,27 @@ class Recorder:
         if codes & PASSING - ELSEWHERE:  # a name may lead to another server by now, such as the new primary
             for connection in self._connections.values():
                 await connection.close()
+
+
+def _without_spoilt(
+    partitions: Mapping[int, PartitionCommit], answers: Answers
+) -> tuple[dict[int, PartitionCommit], Spoilt]:
+    """The partitions that were refused for the keys of some courses, without those; and what their events are told."""
+    sound: dict[int, PartitionCommit] = {}
+    spoilt: Spoilt = {}
+    for number, answer in answers.items():
+        if error_code(answer) != "WRONGTYPE":
+            continue
+        courses = {name.partition("}:")[2][:24] for name in str(answer).split() if name.startswith("course_counters:")}
+        if courses:
+            log.error("keys of another type in the place of counters", error=str(answer))
+            sound[number], positions = partitions[number].split(courses)
+            spoilt[number] = dict.fromkeys(positions, SPOILT_KEY)
+    return sound, spoilt
+
+
+def _with(spoilt: Mapping[int, str] | None, outcome: Outcome) -> Outcome:
+    return outcome if spoilt is None or isinstance(outcome, Exception) else {**(outcome or {}), **spoilt}
 
 
 def _may_pass(answer: Reply | RedisUnreachable) -> bool:

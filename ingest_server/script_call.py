@@ -10,7 +10,6 @@ from shared.data import keys
 from shared.data.tallies import day_tally, lecture_tally
 
 EVENT_SECONDS = 900
-PLAYBACK_SECONDS = 24 * 60 * 60
 
 # What the event ids of one user may take in one window of the Redis of one partition, and the playback ids: some 4,000.
 # Those of two windows are alive.
@@ -34,10 +33,10 @@ def script_call(
     names = [keys.last_commit(number, process), keys.dirty_courses(number), keys.unsaved_users(number)]
     if guarded:
         names.append(keys.refused(number, process))
-        names += _accounts(number, now)
+        names += (*_accounts(number, now), keys.forgotten(number))
     credit = 0 if watch_credit is None else round(watch_credit * 1000)
-    arguments: list[Argument] = [commit, batch, EVENT_SECONDS, PLAYBACK_SECONDS, credit, int(guarded)]
-    arguments += (USER_BYTES, int(now) // PLAYBACK_SECONDS)
+    arguments: list[Argument] = [commit, batch, EVENT_SECONDS, keys.PLAYBACK_SECONDS, credit, int(guarded)]
+    arguments += (USER_BYTES, int(now) // keys.PLAYBACK_SECONDS)
     for course in partition.courses.values():
         _add_course(names, arguments, number, course)
     return names, arguments
@@ -45,7 +44,7 @@ def script_call(
 
 def _accounts(number: int, now: float) -> Iterator[str]:
     yield keys.alive(number, "e", int(now) // EVENT_SECONDS)
-    yield keys.alive(number, "p", int(now) // PLAYBACK_SECONDS)
+    yield keys.alive(number, "p", int(now) // keys.PLAYBACK_SECONDS)
 
 
 @lru_cache(maxsize=100_000)

@@ -19,6 +19,7 @@ from shared.identity.auth import Caller
 from shared.serving import methods
 from shared.serving.errors import CallerGone, ServiceError
 from shared.serving.methods import Context
+from shared.serving.sent import Sent
 
 VIEW_TRACKED = ingest_pb2.TrackCourseViewResponse(message="tracked")
 TELEMETRY_TRACKED = ingest_pb2.TrackTelemetryResponse(message="tracked")
@@ -66,7 +67,7 @@ class IngestServicer:
         """Counts a view of a course's page."""
         try:
             view = validation.course_view(request, self._user(request, caller))
-            batches.permit(request, caller)
+            batches.permit([request], caller)
             if not self._catalog.has(view.course_id):
                 await self._catalog.require(view.course_id)
             await self._committer.add(view, caller.user_id)
@@ -81,7 +82,7 @@ class IngestServicer:
         """Counts a ping of a player."""
         try:
             ping = validation.telemetry(request, self._user(request, caller))
-            batches.permit(request, caller)
+            batches.permit([request], caller)
             if not self._catalog.has(ping.course_id, ping.lecture_id):
                 await self._catalog.require(ping.course_id, ping.lecture_id)
             await self._committer.add(ping, caller.user_id)
@@ -108,10 +109,10 @@ class IngestServicer:
         self._has_streamed = True
 
         async def read() -> Received[batches.SortedEvents] | None:
-            data: Any = await context.read()
-            if data is grpc.aio.EOF:
+            sent: Any = await context.read()
+            if sent is grpc.aio.EOF:
                 return None
-            await self._admission.wait(data, caller)
+            data = await self._admission.wait(Sent(sent), caller)
             request = methods.parse(ingest_pb2.TrackStreamRequest, data)
             async with self._one_batch:
                 return Received(await batches.parse(request.events, caller, self._user_key), len(data))

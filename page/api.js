@@ -55,7 +55,8 @@ export class Refused extends Error {
 /**
  * Questions to the service. Each rejects with `Refused`.
  *
- * @param {{endpoint: string, token: Token}} site  the endpoint is "https://analytics.example/api/v1/analytics"
+ * @param {{endpoint: string, token?: Token}} site  the endpoint is "https://analytics.example/api/v1/analytics"; without
+ *     a token it is in a cookie of the site
  */
 export function api({endpoint, token}) {
     const root = `${endpoint.replace(/\/+$/, "")}/instructor`;
@@ -64,18 +65,20 @@ export function api({endpoint, token}) {
     async function ask(path, query) {
         const search = new URLSearchParams(query);
         const url = `${root}${path}${search.size ? `?${search}` : ""}`;
-        let response = await send(url, await bearer());
+        let response = await send(url, await proof());
         // The site may have a newer token.
-        if (response.status === 401 && typeof token === "function") response = await send(url, await bearer());
+        if (response.status === 401 && typeof token === "function") response = await send(url, await proof());
         if (response.ok) return response;
         const told = await response.json().catch(() => ({}));
         throw new Refused(PROBLEMS[response.status] ?? "away", told.message ?? "");
     }
 
-    async function bearer() {
+    /** @returns {Promise<Record<string, string>>} the headers that prove who asks */
+    async function proof() {
+        if (token === undefined) return {"x-requested-with": "fetch"};
         const value = typeof token === "function" ? await Promise.resolve(token()).catch(() => "") : token;
         if (!value) throw new Refused("session", "");
-        return value;
+        return {authorization: `Bearer ${value}`};
     }
 
     /** @param {string} path @param {Record<string, string>} [query] */
@@ -111,11 +114,12 @@ export function api({endpoint, token}) {
     };
 }
 
-/** @param {string} url @param {string} token */
-async function send(url, token) {
-    const options = {headers: {authorization: `Bearer ${token}`}, signal: AbortSignal.timeout(PATIENCE_MS)};
+/** @param {string} url @param {Record<string, string>} headers */
+async function send(url, headers) {
+    const signal = AbortSignal.timeout(PATIENCE_MS);
+    const credentials = headers.authorization ? "omit" : "include";
     try {
-        return await fetch(url, {...options, cache: "no-store", credentials: "omit", referrerPolicy: "no-referrer"});
+        return await fetch(url, {headers, signal, cache: "no-store", credentials, referrerPolicy: "no-referrer"});
     } catch {
         throw new Refused("away", "");
     }

@@ -24,7 +24,8 @@ import {LANGUAGES, languageOf, localeOf, wordsOf} from "./words.js";
 /**
  * @typedef {object} Options
  * @property {string} endpoint  "https://analytics.example/api/v1/analytics"
- * @property {Token} token  of the instructor, or where it comes from, also when it has expired
+ * @property {Token} [token]  of the instructor, or where it comes from, also when it has expired; without it, it is in a
+ *     cookie of the site
  * @property {(course: string, lecture: string) => string | undefined} [video]  the address of a lecture's video
  * @property {(token: string) => void} [signIn]  takes a token that a person has entered, or "" to sign out
  * @property {(title: string, language: string) => void} [onTitle]  is told what is shown

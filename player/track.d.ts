@@ -17,15 +17,16 @@ export type Options = {
      */
     lectureId: string;
     /**
-     * gives the viewer's JWT; asked again when it was refused
+     * gives the viewer's JWT; asked again when it was refused. Without it
+     * the JWT is in a cookie of the site
      */
-    token: () => string | Promise<string>;
+    token?: () => string | Promise<string>;
     /**
      * how often is told what was watched; 5 by default
      */
     pingSeconds?: number;
     /**
-     * of the requests; "omit" by default
+     * of the requests; "omit" by default, without `token` "include"
      */
     credentials?: RequestCredentials;
     /**

@@ -10,9 +10,10 @@
  * @property {string} endpoint where the API is: `https://analytics.example/api/v1/analytics`
  * @property {string} courseId 24 hexadecimal digits
  * @property {string} lectureId 24 hexadecimal digits
- * @property {() => string | Promise<string>} token gives the viewer's JWT; asked again when it was refused
+ * @property {() => string | Promise<string>} [token] gives the viewer's JWT; asked again when it was refused. Without it
+ *     the JWT is in a cookie of the site
  * @property {number} [pingSeconds] how often is told what was watched; 5 by default
- * @property {RequestCredentials} [credentials] of the requests; "omit" by default
+ * @property {RequestCredentials} [credentials] of the requests; "omit" by default, without `token` "include"
  * @property {(state: State) => void} [onState] hears of every change
  */
 
@@ -44,6 +45,7 @@ const MOST_BYTES = 16384; // of a body: browsers let little more than that survi
 const SAFE_SECONDS = 800; // the service remembers an eventId for 900
 const PLAYBACK_SECONDS = 1800; // without a ping, after which it is another one
 const LONGEST_SECONDS = 43200; // of a video whose parts are told
+const IN_COOKIE = "in a cookie"; // instead of a token, which has no spaces
 const EVENTS = ["timeupdate", "seeking", "seeked", "ratechange", "playing", "pause", "waiting", "stalled", "ended",
     "emptied", "volumechange"];
 
@@ -222,7 +224,7 @@ class Outbox {
     /** Asks for a token, once for all who want it. */
     renew() {
         this.asking ??= Promise.resolve()
-            .then(() => this.options.token())
+            .then(() => this.options.token?.() ?? IN_COOKIE)
             .then((token) => (this.token = token))
             .finally(() => (this.asking = null));
         return this.asking;
@@ -234,11 +236,15 @@ class Outbox {
      * @param {AbortSignal} [signal]
      */
     post(batch, signal) {
+        const byCookie = this.token === IN_COOKIE;
         return fetch(`${this.options.endpoint}/events:batch`, {
             method: "POST",
-            headers: {authorization: `Bearer ${this.token}`, "content-type": "application/json"},
+            headers: {
+                ...(byCookie ? {"x-requested-with": "fetch"} : {authorization: `Bearer ${this.token}`}),
+                "content-type": "application/json",
+            },
             body: JSON.stringify({events: batch.map(({telemetry}) => ({telemetry}))}),
-            credentials: this.options.credentials ?? "omit",
+            credentials: this.options.credentials ?? (byCookie ? "include" : "omit"),
             keepalive: true,
             signal,
         });

@@ -60,13 +60,13 @@ class Heatmap:
 def heatmap_of(counts: Counts) -> Heatmap:
     """The heatmap of a lecture's counts.
 
-    A playback is counted no later than its first segment, so no segment has more views than there are playbacks. Where
-    a document says otherwise it is wrong about the playbacks: a rate is never above 1.
+    A playback is counted no later than its first segment, so no segment has more views than there are playbacks, and no
+    rate is above 1.
     """
     duration = _duration(counts[DURATION.name])
     views = _by_number(counts[SEGMENT_VIEWS.name])
     watched = _by_number(counts[SEGMENT_WATCHED.name])
-    playbacks = max(int(counts[PLAYBACKS.name][""]), *views.values(), 0, 0)
+    playbacks = int(counts[PLAYBACKS.name][""])
     last = max((*views, *watched, _segments_of(duration) - 1))
     segments = [
         _segment(number, duration, views.get(number, 0), watched.get(number, 0), playbacks)
@@ -132,6 +132,6 @@ def _largest_drop(segments: Sequence[Segment], playbacks: int) -> Drop | None:
     """The first of the largest ones."""
     losses = [before.views - here.views for before, here in itertools.pairwise(segments)]
     largest = max(losses, default=0)
-    if largest <= 0:
+    if largest <= 0 or not playbacks:
         return None
     return Drop(segments[losses.index(largest) + 1].start, largest / playbacks)

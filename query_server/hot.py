@@ -51,13 +51,12 @@ class HotStore:
         """
         partition = keys.partition_of(tallies[0].name)
         commands = [command for tally in tallies for command in replies.reading(partition, tally)]
-        *_, answers = await self._ask_partition(partition, [("MULTI",), *commands, replies.TIME, ("EXEC",)])
-        return replies.hot_of(tallies, answers)
+        return replies.hot_of(tallies, await self._ask_each(partition, [*commands, replies.TIME]))
 
     async def read_lecture(self, lecture: Tally) -> HotTallies:
         """A lecture's tally, and the course's first day in Redis. Raises as `read_tallies`."""
         partition = keys.partition_of(lecture.name)
-        (dirty,) = await self._ask_partition(partition, [("SMEMBERS", keys.dirty_courses(partition))])
+        (dirty,) = await self._ask_each(partition, [("SMEMBERS", keys.dirty_courses(partition))])
         return HotTallies(await self.read_tallies([lecture]), replies.first_day(lecture.course_id, dirty))
 
     async def read_days(self, always: Sequence[Tally], days: Sequence[Tally]) -> HotTallies:
@@ -67,7 +66,7 @@ class HotStore:
         Raises as `read_tallies`.
         """
         partition = keys.partition_of(days[0].name)
-        found = replies.found(days, await self._ask_partition(partition, replies.finding(partition, days)))
+        found = replies.found(days, await self._ask_each(partition, replies.finding(partition, days)))
         tallies = await self.read_tallies(list(dict.fromkeys([*always, *found.days])))
         return HotTallies(tallies, found.first_day, found.unsaved)
 
@@ -75,6 +74,12 @@ class HotStore:
         """Seconds since the epoch, and microseconds, by the clock of Redis. Raises RedisUnreachable, RedisError."""
         ((seconds, microseconds),) = await self._ask_partition(keys.partition_of(course_id), [replies.TIME])
         return int(seconds), int(microseconds)
+
+    async def _ask_each(self, partition: int, commands: Sequence[Command]) -> Sequence[Reply]:
+        """The replies of one transaction; where a key is of another type, its error."""
+        *_, answers = await self._ask_partition(partition, [("MULTI",), *commands, ("EXEC",)])
+        answered: Sequence[Reply] = answers
+        return answered
 
     async def _ask_partition(self, partition: int, commands: Sequence[Command]) -> list[Reply]:
         """Keys that are on their way to another node are waited for a little."""

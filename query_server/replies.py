@@ -6,6 +6,7 @@ Bytes and types that are not ours hold nothing: what else is known of the course
 import json
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from typing import Any
 
 from query_server.merge import Batch, Hot
 from shared.data import keys
@@ -66,7 +67,7 @@ def finding(partition: int, days: Sequence[Tally]) -> list[Command]:
 def found(days: Sequence[Tally], replies: Sequence[Reply]) -> Found:
     """The replies to `finding`."""
     is_unsaved, dirty, *existing = replies
-    unsaved = {day.name for day, each in zip(days, is_unsaved, strict=True) if each}
+    unsaved = {day.name for day, each in zip(days, _listed(is_unsaved)) if each}  # noqa: B905 - none, if there is no set
     return Found(
         [day for position, day in enumerate(days) if existing[position // GROUP] or day.name in unsaved],
         first_day(days[0].course_id, dirty),
@@ -74,10 +75,10 @@ def found(days: Sequence[Tally], replies: Sequence[Reply]) -> Found:
     )
 
 
-def first_day(course_id: str, dirty: Sequence[bytes]) -> str | None:
+def first_day(course_id: str, dirty: Reply) -> str | None:
     """The first day of the course in a dirty set."""
     of_course = f"{course_id}/".encode()
-    named = (tally_of(_text(name)) for name in dirty if name.startswith(of_course))
+    named = (tally_of(_text(name)) for name in _listed(dirty) if name.startswith(of_course))
     return min((tally.item for tally in named if tally is not None and tally.kind is DAY), default=None)
 
 
@@ -114,9 +115,12 @@ def _held(counting: Reply, flushing: Reply, quarantined: Reply) -> Iterator[Batc
 
 
 def _fields(flat: Reply) -> dict[str, bytes]:
-    if not isinstance(flat, list):
-        return {}
-    return {_text(name): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
+    listed = _listed(flat)
+    return {_text(name): value for name, value in zip(listed[::2], listed[1::2], strict=True)}
+
+
+def _listed(reply: Reply) -> list[Any]:
+    return reply if isinstance(reply, list) else []
 
 
 def _quarantined(batch_id: str, text: bytes) -> Batch | None:

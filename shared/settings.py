@@ -79,6 +79,12 @@ def _no_public_key(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _cookie_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name):
+        raise ValueError("must be the name of a cookie: 1 to 64 letters, digits, `_`, `.` and `-`")
+    return name
+
+
 def _split(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
@@ -125,6 +131,7 @@ class Settings(BaseSettings):
     jwt_audience: Annotated[List, BeforeValidator(_some)] = ()
     jwt_issuer: Annotated[str, Field(min_length=1)] | None = None
     jwt_user_claim: Annotated[str, Field(min_length=1)] = "sub"
+    jwt_cookie: Annotated[str, AfterValidator(_cookie_name)] | None = None
     user_hash_key: Secret | None = None
     flush_interval_seconds: Annotated[float, Field(ge=0.05, le=86_400)] = 300
     # A lock must outlive one wave, and keeps others out when its flusher has died.

@@ -3,7 +3,8 @@
 An entry is a field of `quarantined_counters`: the id of a batch, and JSON with its reason, its counters, and what was
 no count. Batches that can be sent again are kept as one, so that a document which refuses a batch at every flush costs
 no reader more than one entry. That is sound because their document was closed to every older update before they were
-put aside: none of them is in it, and none can get there but by a replay.
+put aside: none of them is in it, and none can get there but by a replay. So are those kept as one that hold what is no
+count, if nobody has ever sent them, and of what is no count only some.
 """
 
 import json
@@ -19,6 +20,13 @@ from shared.stores.redis_connection import is_utf8, text_of
 
 # More than the largest course has, and no more than one update may add.
 MERGED_COUNTERS = 25_000
+
+# What is no count is kept for somebody to look at: so many fields of an entry, and so much of each.
+MOST_UNREADABLE = 100
+MOST_LETTERS = 200
+
+# The id of an entry that is no batch's.
+UNNAMED = "unnamed-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +84,30 @@ def _kept(text: bytes) -> tuple[str, dict[str, str]]:
 
 
 def entry_for(batch: Batch | Malformed, reason: str, kept: Sequence[Quarantined], *, spare_id: str) -> Entry:
-    """The entry for a batch, beside what is kept of its tally already; under `spare_id` when it has no id of text."""
+    """The entry for a batch, beside what is kept of its tally already.
+
+    Under `spare_id` when it has no id of text, or is kept with others that hold what is no count.
+    """
     counters, unreadable = _contents(batch)
-    alone = Entry(batch.id if batch.id and is_utf8(batch.id) else spare_id, reason, counters, unreadable)
-    if unreadable or reason == keys.RESURRECTED:
-        return alone
-    others = [one for one in kept if one.replayable]
+    own_id = batch.id if batch.id and is_utf8(batch.id) else spare_id
+    if reason == keys.RESURRECTED or (unreadable and not batch.fresh):
+        return Entry(own_id, reason, counters, _some(unreadable))
+    if unreadable:
+        own_id, others = spare_id, [one for one in kept if one.id.startswith(UNNAMED) and one.unreadable]
+    else:
+        others = [one for one in kept if one.replayable]
     sums: Counter[str] = Counter(counters)
     for one in others:
         sums.update(one.counters)
     if not others or len(sums) > MERGED_COUNTERS or max(sums.values(), default=0) > MOST:
-        return alone
-    return Entry(others[0].id, reason, sums, {}, others)
+        return Entry(own_id, reason, counters, _some(unreadable))
+    together = {field: text for one in others for field, text in one.unreadable.items()} | dict(unreadable)
+    return Entry(others[0].id, reason, sums, _some(together), others)
+
+
+def _some(unreadable: Mapping[str, str]) -> Mapping[str, str]:
+    some = sorted(unreadable.items())[:MOST_UNREADABLE]
+    return {field[:MOST_LETTERS]: text[:MOST_LETTERS] for field, text in some}
 
 
 def _contents(batch: Batch | Malformed) -> tuple[Mapping[str, int], Mapping[str, str]]:

@@ -13,13 +13,16 @@ from redis.exceptions import ResponseError
 from flusher.steps.lease import REDIS_SECONDS, Lease, LeaseLost
 from flusher.steps.shape import MOST
 from shared.data import keys
-from shared.data.tallies import Kind, Tally, UnknownCounter, tally_of
+from shared.data.tallies import Kind, Tally, tally_of
 from shared.stores.redis_connection import Command, RedisConnection, Reply, is_utf8, pairs, text_of
 from shared.stores.topology import is_elsewhere
 
 ATTEMPTS = 3
 
 ELSEWHERE = "its slot of the Redis cluster is on another node, or on the way to one"
+
+# Letters of a reason, which somebody reads.
+MOST_REASON = 500
 
 _DIGITS = re.compile(r"[0-9]{1,16}")
 
@@ -54,6 +57,7 @@ class Malformed:
     id: str
     fields: dict[str, str]
     reason: str
+    fresh: bool = False  # as in a batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +138,10 @@ def taken_of(partition: int, name: str, renamed: Reply, flat: Reply, users: Repl
     batch_id = fields.pop(keys.BATCH, "")
     tally = tally_of(name)
     if tally is None:
-        return Malformed(partition, name, batch_id, fields, "no tally has this name")
+        return Malformed(partition, name, batch_id, fields, "no tally has this name", renamed == 1)
     counts, unreadable = readable(tally.kind, fields)
     if unreadable or not batch_id or not is_utf8(batch_id):
-        return Malformed(partition, name, batch_id, fields, _complaint(batch_id, unreadable))
+        return Malformed(partition, name, batch_id, fields, _complaint(batch_id, unreadable), renamed == 1)
     return Batch(
         partition,
         tally,
@@ -151,7 +155,7 @@ def taken_of(partition: int, name: str, renamed: Reply, flat: Reply, users: Repl
 
 def _complaint(batch_id: str, unreadable: Iterable[str]) -> str:
     if unreadable:
-        return f"unreadable: {', '.join(sorted(unreadable))}"
+        return f"unreadable: {', '.join(sorted(unreadable))}"[:MOST_REASON]
     return "the batch's id is not UTF-8" if batch_id else "the hash names no batch"
 
 
@@ -159,20 +163,8 @@ def readable(kind: Kind | None, fields: Mapping[str, str]) -> tuple[dict[str, in
     """The fields that are counters of the kind with a count that a document can hold, and the rest."""
     counts, rest = {}, {}
     for field, text in fields.items():
-        count = _count(kind, field, text)
-        if count is None:
-            rest[field] = text
-        else:
+        if kind and kind.has(field) and _DIGITS.fullmatch(text) and (count := int(text)) <= MOST:
             counts[field] = count
+        else:
+            rest[field] = text
     return counts, rest
-
-
-def _count(kind: Kind | None, field: str, text: str) -> int | None:
-    if kind is None:
-        return None
-    try:
-        kind.counter_of(field)
-    except UnknownCounter:
-        return None
-    count = int(text) if _DIGITS.fullmatch(text) else MOST + 1
-    return count if count <= MOST else None

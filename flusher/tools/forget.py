@@ -3,7 +3,7 @@
 Under the lock of the partition no flush is under way, and under a new epoch the documents refuse what a flusher sends
 that slept past its lock. MongoDB comes first, with the ids of the batches that lie halfway: when the command dies in
 the middle, what is left in Redis still counts, and nothing comes back of what was emptied. Events that come meanwhile
-are new ones.
+are new ones. A playback that goes on is counted anew in its lecture's tally: `keys.forgotten` tells ingest to.
 """
 
 import secrets
@@ -56,8 +56,7 @@ async def forget(node: str, database: AsyncDatabase[Document], name: str, *, loc
 
 async def _names(connection: RedisConnection, database: AsyncDatabase[Document], name: str) -> list[str]:
     """The tallies that either store knows."""
-    tally = tally_of(name)
-    if tally is not None and tally.kind is LECTURE:
+    if _is_lecture(name):
         return [name]
     found = {name, *[each async for each in _in_redis(connection, name)]}
     with pymongo.timeout(LIST_SECONDS):
@@ -134,10 +133,17 @@ def _removal(partition: int, name: str, token: str) -> tuple[Any, ...]:
             keys.flushing_counters(partition, name),
             keys.quarantined_counters(partition, name),
             keys.course_users(partition, name),
+            *([keys.forgotten(partition)] if _is_lecture(name) else []),
         ],
         token,
         name,
+        keys.PLAYBACK_SECONDS,
     )
+
+
+def _is_lecture(name: str) -> bool:
+    tally = tally_of(name)
+    return tally is not None and tally.kind is LECTURE
 
 
 def is_forgettable(name: str) -> bool:

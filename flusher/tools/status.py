@@ -64,8 +64,10 @@ async def add_successes(statuses: dict[int, PartitionStatus], database: AsyncDat
     """What MongoDB knows: when each partition was last flushed. Raises PyMongoError."""
     with pymongo.timeout(MONGO_SECONDS):
         epoch = await database[FLUSH_EPOCH].find_one({"_id": EPOCH_ID}) or {}
-    for number, at in epoch.get("flushed", {}).items():
-        statuses.setdefault(int(number), PartitionStatus()).last_success = at.timestamp()
+    flushed = epoch.get("flushed")
+    for number, at in flushed.items() if isinstance(flushed, dict) else ():
+        if isinstance(at, dt.datetime) and number.isdecimal():
+            statuses.setdefault(int(number), PartitionStatus()).last_success = at.timestamp()
 
 
 async def _add_holders(connection: RedisConnection, statuses: dict[int, PartitionStatus]) -> None:

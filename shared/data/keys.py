@@ -10,6 +10,9 @@ from functools import lru_cache
 
 PARTITIONS = 256
 
+# How long a playback is remembered after its last ping.
+PLAYBACK_SECONDS = 24 * 60 * 60
+
 # The field of a counters hash that names its batch: the id that travels with the counts from the first increment,
 # through the rename of a flush, into the MongoDB document, and tells there whether they have been added.
 BATCH = "batch"
@@ -80,8 +83,19 @@ def flush_lock(partition: int) -> str:
 
 
 def seen(partition: int, kind: str, digest: str) -> str:
-    """An event or playback id that was counted. Ingest alone; 900 s, or 24 h after the last ping of a playback."""
+    """An event or playback id that was counted, or the segments of a playback.
+
+    Ingest alone; 900 s, or 24 h after the last ping of a playback.
+    """
     return f"seen:{{{partition}}}:{kind}{digest}"
+
+
+def forgotten(partition: int) -> str:
+    """Hash from a lecture's tally to when it was emptied, in ms of Redis' clock.
+
+    `flusher forget` writes, ingest reads; until 24 h after the last one, when no older playback is left.
+    """
+    return f"forgotten:{{{partition}}}"
 
 
 def alive(partition: int, kind: str, window: int) -> str:

@@ -39,6 +39,8 @@ class Caller:
 class TokenVerifier:
     """Verifies bearer tokens, with one shared secret or with the public keys of their issuer.
 
+    With a `cookie`, the token may be in the cookie of that name instead of `authorization`.
+
     A verified token is remembered for at most 5 minutes, and never past its `exp`.
     """
 
@@ -50,6 +52,7 @@ class TokenVerifier:
         audience: Sequence[str] = (),
         issuer: str | None = None,
         user_claim: str = "sub",
+        cookie: str | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._key = key
@@ -57,6 +60,7 @@ class TokenVerifier:
         self._audience = list(audience) or None
         self._issuer = issuer
         self._user_claim = user_claim
+        self._cookie = cookie
         self._now = now
         self._verified: ExpiringCache[str, Caller] = ExpiringCache(CACHED_TOKENS, now)
 
@@ -70,6 +74,7 @@ class TokenVerifier:
             audience=settings.jwt_audience,
             issuer=settings.jwt_issuer,
             user_claim=settings.jwt_user_claim,
+            cookie=settings.jwt_cookie,
         )
 
     async def follow_keys(self) -> None:
@@ -87,7 +92,7 @@ class TokenVerifier:
 
         None when the token is signed with a key that is not known here: `caller_by_new_keys` looks for it.
         """
-        token = _bearer_token(_authorization(metadata or ()))
+        token = self._token(list(metadata or ()))
         caller = self._verified.get(token)
         if caller is None:
             if not _is_canonical(token.rpartition(".")[2]):
@@ -113,6 +118,12 @@ class TokenVerifier:
                 self._key.require_current()
             raise Unauthenticated("the bearer token is not valid: its key is not known here")
         return caller
+
+    def _token(self, metadata: list[tuple[str, str | bytes]]) -> str:
+        """The header's token; without the header the cookie's."""
+        if self._cookie is None or _values("authorization", metadata):
+            return _bearer_token(_authorization(metadata))
+        return _token_of_cookie(self._cookie, metadata) or _bearer_token(_authorization(metadata))
 
     def _key_of(self, token: str) -> tuple[Any, Sequence[str]] | None:
         """What verifies the token, and the algorithms that this may be used with; None when there is no such key.
@@ -180,13 +191,32 @@ def _time(claim: object) -> float:
     return float(claim)
 
 
+def _values(name: str, metadata: Metadata) -> list[str]:
+    return [str(value) for key, value in metadata if key == name]
+
+
+def _token_of_cookie(name: str, metadata: Metadata) -> str:
+    """The token in the cookie of that name; "" without one.
+
+    Browsers send a cookie whichever page asks, but `x-requested-with` only for a page whose origin the gateway allows:
+    another one's preflight fails. So that header proves that it is not a forged request (CSRF).
+    """
+    pairs = [pair.strip().partition("=") for value in _values("cookie", metadata) for pair in value.split(";")]
+    tokens = [token for key, _, token in pairs if key == name]
+    if len(tokens) > 1:
+        raise Unauthenticated(f"the request has more than one cookie `{name}`")
+    if tokens and not _values("x-requested-with", metadata):
+        raise Unauthenticated("a call by cookie needs the header `x-requested-with`")
+    return tokens[0] if tokens else ""
+
+
 def _authorization(metadata: Metadata) -> str:
-    values = [value for key, value in metadata if key == "authorization"]
+    values = _values("authorization", metadata)
     if not values:
         raise Unauthenticated("the request needs the metadata `authorization: Bearer <JWT>`", challenge="Bearer")
     if len(values) > 1:
         raise Unauthenticated("the request has more than one `authorization`")
-    return str(values[0])
+    return values[0]
 
 
 def _bearer_token(authorization: str) -> str:

@@ -177,6 +177,16 @@ class StoreRefuses(ServiceError):
     cause = "store"
 
 
+class SpoiltKey(ServiceError):
+    """Somebody has put another key in the place of the course's counters: an operator has to look, the log names it."""
+
+    code = grpc.StatusCode.INTERNAL
+    cause = "spoilt_key"
+
+    def __init__(self) -> None:
+        super().__init__("internal error")
+
+
 class CallerGone(Unavailable):
     """There is nobody left to be answered."""
 

@@ -1,17 +1,22 @@
 """The standard health service (`grpc.health.v1`): what a server says of itself, asked once or watched.
 
 In the place of the package's own servicer, which holds a lock while it writes to a watcher: one who does not read, and
-needs no token for it, would keep everybody from hearing of any change, and the server from its end.
+needs no token for it, would keep everybody from hearing of any change, and the server from its end. And it would parse
+whatever anybody sends.
 """
 
 import asyncio
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from google.protobuf.message import DecodeError
+from grpc_health.v1 import health, health_pb2
+
+# A name, and little more.
+MAX_MESSAGE_BYTES = 1024
 
 
-class Health(health_pb2_grpc.HealthServicer):
+class Health:
     """The status of each name; every one is NOT_SERVING at first."""
 
     def __init__(self, names: list[str]) -> None:
@@ -24,24 +29,41 @@ class Health(health_pb2_grpc.HealthServicer):
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    async def Check(
-        self, request: health_pb2.HealthCheckRequest, context: "grpc.aio.ServicerContext[Any, Any]"
-    ) -> health_pb2.HealthCheckResponse:
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Adds the service to a server."""
+        answer = health_pb2.HealthCheckResponse.SerializeToString
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            "Check": grpc.unary_unary_rpc_method_handler(self.check, response_serializer=answer),
+            "Watch": grpc.unary_stream_rpc_method_handler(self.watch, response_serializer=answer),
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(health.SERVICE_NAME, handlers),))
+
+    async def check(self, data: bytes, context: "grpc.aio.ServicerContext[Any, Any]") -> health_pb2.HealthCheckResponse:
         """The status of a name now."""
-        status = self._statuses.get(request.service)
+        status = self._statuses.get(await _name(data, context))
         if status is None:
             await context.abort(grpc.StatusCode.NOT_FOUND)
         return health_pb2.HealthCheckResponse(status=status)
 
-    async def Watch(
-        self, request: health_pb2.HealthCheckRequest, context: "grpc.aio.ServicerContext[Any, Any]"
-    ) -> None:
+    async def watch(self, data: bytes, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
         """The status now, and at each change; of changes that come faster than they are read, the last."""
+        name = await _name(data, context)
         told = None
         while True:
             changed = self._changed
-            status = self._statuses.get(request.service, health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
+            status = self._statuses.get(name, health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
             if status != told:
                 await context.write(health_pb2.HealthCheckResponse(status=status))
                 told = status
             await changed.wait()
+
+
+async def _name(data: bytes, context: "grpc.aio.ServicerContext[Any, Any]") -> str:
+    """Whose status is asked for. Ends the call when that is not to be read, or long."""
+    if len(data) > MAX_MESSAGE_BYTES:
+        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"a message has at most {MAX_MESSAGE_BYTES} bytes")
+    try:
+        return health_pb2.HealthCheckRequest.FromString(data).service
+    except DecodeError:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not a HealthCheckRequest")
+    raise AssertionError("abort() raises")

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import grpc
 import structlog
 from course_analytics.v1 import dashboard_pb2, ingest_pb2
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2
 
 from shared import metrics
 from shared.serving import reasons
@@ -25,6 +25,8 @@ PROBE_SECONDS = 0.5
 
 # What one caller can have of a server, whether it means well or not: see docs/limits.md.
 MAX_MESSAGE_BYTES = 64 * 1024  # unpacked
+# What a message may be packed with; gRPC's numbers.
+IDENTITY, GZIP = grpc.Compression.NoCompression.value, grpc.Compression.Gzip.value
 # More than the gateway lets through. By default gRPC refuses by chance, between 8 and 16 KiB.
 MAX_METADATA_BYTES = 20 * 1024
 MAX_CONNECTIONS = 4_000
@@ -95,6 +97,9 @@ async def grpc_server(
             # By default any second process would bind the same port silently and get half of the calls.
             ("grpc.so_reuseport", int(shared_port)),
             ("grpc.max_receive_message_length", max_message_bytes),
+            # Messages are unpacked when their sender is known (shared/serving/sent.py).
+            ("grpc.per_message_decompression", 0),
+            ("grpc.compression_enabled_algorithms_bitset", 1 << IDENTITY | 1 << GZIP),
             ("grpc.max_metadata_size", MAX_METADATA_BYTES),
             ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
             ("grpc.max_concurrent_streams", MAX_STREAMS),
@@ -124,7 +129,7 @@ async def grpc_server(
         raise CannotRun(cannot_listen(address)) from None
     servicer = Health(["", *services])
     servicer.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
-    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    servicer.add_to(server)
     add_reflection([*services, health.SERVICE_NAME], server)
     return server, servicer
 

@@ -2,7 +2,7 @@
 
 A call is judged in this order: its token, then what `admit` says of its bytes, then its message. gRPC would take in the
 message first, unpack and parse it: a kilobyte of an unknown caller's would become a megabyte of ours. So to gRPC every
-request is a stream, of which nothing is read before the caller is known.
+request is a stream, of which nothing is read before the caller is known, and then as it was sent.
 """
 
 from collections.abc import Awaitable, Callable
@@ -14,13 +14,22 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from shared.identity.auth import Caller, TokenVerifier
-from shared.serving.errors import Unreadable, answers_errors
+from shared.serving.errors import TooLarge, Unreadable, answers_errors
+from shared.serving.lifecycle import MAX_MESSAGE_BYTES
+from shared.serving.sent import Sent
 
 Request = TypeVar("Request", bound=Message)
 Context = Any  # grpc.aio.ServicerContext, of bytes in one direction and messages in the other
 
-# Raises the ServiceError that refuses the bytes of this method's request to this caller, before they are parsed.
-Admit = Callable[[str, bytes, Caller], None]
+# Returns the bytes of this method's request, unpacked, or raises the ServiceError that refuses it to this caller.
+Admit = Callable[[str, Sent, Caller], bytes]
+
+
+def admit_small(_method: str, sent: Sent, _caller: Caller) -> bytes:
+    """Every message that is not larger than a single call's. Raises TooLarge or Unreadable."""
+    if sent.size > MAX_MESSAGE_BYTES:
+        raise TooLarge(sent.size, MAX_MESSAGE_BYTES)
+    return sent.unpacked()
 
 
 def add(
@@ -28,7 +37,7 @@ def add(
     servicer: object,
     server: grpc.aio.Server,
     verifier: TokenVerifier,
-    admit: Admit | None = None,
+    admit: Admit = admit_small,
 ) -> None:
     """Adds the methods of the service that the servicer has; they are called as `_handler` says."""
     handlers = {
@@ -48,7 +57,7 @@ def parse(message: type[Request], data: bytes) -> Request:
 
 
 def _handler(
-    method: MethodDescriptor, behaviour: Callable[..., Awaitable[Any]], verifier: TokenVerifier, admit: Admit | None
+    method: MethodDescriptor, behaviour: Callable[..., Awaitable[Any]], verifier: TokenVerifier, admit: Admit
 ) -> "grpc.RpcMethodHandler[Any, Any]":
     """A unary method is called with its message, its caller and the context.
 
@@ -62,9 +71,7 @@ def _handler(
         data = await context.read()
         if data is grpc.aio.EOF:
             raise Unreadable
-        if admit is not None:
-            admit(name, data, caller)
-        return await behaviour(parse(message, data), caller, context)
+        return await behaviour(parse(message, admit(name, Sent(data), caller)), caller, context)
 
     async def stream(_requests: object, context: Context) -> None:
         metadata = context.invocation_metadata()

@@ -6,10 +6,11 @@ answered with itself.
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+from google.protobuf.message import DecodeError
+from grpc_reflection.v1alpha import reflection
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
 # A tool that asks for everything there is, file by file, sends about twenty.
@@ -17,14 +18,17 @@ MAX_MESSAGES = 100
 MAX_MESSAGE_BYTES = 1024
 MAX_SECONDS = 10.0
 
-Messages = AsyncIterator[ServerReflectionRequest]
-Context: TypeAlias = "grpc.aio.ServicerContext[ServerReflectionRequest, ServerReflectionResponse]"
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 def add_reflection(services: Sequence[str], server: grpc.aio.Server) -> None:
     """Makes the server tell of these services, and of reflection itself."""
-    servicer = BoundedReflection([*services, reflection.SERVICE_NAME])
-    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
+    bounded = BoundedReflection([*services, reflection.SERVICE_NAME])
+    handler: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(
+        bounded.answers, response_serializer=ServerReflectionResponse.SerializeToString
+    )
+    handlers = {"ServerReflectionInfo": handler}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(reflection.SERVICE_NAME, handlers),))
 
 
 class BoundedReflection:
@@ -33,8 +37,8 @@ class BoundedReflection:
     def __init__(self, services: Sequence[str]) -> None:
         self._unbounded = reflection.aio.ReflectionServicer(services)
 
-    async def ServerReflectionInfo(
-        self, messages: Messages, context: Context
+    async def answers(
+        self, messages: AsyncIterator[bytes], context: Context
     ) -> AsyncIterator[ServerReflectionResponse]:
         """Answers each message. RESOURCE_EXHAUSTED beyond the limits, DEADLINE_EXCEEDED after the time."""
         answers: AsyncIterator[ServerReflectionResponse]
@@ -44,7 +48,7 @@ class BoundedReflection:
             yield answer
 
 
-async def _bounded(messages: Messages, context: Context) -> Messages:
+async def _bounded(messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[ServerReflectionRequest]:
     deadline = asyncio.get_running_loop().time() + MAX_SECONDS
     for _ in range(MAX_MESSAGES):
         try:
@@ -54,7 +58,11 @@ async def _bounded(messages: Messages, context: Context) -> Messages:
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"a stream may take {MAX_SECONDS:g} s")
         if message is None:
             return
-        if message.ByteSize() > MAX_MESSAGE_BYTES:
+        if len(message) > MAX_MESSAGE_BYTES:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"a message has at most {MAX_MESSAGE_BYTES} bytes")
-        yield message
+        try:
+            request = ServerReflectionRequest.FromString(message)
+        except DecodeError:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not a ServerReflectionRequest")
+        yield request
     await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"a stream has at most {MAX_MESSAGES} messages")

@@ -15,7 +15,7 @@ from shared import metrics
 LINES_A_SECOND = 10
 MAX_ID = 128
 
-FOR_THE_OPERATOR = frozenset({"redis", "mongodb", "keys", "store", "out_of_memory"})
+FOR_THE_OPERATOR = frozenset({"redis", "mongodb", "keys", "store", "out_of_memory", "spoilt_key"})
 
 Metadata = Iterable[tuple[str, str | bytes]]
 

@@ -16,12 +16,13 @@ from flusher.steps.lease import Lease, LeaseLost
 from flusher.steps.take import take
 from flusher.steps.wave import Stores
 from flusher.tools import invariants, quarantine, status
+from flusher.tools.forget import forget
 from ingest_server.commit import Commit
 from ingest_server.events import CourseView, Played, Segment, Telemetry
 from ingest_server.recorder import Recorder
 from query_server.hot import HotStore
 from shared.data import keys
-from shared.data.tallies import course_tally, day_tally
+from shared.data.tallies import course_tally, day_tally, lecture_tally
 from shared.settings import Barrier
 from shared.stores.durability import HIDDEN
 from shared.stores.fitness import UnsuitableRedis
@@ -136,11 +137,16 @@ async def flush_and_repair(url: str, database: AsyncDatabase[Document]) -> None:
         await database[COURSE_ANALYTICS].update_one({"courseId": ObjectId(REFUSED)}, {"$unset": {"lectureStats": 1}})
         report, _ = await quarantine.replay([connection], flusher(url, database), asyncio.Event())
         assert (1, Counter()) == (report.cleared, report.left)
+        await forget(url, database, lecture_tally(COURSE, LECTURE).name, lock_ttl=60.0)
     finally:
         await connection.close()
 
 
-async def test_ingest_has_all_that_it_uses_and_nothing_else(guarded: GuardedRedis) -> None:
+async def test_ingest_has_all_that_it_uses_and_nothing_else(
+    guarded: GuardedRedis, administrator: RedisConnection
+) -> None:
+    await administrator.call(("HSET", keys.forgotten(PARTITION), lecture_tally(COURSE, LECTURE).name, 1), timeout=5)
+    guarded.forget()
     url = guarded.url_of(INGEST)
     await ask_a_cluster(url)
     await ingest(url)

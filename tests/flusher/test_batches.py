@@ -76,7 +76,7 @@ class TestWhatWasTaken:
     def test_a_hash_without_a_batch_id_is_malformed(self) -> None:
         taken = taken_of(7, course(1), 1, hgetall({"course_views": 3}), 2)
 
-        assert Malformed(7, course(1), "", {"course_views": "3"}, "the hash names no batch") == taken
+        assert Malformed(7, course(1), "", {"course_views": "3"}, "the hash names no batch", fresh=True) == taken
 
     def test_a_field_that_is_no_counter_is_named(self) -> None:
         taken = taken_of(7, course(1), 1, hgetall({"batch": "b1", "course_views": 3, "stars": 5}), 2)

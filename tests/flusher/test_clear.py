@@ -1,4 +1,5 @@
 import json
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ from flusher.steps import aside, clear
 from flusher.steps.take import Batch, Malformed, Nothing
 from shared.data import keys
 from shared.data.tallies import course_tally
-from tests.flusher.stage import ONE_PING, Stage, course, pings
+from tests.flusher.stage import ONE_PING, Stage, course, courses_of, pings
 
 COURSE = course(1)
 PARTITION = keys.partition_of(COURSE)
@@ -18,7 +19,7 @@ TOKEN = "ours"
 
 
 async def clear_one(stage: Stage, done: Batch | Nothing) -> Any:
-    (reply,) = await clear.send(stage.redis, [clear.clearing(done)])
+    ((reply,),) = await clear.send(stage.redis, [clear.clearing(done)])
     return reply
 
 
@@ -112,6 +113,19 @@ async def test_a_course_that_was_empty_and_is_being_flushed_is_not_touched(stage
     assert 0 == await clear_one(stage, NOTHING)
 
     assert {COURSE} == await stage.dirty()
+
+
+async def test_a_key_of_another_type_holds_up_no_other_course_of_its_partition(stage: Stage) -> None:
+    broken, whole = islice(courses_of(PARTITION), 2)
+    await stage.ping(whole)
+    (batch,) = await stage.taken(whole)
+    await stage.call("SET", keys.flushing_counters(PARTITION, broken), "text")
+
+    ((first, second),) = await clear.send(stage.redis, [clear.clearing(Nothing(PARTITION, broken), batch)])
+
+    assert "WRONGTYPE" in str(first)
+    assert 1 == second
+    assert set() == await stage.dirty()
 
 
 async def test_what_is_put_aside_is_kept_with_its_reason_and_still_shown(stage: Stage, taken: Batch) -> None:
@@ -214,3 +228,34 @@ def test_no_more_is_kept_as_one_than_one_update_may_add(monkeypatch: pytest.Monk
     entry = aside.entry_for(batch, "why", [aside.read(PARTITION, COURSE, "a", text)], spare_id="spare")
 
     assert ("b", ()) == (entry.id, entry.replaced)
+
+
+STARS = {"stars": "5"}
+
+
+def malformed(number: int, fields: dict[str, str], *, fresh: bool = True) -> Malformed:
+    return Malformed(PARTITION, COURSE, f"b{number}", {"course_views": "1", **fields}, "why", fresh)
+
+
+def read(entry: aside.Entry) -> aside.Quarantined:
+    return aside.read(PARTITION, COURSE, entry.id, entry.text().encode())
+
+
+def test_batches_with_what_is_no_count_are_kept_as_one_of_bounded_size() -> None:
+    kept: list[aside.Quarantined] = []
+    for number in range(5):
+        fields = {f"star {number} {each:03}": "5" * 1000 for each in range(80)}
+        entry = aside.entry_for(malformed(number, fields), "why", kept, spare_id=f"{aside.UNNAMED}{number}")
+        kept = [one for one in kept if one not in entry.replaced] + [read(entry)]
+    (entry_kept,) = kept
+    assert {"course_views": 5} == entry_kept.counters
+    assert (100, 200) == (len(entry_kept.unreadable), max(map(len, entry_kept.unreadable.values())))
+    assert not entry_kept.replayable
+
+
+def test_what_may_have_been_sent_already_keeps_its_id_and_stays_by_itself() -> None:
+    first = read(aside.entry_for(malformed(1, STARS), "why", [], spare_id=f"{aside.UNNAMED}1"))
+    entry = aside.entry_for(malformed(2, STARS, fresh=False), "why", [first], spare_id=f"{aside.UNNAMED}2")
+    assert ("b2", {"course_views": 1}, ()) == (entry.id, entry.counters, entry.replaced)
+    after = aside.entry_for(malformed(3, STARS), "why", [read(entry)], spare_id=f"{aside.UNNAMED}3")
+    assert (f"{aside.UNNAMED}3", ()) == (after.id, after.replaced)

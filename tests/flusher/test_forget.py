@@ -157,6 +157,8 @@ async def test_days_and_lectures_are_emptied_with_the_course_and_a_lecture_also_
 
     assert 1 == await forgotten(stage, lecture.name)
     assert {COURSE: ONE_PING} == await stage.shown(COURSE)
+    assert [lecture.name.encode()] == await stage.call("HKEYS", keys.forgotten(PARTITION))
+    assert 24 * 3600 <= await stage.call("TTL", keys.forgotten(PARTITION)) <= 24 * 3600 + 1
     assert {} == await stage.database[lecture.kind.collection].find_one(
         {"_id": lecture.name}, {"_id": 0, "playbacks": 1}
     )

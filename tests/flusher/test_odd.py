@@ -10,11 +10,13 @@ from bson import Code, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId, 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from flusher.schema import EPOCH_ID, FLUSH_EPOCH
 from flusher.steps.apply import Outcome, Verdict, apply
 from flusher.steps.shape import complaints, misshapen
 from flusher.tools import invariants, quarantine, status
+from query_server.merge import counts_of
 from shared.data import keys
-from shared.data.tallies import COURSE, course_tally
+from shared.data.tallies import COURSE, Tally, course_tally, day_tally, fields_of, lecture_tally
 from shared.stores.mongo import COURSE_ANALYTICS, Document
 from tests.flusher.stage import LECTURE, ONE_PING, Stage, course, courses_of
 
@@ -109,6 +111,73 @@ async def test_a_flush_changes_nothing_that_is_shown_whatever_the_documents_hold
 
     assert {NEIGHBOUR: ONE_PING} == await stage.flushed(NEIGHBOUR)
     await assert_the_tools_can_say_something(stage)
+
+
+COUNTED = {
+    day_tally(THEIRS, "2026-11-25"): ONE_PING,
+    lecture_tally(THEIRS, LECTURE): {"playbacks": 1, "segment_watched:0": 50, "segment_views:0": 1, "duration:60": 1},
+}
+of_days_and_lectures = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys(("totalViews", "lectureViews", "watchTime", "notCounted", "uniqueActiveUsers"), values),
+        **dict.fromkeys(("usersSketch", "usersSketchEstimate", "recentBatches", "epoch", "playbacks"), values),
+        "lectureStats": lecture_stats,
+        **dict.fromkeys(("segments", "durations"), values | st.dictionaries(st.sampled_from("0a"), values, max_size=2)),
+    },
+)
+
+
+async def shown_of(stage: Stage, tally: Tally) -> dict[str, int]:
+    hot = await stage.hot.read_tallies([tally])
+    return fields_of(counts_of(tally.kind, hot[tally.name], await stage.document_of(tally)))
+
+
+@FUZZ
+@given(of_days_and_lectures, of_days_and_lectures)
+async def test_the_same_of_days_and_lectures(stage: Stage, of_the_day: Document, of_the_lecture: Document) -> None:
+    await emptied(stage)
+    for (tally, counts), document in zip(COUNTED.items(), (of_the_day, of_the_lecture), strict=True):
+        collection = stage.database[tally.kind.collection]
+        await collection.delete_many({})
+        await collection.insert_one({**tally.identity(), **document})
+        await stage.count(tally, counts, *([b"ann"] if tally.kind.users else []))
+    await stage.ping(THEIRS, NEIGHBOUR)
+    before = [await shown_of(stage, tally) for tally in COUNTED]
+
+    for _ in range(2):
+        report = await stage.flush()
+        assert not report.store_away
+        assert before == [await shown_of(stage, tally) for tally in COUNTED]
+
+    assert {NEIGHBOUR: ONE_PING, THEIRS: ONE_PING} == await stage.flushed(NEIGHBOUR, THEIRS)
+    await assert_the_tools_can_say_something(stage)
+
+
+@pytest.mark.parametrize("epoch", ["x", [3], math.nan, math.inf, 2.5, Decimal128("7"), None])
+async def test_without_a_fence_nothing_is_flushed_and_nothing_ends(stage: Stage, epoch: object) -> None:
+    epochs = stage.database[FLUSH_EPOCH]
+    await epochs.update_one({"_id": EPOCH_ID}, {"$set": {"epoch": epoch}}, upsert=True)
+    await stage.ping(THEIRS)
+    assert (await stage.flush()).store_away
+    await stage.assert_exact()
+
+    await epochs.update_one({"_id": EPOCH_ID}, {"$set": {"epoch": 7}})
+    await stage.flush()
+    await stage.assert_all_flushed()
+
+
+@pytest.mark.parametrize("flushed", [5, None, [], {"x": 5, "3": "never", str(PARTITION): "x"}])
+async def test_what_is_noted_for_status_of_any_shape_stops_nothing(stage: Stage, flushed: object) -> None:
+    noted = {"$set": {"flushed": flushed}}
+    await stage.database[FLUSH_EPOCH].update_one({"_id": EPOCH_ID}, noted, upsert=True)
+    await assert_the_tools_can_say_something(stage)
+    await stage.ping(THEIRS)
+
+    assert not (await stage.flush()).store_away
+
+    await stage.assert_all_flushed()
+    assert (await status.read([stage.redis], stage.database))[PARTITION].last_success
 
 
 OF_ANOTHER_TYPE: list[tuple[str | bytes | int, ...]] = [

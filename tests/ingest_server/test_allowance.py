@@ -1,15 +1,17 @@
 """Events are charged to the user who sends them, by whatever token, call or stream."""
 
 import asyncio
+import gzip
 
 import pytest
 from course_analytics.v1 import ingest_pb2
 
 from ingest_server import allowance as allowance_module
-from ingest_server.admission import Admission
+from ingest_server.admission import UNPACKED_BYTES, Admission
 from ingest_server.allowance import BURST_EVENTS, EVENTS_A_SECOND, Allowance
 from shared.identity.auth import Caller
 from shared.serving.errors import InvalidRequest, Overloaded
+from shared.serving.sent import Sent
 from tests.servers import PATIENCE
 
 ANN, BOB = Caller("ann", 0), Caller("bob", 0)
@@ -104,8 +106,8 @@ async def test_a_stream_waits_until_it_is_filled(monkeypatch: pytest.MonkeyPatch
             await allowance.wait(ANN, 1000)
 
 
-def batch(events: int) -> bytes:
-    return ingest_pb2.TrackBatchRequest(events=[ingest_pb2.Event()] * events).SerializeToString()
+def batch(events: int) -> Sent:
+    return Sent(ingest_pb2.TrackBatchRequest(events=[ingest_pb2.Event()] * events).SerializeToString())
 
 
 def test_a_batch_is_charged_by_its_events_before_it_is_parsed(allowance: Allowance) -> None:
@@ -121,14 +123,26 @@ def test_a_batch_is_charged_by_its_events_before_it_is_parsed(allowance: Allowan
 def test_a_single_call_is_charged_as_one_event(allowance: Allowance, method: str) -> None:
     admission = Admission(allowance)
     allowance.charge(ANN, BURST_EVENTS - 1)
-    admission.check(method, b"whatever", ANN)
+    admission.check(method, Sent(b"whatever"), ANN)
     with pytest.raises(Overloaded):
-        admission.check(method, b"whatever", ANN)
+        admission.check(method, Sent(b"whatever"), ANN)
 
 
-@pytest.mark.parametrize("data", [batch(0), batch(1001)])
-def test_a_batch_that_is_none_is_not_charged(allowance: Allowance, data: bytes) -> None:
+@pytest.mark.parametrize("sent", [batch(0), batch(1001)])
+def test_a_batch_that_is_none_is_not_charged(allowance: Allowance, sent: Sent) -> None:
     admission = Admission(allowance)
     with pytest.raises(InvalidRequest):
-        admission.check("TrackBatch", data, ANN)
+        admission.check("TrackBatch", sent, ANN)
     allowance.charge(ANN, BURST_EVENTS)
+
+
+def test_unpacking_is_charged_before_it_is_done(allowance: Allowance) -> None:
+    long = ingest_pb2.Event(course_view=ingest_pb2.TrackCourseViewRequest(course_id="x" * 1_000_000))
+    packed = Sent(gzip.compress(ingest_pb2.TrackBatchRequest(events=[long]).SerializeToString()))
+    admission = Admission(allowance)
+    unpacking = 1 + packed.size // UNPACKED_BYTES
+
+    for _ in range(BURST_EVENTS // (unpacking + 1)):
+        admission.check("TrackBatch", packed, ANN)
+    with pytest.raises(Overloaded):
+        admission.check("TrackBatch", packed, ANN)

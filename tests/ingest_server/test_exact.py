@@ -5,7 +5,6 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -185,31 +184,6 @@ async def test_a_refusal_whose_reply_was_lost_is_told_again_and_only_once_counte
         add(later, CourseView(COURSE, b"ann", "e"))
         assert [None, None] == [await record(recorder, later), await resend(recorder, later)]
     assert {"not_counted:IMPLAUSIBLE": 1, "not_counted_seconds:IMPLAUSIBLE": 60} == stored.not_counted()
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        f"dirty_analytics_courses:{{{partition()}}}",
-        f"unsaved_users:{{{partition()}}}",
-        key("course_counters"),
-        key("course_counters", AFTER),
-        key("course_counters", f"{COURSE}/{FIRST}"),
-    ],
-)
-async def test_a_key_of_another_type_keeps_everything_from_being_counted(
-    redis_url: str, stored: Stored, name: str
-) -> None:
-    """What was counted in part would be counted again by the retry."""
-    commit = Commit(today=Today(ZONE, Clock(MIDNIGHT)))
-    add(commit, Telemetry(COURSE, b"ann", "e", FIRST, 5, "p", played_of([(0, 50)])))
-    stored.redis.set(name, "garbage")
-    async with Recorder(redis_url, Barrier("none"), process="p") as recorder:
-        assert isinstance(await record(recorder, commit), Exception)
-        assert [name] == stored.keys()
-        stored.redis.delete(name)
-        assert await record(recorder, commit) is None
-    assert {"playbacks": 1, "segment_watched:0": 50, "segment_views:0": 1} == stored.lecture()
 
 
 async def test_broken_sketches_keep_nothing_from_being_counted(redis_url: str, stored: Stored) -> None:

@@ -115,6 +115,53 @@ async def test_what_a_playback_has_seen_is_a_bitmap_that_lives_24_h(player: Play
     assert 86_390 < stored.redis.ttl(bitmap) <= 86_400
 
 
+async def test_a_ping_without_ranges_lets_it_live_on_like_the_playback(player: Player, stored: Stored) -> None:
+    await player.ping(playback="p", played=[(20, 25)])
+    (bitmap,) = stored.seen("b")
+    stored.redis.expire(bitmap, 100)
+    await player.ping(playback="p")
+    assert 86_390 < stored.redis.ttl(bitmap) <= 86_400
+
+
+async def test_without_ranges_a_playback_has_no_bitmap(player: Player, stored: Stored) -> None:
+    for _ in range(2):
+        await player.ping(playback="p")
+    assert ([], {}) == (stored.seen("b"), stored.lecture())
+
+
+def forget_the_curve(stored: Stored, lecture: str = FIRST) -> None:
+    """As `flusher forget` leaves it."""
+    seconds, microseconds = stored.redis.time()
+    stored.redis.delete(f"course_counters:{{{partition()}}}:{COURSE}/{lecture}")
+    stored.redis.hset(f"forgotten:{{{partition()}}}", f"{COURSE}/{lecture}", seconds * 1000 + microseconds // 1000)
+
+
+async def test_when_the_curve_begins_anew_a_playback_that_goes_on_is_one_of_it(player: Player, stored: Stored) -> None:
+    await player.ping(playback="p", played=[(0, 5)], duration=60)
+    forget_the_curve(stored)
+    await player.ping(playback="p")
+    for _ in range(2):
+        await player.ping(playback="p", played=[(0, 5), (10, 15)], duration=60)
+    assert {
+        "playbacks": 1,
+        "duration:60": 1,
+        "segment_watched:0": 100,
+        "segment_views:0": 1,
+        "segment_watched:1": 100,
+        "segment_views:1": 1,
+    } == stored.lecture()
+    assert 1 == stored.counters()[views(FIRST)]
+
+
+async def test_the_curves_of_other_lectures_go_on(player: Player, stored: Stored) -> None:
+    await player.ping(playback="p", played=[(0, 5)], lecture=SECOND)
+    forget_the_curve(stored)
+    await player.ping(playback="p", played=[(0, 5), (10, 15)], lecture=SECOND)
+    assert (1, 1, 1) == tuple(
+        stored.lecture(SECOND)[name] for name in ("playbacks", "segment_views:0", "segment_views:1")
+    )
+
+
 async def test_an_hour_of_a_playback_is_less_than_200_bytes(player: Player, stored: Stored) -> None:
     for minute in range(60):
         await player.ping(playback="p", seconds=60, played=[(60 * minute, 60 * minute + 60)])

@@ -58,11 +58,9 @@ class Reader:
             return found, 0
         found.lecture_id, found.seconds = str(lecture), self.number()
         if self.number():
-            found.playback_key = next(self.keys)
+            found.playback_key, found.bitmap_key = next(self.keys), next(self.keys)
         tally = self.number()
         if tally:
-            if found.playback_key:
-                found.bitmap_key = next(self.keys)
             duration, length = self.take(2)
             cut = [Segment(self.number(), self.number(), bool(self.number())) for _ in range(int(length))]
             found.played = Played(cut, None if duration == "" else int(duration))
@@ -103,7 +101,12 @@ def test_a_call_says_what_the_commit_holds(events: list[Event]) -> None:
         assert [7, "p-7-0", 900, 86400, 0, int(guarding), 2**19, 3] == reader.take(8)
         header = [f"commit:{{{number}}}:p", f"dirty_analytics_courses:{{{number}}}", f"unsaved_users:{{{number}}}"]
         if guarding:
-            header += [f"refused:{{{number}}}:p", f"alive:{{{number}}}:e289", f"alive:{{{number}}}:p3"]
+            header += [
+                f"refused:{{{number}}}:p",
+                f"alive:{{{number}}}:e289",
+                f"alive:{{{number}}}:p3",
+                f"forgotten:{{{number}}}",
+            ]
         assert header == [next(reader.keys) for _ in header]
         for course in partition.courses.values():
             read_course(reader, number, course)

@@ -38,6 +38,13 @@ def test_bytes_that_are_no_message_are_unreadable(data: bytes) -> None:
         count_fields(data, 1, most=MOST)
 
 
+@given(st.lists(events, max_size=20), st.integers(0, 1000))
+def test_of_a_beginning_it_counts_what_has_begun(batch: list[ingest_pb2.Event], size: int) -> None:
+    data = ingest_pb2.TrackBatchRequest(events=batch).SerializeToString()
+    assert len(batch) == count_fields(data, 1, most=MOST, whole=False)
+    assert count_fields(data[:size], 1, most=MOST, whole=False) <= len(batch)
+
+
 @pytest.mark.parametrize("field", [b"\x0a\x00", b"\x10\x00"], ids=["empty events", "unknown fields"])
 def test_it_looks_at_no_more_fields_than_asked(field: bytes) -> None:
     assert 50 == count_fields(field * 50 + b"\xff not looked at", 1, most=50)

@@ -95,6 +95,20 @@ async def test_a_document_of_any_shape_breaks_no_answer(
         assert_sound(answer)
 
 
+async def spoil(platform: Platform, key: str, data: st.DataObject, fields: st.SearchStrategy[Any]) -> None:
+    noise = st.binary(max_size=20)
+    match data.draw(st.sampled_from(["nothing", "string", "hash", "set", "list"])):
+        case "string":
+            await platform.redis.set(key, data.draw(noise))
+        case "hash":
+            value = data.draw(noise | st.integers(-(2**70), 2**70) | st.just(b'{"counters": []}'))
+            await platform.redis.hset(key, mapping={data.draw(noise | fields): value})
+        case "set":
+            await platform.redis.sadd(key, data.draw(noise | fields))
+        case "list":
+            await platform.redis.rpush(key, data.draw(noise))
+
+
 @settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(st.data())
 async def test_keys_of_any_type_and_bytes_break_no_answer(
@@ -102,23 +116,56 @@ async def test_keys_of_any_type_and_bytes_break_no_answer(
 ) -> None:
     course = await platform.add_course(["A"])
     await recorded(platform, "2026-11-01")
-    noise = st.binary(max_size=20)
     for kind in ("course_counters", "flushing_counters", "quarantined_counters", "flushed_batch", "course_users"):
         for item in ("", DAY, TODAY, course.lectures[0]):
-            key = platform.key(kind, course, item)
-            match data.draw(st.sampled_from(["nothing", "string", "hash", "set", "list"])):
-                case "string":
-                    await platform.redis.set(key, data.draw(noise))
-                case "hash":
-                    field = data.draw(st.one_of(noise, st.sampled_from([b"course_views", b"batch", b"lecture_views:"])))
-                    value = data.draw(st.one_of(noise, st.integers(-(2**70), 2**70), st.just(b'{"counters": []}')))
-                    await platform.redis.hset(key, mapping={field: value})
-                case "set":
-                    await platform.redis.sadd(key, data.draw(noise))
-                case "list":
-                    await platform.redis.rpush(key, data.draw(noise))
+            fields = st.sampled_from([b"course_views", b"batch", b"lecture_views:"])
+            await spoil(platform, platform.key(kind, course, item), data, fields)
     for answer in await everything(reports, course):
         assert_sound(answer)
+
+
+@pytest.mark.parametrize("content", [("SET", b"\xff"), ("RPUSH", "a"), ("SADD", b"\xff", "no tally", "")])
+async def test_sets_of_the_partition_of_any_type_and_bytes_break_no_answer(
+    content: Any, platform: Platform, reports: Dashboards
+) -> None:
+    course = await platform.add_course(["A"])
+    await recorded(platform, "2026-11-01")
+    await platform.counting(course, "A", {VIEWS: 1})
+    for name in ("dirty_analytics_courses", "unsaved_users"):
+        key = f"{name}:{platform.braces(course)}"
+        await platform.redis.execute_command(content[0], key, *content[1:])  # type: ignore[no-untyped-call]
+    for answer in await everything(reports, course):
+        assert_sound(answer)
+    assert 1 == (await reports.of(course)).overview.total_views
+
+
+references = values | st.lists(values | st.sampled_from([*ids, *map(str, ids)]), max_size=3)
+of_the_platform = st.fixed_dictionaries(
+    {"sections": references, "title": values, "lectures": references, "lectureTitle": values, "recordedSince": values}
+)
+
+
+@settings(max_examples=20, suppress_health_check=list(HealthCheck))
+@given(of_the_platform)
+async def test_documents_of_the_platform_of_any_shape_break_no_answer_and_no_other_course(
+    platform: Platform, reports: Dashboards, odd: dict[str, Any]
+) -> None:
+    course = await platform.add_course(["A"])
+    other = await platform.add_course(["B"], creator=ObjectId(course.creator))
+    await platform.flushed(other, totalViews=3)
+    database, lecture = platform.database, ObjectId(course.lectures[0])
+    await database["sections"].update_one({"lectures": lecture}, {"$set": {"lectures": odd["lectures"]}})
+    await database["lectures"].update_one({"_id": lecture}, {"$set": {"lectureTitle": odd["lectureTitle"]}})
+    changed = {"sections": odd["sections"], "title": odd["title"]}
+    await database["courses"].update_one({"_id": ObjectId(course.course_id)}, {"$set": changed})
+    since = {"recordedSince": odd["recordedSince"]}
+    await database["analyticssettings"].update_one({"_id": "days"}, {"$set": since}, upsert=True)
+    week = dashboard_pb2.GetCourseReportRequest.LAST_7_DAYS
+    of_course = [await reports.of(course), await report(reports, course, period=week)]
+    for answer in (*await everything(reports, other), *of_course):
+        assert_sound(answer)
+    shown = await reports.of(other)
+    assert (3, ["B"]) == (shown.overview.total_views, [step.title for step in shown.engagement_funnel])
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.ingest_server.backend import BACKEND
 from tests.ingest_server.stored import Stored
-from tests.security.stage import BATCH, DASHBOARD, METHODS, STREAM, TELEMETRY, VIEW, Attacker
+from tests.security.stage import BATCH, DASHBOARD, METHODS, STREAM, TELEMETRY, VIEW, Attacker, Service
 
 # What a text field may hold that nobody would mean. None of it is the id of a course.
 HOSTILE = [
@@ -89,3 +89,10 @@ def test_a_message_that_is_unpacked_to_more_than_the_limit_is_refused(attacker: 
 @pytest.mark.parametrize("method", ["/course_analytics.v1.IngestService/Nope", "/nope", "/api/v1/analytics/telemetry"])
 def test_a_method_that_does_not_exist_is_unimplemented(attacker: Attacker, method: str) -> None:
     assert StatusCode.UNIMPLEMENTED == attacker.send(method, b"", BACKEND).code
+
+
+def test_grpc_writes_no_line_for_whom_it_refuses(attacker: Attacker, service: Service) -> None:
+    answer = attacker.send(TELEMETRY, bytes(100), BACKEND, grpc.Compression.Deflate)
+
+    assert StatusCode.UNIMPLEMENTED == answer.code
+    assert "deflate" not in service.logs()

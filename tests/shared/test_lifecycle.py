@@ -127,6 +127,37 @@ async def test_a_name_that_a_server_does_not_have_is_unknown() -> None:
     assert response.SERVICE_UNKNOWN == response.FromString(answer).status
 
 
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"\xff", grpc.StatusCode.INVALID_ARGUMENT),
+        (b"\x7a\x00" * 600, grpc.StatusCode.RESOURCE_EXHAUSTED),
+        (bytes(100_000), grpc.StatusCode.INVALID_ARGUMENT),  # not unpacked: anybody may send it
+    ],
+    ids=["no message", "long", "long in gzip"],
+)
+@pytest.mark.parametrize("method", ["Check", "Watch"])
+async def test_what_asks_for_the_health_and_is_no_question_is_refused(
+    method: str, data: bytes, code: grpc.StatusCode
+) -> None:
+    async with served() as port, grpc.aio.insecure_channel(f"{HOST}:{port}", options=PROBE_OPTIONS) as channel:
+        ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/grpc.health.v1.Health/{method}")
+        packing = grpc.Compression.Gzip if len(data) > 10_000 else None
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await ask(data, timeout=PATIENCE, compression=packing)
+
+    assert code == refused.value.code()
+
+
+async def test_a_packing_that_is_not_known_is_said_to_be() -> None:
+    async with served() as port, grpc.aio.insecure_channel(f"{HOST}:{port}", options=PROBE_OPTIONS) as channel:
+        check: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/grpc.health.v1.Health/Check")
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await check(bytes(100), timeout=PATIENCE, compression=grpc.Compression.Deflate)
+
+    assert grpc.StatusCode.UNIMPLEMENTED == refused.value.code()
+
+
 async def test_a_client_may_ask_while_its_stream_is_quiet_whether_the_server_is_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -54,6 +54,13 @@ async def test_a_long_name_is_not_answered_with_itself() -> None:
     assert (0, grpc.StatusCode.RESOURCE_EXHAUSTED) == await asked(repeated(long, 1))
 
 
+async def test_bytes_that_are_no_question_are_a_bad_request() -> None:
+    async def nonsense() -> AsyncIterator[bytes]:
+        yield b"\xff"
+
+    assert (0, grpc.StatusCode.INVALID_ARGUMENT) == await asked(nonsense())
+
+
 async def test_a_stream_ends_also_when_it_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     async def silence() -> AsyncIterator[bytes]:
         await asyncio.Event().wait()

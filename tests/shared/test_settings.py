@@ -171,6 +171,8 @@ def test_every_error_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         ("user_hash_key", "x" * 31),
         ("jwt_audience", " , "),
         ("jwt_issuer", "\n"),
+        ("jwt_cookie", "two words"),
+        ("jwt_cookie", "session=1"),
         ("commit_linger_ms", "101"),
         ("watch_credit_seconds", "0"),
         ("watch_credit_seconds", "inf"),

@@ -1,5 +1,9 @@
-"""What a refusal costs the servers, in CPU time: less than asking, and never much."""
+"""What a refusal costs the servers, in CPU time: less than asking, and never much.
 
+What a server needs by itself in that time is not counted.
+"""
+
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,9 +25,12 @@ AT_ONCE = 32
 PLAIN_MICROSECONDS = 150  # more than a handler that does nothing takes
 WORST_MICROSECONDS = 3_000
 BATCH_MICROSECONDS = 2_000
+IDLE_SECONDS = 2
+ROUNDS = 5
 
 MEBIBYTE = b"\x0a\x00" * 524_000  # events without anything
 UNKNOWN = b"\x7a\x00" * 524_000  # fields that the message does not have
+ONE_FIELD = b"\x7a\xfc\xff\x3f" + bytes(2**20 - 4)  # its beginning tells nothing; only what is packed is charged
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +45,8 @@ class Ask:
     most: float
     token: str | None = None
     gzip: bool = False
-    calls: int = 200
+    calls: int = 2 * AT_ONCE  # of each round
+    greedy: bool = False  # its sender has used up the events of a user first
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +69,14 @@ def costs(stage: Stage) -> list[Cost]:
     write_courses(stage.database, [taught])
     ingest, query, idle = stage.program("ingest_server"), stage.program("query_server"), stage.ceiling()
     ping = ingest_pb2.TrackTelemetryRequest(
-        course_id=taught.id, lecture_id=taught.lectures[0].id, watch_time_delta=5, event_id="e" * 36
+        course_id=taught.id,
+        lecture_id=taught.lectures[0].id,
+        watch_time_delta=5,
+        event_id="e" * 36,
+        playback_id="p" * 36,
     )
     plain = ping.SerializeToString()
-    nothing = _measured(Ask("a handler that does nothing", idle, idle.address, PING, plain, 0, calls=2000))
+    nothing = _measured(Ask("a handler that does nothing", idle, idle.address, PING, plain, 0, calls=400))
 
     def batch(events: Sequence[ingest_pb2.Event]) -> bytes:
         return ingest_pb2.TrackBatchRequest(events=events).SerializeToString()
@@ -76,50 +88,80 @@ def costs(stage: Stage) -> list[Cost]:
     other = ingest_pb2.Event(telemetry=ping)
     other.telemetry.user_id = "somebody else"
     token, greedy = mint(stage.secret, "attacker"), mint(stage.secret, "greedy")
-    _call(ingest.address, BATCH, batch([ingest_pb2.Event()] * 1000), greedy)(2 * BURST_EVENTS // 1000)
+    writer = mint(stage.secret, "backend", scope="analytics:write")
     course_id = dashboard_pb2.GetCourseDashboardRequest(course_id=taught.id).SerializeToString()
     more_than_nothing = nothing.microseconds + PLAIN_MICROSECONDS
     asks = [
-        Ask("a ping without a token", ingest, ingest.address, PING, plain, more_than_nothing, calls=2000),
-        Ask("a dashboard without a token", query, query.address, DASHBOARD, course_id, more_than_nothing, calls=2000),
+        Ask("a ping without a token", ingest, ingest.address, PING, plain, more_than_nothing, calls=400),
+        Ask("a dashboard without a token", query, query.address, DASHBOARD, course_id, more_than_nothing, calls=400),
+        Ask(
+            "a ping with a forged token",
+            ingest,
+            ingest.address,
+            PING,
+            plain,
+            more_than_nothing,
+            token=mint("another secret " * 3, "eve"),
+            calls=400,
+        ),
+        Ask(
+            "1 MiB for the health", ingest, ingest.address, "/grpc.health.v1.Health/Check", UNKNOWN, WORST_MICROSECONDS
+        ),
         of_ingest("1 MiB without a token", MEBIBYTE, WORST_MICROSECONDS),
         of_ingest("1 KiB of gzip without a token", MEBIBYTE, WORST_MICROSECONDS, gzip=True),
         Ask("gzip for a dashboard", query, query.address, DASHBOARD, UNKNOWN, WORST_MICROSECONDS, gzip=True),
-        of_ingest("524,000 events", MEBIBYTE, WORST_MICROSECONDS, token=token),
-        of_ingest("524,000 events in gzip", MEBIBYTE, WORST_MICROSECONDS, token=token, gzip=True),
-        of_ingest("unknown fields in gzip", UNKNOWN, WORST_MICROSECONDS, token=token, gzip=True),
+        of_ingest("524,000 events", MEBIBYTE, BATCH_MICROSECONDS, token=token),
+        of_ingest("524,000 events in gzip", MEBIBYTE, BATCH_MICROSECONDS, token=token, gzip=True),
+        of_ingest("unknown fields in gzip", UNKNOWN, BATCH_MICROSECONDS, token=token, gzip=True),
+        of_ingest("1 MiB of one field, in gzip", ONE_FIELD, WORST_MICROSECONDS, token=writer, gzip=True),
         of_ingest("1,101 events", batch([event] * 1101), BATCH_MICROSECONDS, token=token),
         of_ingest(
-            "1,000 events, too many a second", batch([event] * 1000), BATCH_MICROSECONDS, token=greedy, calls=AT_ONCE
+            "1,000 events, too many a second", batch([event] * 1000), BATCH_MICROSECONDS, token=greedy, greedy=True
         ),
         of_ingest(
             "1,000 events, the last somebody else's",
             batch([*[event] * 999, other]),
             BATCH_MICROSECONDS,
             token=token,
-            calls=BURST_EVENTS // 1000 - 1,
+            calls=BURST_EVENTS // 1000 // ROUNDS - 1,
         ),
     ]
     return [nothing, *map(_measured, asks)]
 
 
 def _measured(ask: Ask) -> Cost:
+    idle = _idle(ask.server.pid)
     call = _call(ask.address, ask.method, ask.data, ask.token, gzip=ask.gzip)
-    call()  # the connection, and what is done once
-    before = cpu_seconds(ask.server.pid)
-    for _ in range(ask.calls // AT_ONCE + 1):
-        call(AT_ONCE)
-    done = (ask.calls // AT_ONCE + 1) * AT_ONCE
-    return Cost(ask.name, 1e6 * (cpu_seconds(ask.server.pid) - before) / done, ask.most or float("inf"))
+    call(1)  # the connection, and what is done once
+    if ask.greedy:
+        nothing = ingest_pb2.TrackBatchRequest(events=[ingest_pb2.Event()] * 1000).SerializeToString()
+        _call(ask.address, ask.method, nothing, ask.token)(3 * BURST_EVENTS // 1000)
+    rounds = [_round(ask, call, idle) for _ in range(ROUNDS)]
+    return Cost(ask.name, 1e6 * min(rounds), ask.most or float("inf"))  # what else is at work here only adds to it
 
 
-def _call(address: str, method: str, data: bytes, token: str | None, *, gzip: bool = False) -> Callable[..., None]:
+def _round(ask: Ask, call: Callable[[int], None], idle: float) -> float:
+    """The CPU time of a call, in seconds."""
+    before, begun = cpu_seconds(ask.server.pid), time.monotonic()
+    for done in range(0, ask.calls, AT_ONCE):
+        call(min(AT_ONCE, ask.calls - done))
+    return (cpu_seconds(ask.server.pid) - before - idle * (time.monotonic() - begun)) / ask.calls
+
+
+def _idle(pid: int) -> float:
+    """The share of a processor that a server needs when nobody asks it for anything."""
+    before = cpu_seconds(pid)
+    time.sleep(IDLE_SECONDS)
+    return (cpu_seconds(pid) - before) / IDLE_SECONDS
+
+
+def _call(address: str, method: str, data: bytes, token: str | None, *, gzip: bool = False) -> Callable[[int], None]:
     """What makes so many such calls at once, and does not look at their answers."""
     channel = grpc.insecure_channel(address)
     metadata = (("authorization", f"Bearer {token}"),) if token else ()
     compression = grpc.Compression.Gzip if gzip else None
 
-    def call(number: int = 1) -> None:
+    def call(number: int) -> None:
         method_of: Any = channel.unary_unary(method)
         options = {"metadata": metadata, "compression": compression, "timeout": 30}
         answers = [method_of.future(data, **options) for _ in range(number)]

@@ -42,7 +42,7 @@ const scene = {
     through: Promise.resolve(),
 
     /** Puts a video on the page and tracks it. @param {any} options */
-    async open({script, src, token, ...options}) {
+    async open({script, src, token, byCookie, ...options}) {
         scene.script = script;
         const send = window.fetch;
         window.fetch = async (url, request) => {
@@ -55,7 +55,7 @@ const scene = {
         const {track} = await import(script);
         video.src = src;
         await until(() => video.readyState > 2);
-        const given = async () => token ?? await /** @type {any} */ (window).mint();
+        const given = byCookie ? undefined : async () => token ?? await /** @type {any} */ (window).mint();
         scene.tracker = track(video, {...options, token: given, onState: (/** @type {any} */ state) => scene.states.push(state)});
     },
 
