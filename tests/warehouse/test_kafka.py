@@ -11,7 +11,7 @@ from confluent_kafka import Producer
 from devstack.child import free_port
 from devstack.programs import Program
 from tests.servers import PATIENCE
-from tests.warehouse.brokers import at, messages, mock_kafka
+from tests.warehouse.brokers import at, kafka_of_this_run, messages, mock_kafka
 from tests.warehouse.documents import COURSE_ID, write_day
 from tests.warehouse.test_program import audit, until
 from warehouse import kafka
@@ -24,7 +24,7 @@ from warehouse.store import Store
 
 @pytest.fixture
 def brokers() -> Iterator[str]:
-    with mock_kafka() as address:
+    with kafka_of_this_run() as address:
         yield address
 
 
