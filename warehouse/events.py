@@ -88,7 +88,9 @@ class Events:
             raise Lost("a document is now another course's")
         if known is None:  # another relay has read on meanwhile
             found = await self._database[COURSE.collection].find_one({"_id": document_id}, {COURSE.key: 1})
-            known = self._courses[document_id] = str((found or {}).get(COURSE.key))
+            if found is None:
+                return ""  # it is gone by now, as an event to come will say
+            known = self._courses[document_id] = str(found.get(COURSE.key))
         return known
 
 
