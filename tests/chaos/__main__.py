@@ -97,7 +97,7 @@ async def _progress(seconds: float, accounts: list[Account], audit: Audit) -> No
     start = time.monotonic()
     while (passed := time.monotonic() - start) < seconds:
         acknowledged = sum(account.acknowledged for account in accounts)
-        line = f"{passed / seconds:4.0%} of {seconds:.0f} s  {acknowledged} acknowledged  {audit.reads} reads  {audit.kills} kills"
+        line = f"{passed / seconds:4.0%}  {acknowledged} acknowledged  {audit.reads} reads  {audit.kills} kills"
         print(line, flush=True)
         await asyncio.sleep(min(5, seconds - passed))
 

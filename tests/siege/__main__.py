@@ -168,9 +168,7 @@ def run(seconds: float, chosen: list[str], say: Callable[[str], None]) -> bool:
             line((f"{min(1, (time.monotonic() - began) / whole):4.0%} {attack}", *rest))
             held = held and row.held
             time.sleep(QUIET_SECONDS if names else 0)
-        say(
-            f"\nsearching for {seconds * SEARCH:.0f} s for the dearest programs of frames, in ms of CPU time for each KB sent"
-        )
+        say("\nthe dearest programs of frames that a search finds, in ms of CPU time for each KB sent:")
         for cost, program in siege.dearest(seconds * SEARCH, say):
             say(f"{cost:7.2f}  {program}")
     return held

@@ -148,6 +148,7 @@ def search(
     seconds: float,
     cpu_seconds: Callable[[], float],
     token: Callable[[], str],
+    *,
     seed: int,
     say: Callable[[str], None],
 ) -> list[tuple[float, str]]:
