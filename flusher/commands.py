@@ -17,6 +17,7 @@ from flusher.steps.aside import Quarantined
 from flusher.steps.lease import LeaseLost
 from flusher.steps.report import Report
 from flusher.steps.wave import CONNECT_SECONDS, Stores
+from flusher.tools import compare as comparison
 from flusher.tools import forget as oblivion
 from flusher.tools import invariants, quarantine, status
 from flusher.tools import migrate as migration
@@ -131,6 +132,19 @@ async def forget(settings: Settings, name: str) -> int:
             return INCOMPLETE
     print(f"forgotten: {name}, {tallies} {'tally' if tallies == 1 else 'tallies'}")
     return 0
+
+
+async def compare(settings: Settings, name: str) -> int:
+    """Prints the courses whose counts another database on this server has differently: 0 when it has none, else 1."""
+    async with _database(settings) as database:
+        here = await comparison.totals_of(database)
+        there = await comparison.totals_of(database.client[name])
+    different = list(comparison.differences(here, there))
+    for sentence in different:
+        print(sentence)
+    courses = len(here.keys() | there.keys())
+    print(f"{courses} courses compared with {name}: {courses - len(different)} alike, {len(different)} different")
+    return FOUND if different else 0
 
 
 async def show_migration(settings: Settings) -> int:

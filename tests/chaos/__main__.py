@@ -97,7 +97,7 @@ async def _progress(seconds: float, accounts: list[Account], audit: Audit) -> No
     start = time.monotonic()
     while (passed := time.monotonic() - start) < seconds:
         acknowledged = sum(account.acknowledged for account in accounts)
-        line = f"{passed:4.0f}/{seconds:.0f} s  {acknowledged} acknowledged  {audit.reads} reads  {audit.kills} kills"
+        line = f"{passed / seconds:4.0%}  {acknowledged} acknowledged  {audit.reads} reads  {audit.kills} kills"
         print(line, flush=True)
         await asyncio.sleep(min(5, seconds - passed))
 
@@ -150,7 +150,7 @@ def main() -> int:
     seconds: float = parser.parse_args().seconds
     with tempfile.TemporaryDirectory() as folder:
         audit = asyncio.run(run(seconds, Path(folder)))
-    print("\nOverload", flush=True)
+    print(f"\nOverload for {seconds / 4:.0f} s", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         courses = [course(number) for number in range(1, SENDERS + 2)]
         rushed = asyncio.run(overload(seconds / 4, Path(folder), courses))

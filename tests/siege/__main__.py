@@ -103,13 +103,13 @@ class Siege:
             len(seen.counted) <= now - views <= len(seen.counted) + len(seen.failed),
         )
 
-    def dearest(self, seconds: float) -> list[tuple[float, str]]:
+    def dearest(self, seconds: float, say: Callable[[str], None]) -> list[tuple[float, str]]:
         """What a search of so many seconds finds: milliseconds of CPU time a KB sent, and the program of frames."""
 
         def token() -> str:
             return f"Bearer {mint(self._stage.secret, secrets.token_hex(4))}"
 
-        return search(self._port, seconds, self._cpu_seconds, token, seed=secrets.randbits(32))
+        return search(self._port, seconds, self._cpu_seconds, token, seed=secrets.randbits(32), say=say)
 
     def _cpu_seconds(self) -> float:
         return sum(measured.cpu_seconds(child.pid) for child in self._programs.values())
@@ -145,7 +145,7 @@ def cells(row: Row) -> tuple[str, ...]:
 def run(seconds: float, chosen: list[str], say: Callable[[str], None]) -> bool:
     """Whether the service held."""
     spawning = get_context("spawn")
-    widths = (32, 9, 6, 6, 7, 7, 12, 7, 44, 6, 8)
+    widths = (37, 9, 6, 6, 7, 7, 12, 7, 44, 6, 8)
 
     def line(texts: tuple[str, ...]) -> None:
         say("  ".join(text.ljust(width) for text, width in zip(texts, widths, strict=True)).rstrip())
@@ -157,14 +157,19 @@ def run(seconds: float, chosen: list[str], say: Callable[[str], None]) -> bool:
         measured.stage(Path(folder)) as stage,
     ):
         siege = Siege(stage, pool)
+        plan = [((), 1.0), *(((name,), 1.0) for name in chosen), (tuple(chosen), TOGETHER)]
+        whole = len(plan) * (seconds + QUIET_SECONDS) + seconds * SEARCH
+        began = time.monotonic()
+        say(f"{len(plan)} rows, each after {seconds:.0f} s, and a search: {whole / 60:.0f} minutes in all")
         line(HEADER)
-        for names, share in [((), 1.0), *(((name,), 1.0) for name in chosen), (tuple(chosen), TOGETHER)]:
+        for names, share in plan:
             row = siege.under(names, share, seconds)
-            line(cells(row))
+            attack, *rest = cells(row)
+            line((f"{min(1, (time.monotonic() - began) / whole):4.0%} {attack}", *rest))
             held = held and row.held
             time.sleep(QUIET_SECONDS if names else 0)
-        say("\nthe dearest programs of frames that a search found, in ms of CPU time for each KB sent:")
-        for cost, program in siege.dearest(seconds * SEARCH):
+        say("\nthe dearest programs of frames that a search finds, in ms of CPU time for each KB sent:")
+        for cost, program in siege.dearest(seconds * SEARCH, say):
             say(f"{cost:7.2f}  {program}")
     return held
 
@@ -185,6 +190,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=30, help="of each attack (%(default)s)")
     parser.add_argument("--only", choices=ATTACKS, action="append", help="one attack, or several")
     options = parser.parse_args()
+    print("measuring what each refusal costs", flush=True)
     held = hold_costs(lambda text: print(text, flush=True))
     held = run(options.seconds, options.only or list(ATTACKS), lambda text: print(text, flush=True)) and held
     print("held" if held else "NOT HELD")

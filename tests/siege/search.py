@@ -144,7 +144,13 @@ async def flood(port: int, program: Program, token: str) -> int:
 
 
 def search(
-    port: int, seconds: float, cpu_seconds: Callable[[], float], token: Callable[[], str], seed: int
+    port: int,
+    seconds: float,
+    cpu_seconds: Callable[[], float],
+    token: Callable[[], str],
+    *,
+    seed: int,
+    say: Callable[[str], None],
 ) -> list[tuple[float, str]]:
     """The dearest programs found: milliseconds of CPU time for each KB, and the program in words."""
     chance = random.Random(seed)
@@ -153,7 +159,11 @@ def search(
     before = cpu_seconds()
     time.sleep(IDLE_SECONDS)
     idle = (cpu_seconds() - before) / IDLE_SECONDS * SECONDS  # what the programs need by themselves
-    while time.monotonic() < end:
+    said = 0.0
+    while (share := 1 - (end - time.monotonic()) / seconds) < 1:
+        if share >= said:
+            say(f"{share:4.0%}  {len(found)} programs tried")
+            said += 0.1
         best = sorted(found, key=found.__getitem__, reverse=True)[:BEST]
         fresh = not best or chance.random() < 0.3
         program = (any_step(chance),) if fresh else changed(chance.choice(best), chance)
