@@ -15,7 +15,8 @@ from tests.browser.service import Service, eventually
 from tests.browser.site import Site
 from tests.gateway.conftest import gateway_of
 from tests.gateway.test_cookies import COOKIE, documented
-from tests.servers import JWT_SECRET, assert_ends_well, program, running
+from tests.servers import JWT_SECRET, running
+from tests.stage import servers
 
 MOUNTED = """<!doctype html><html lang="en"><title>A site</title><div id="here"></div><script type="module">
 import {mount} from "/instructor/mount.js";
@@ -33,13 +34,9 @@ FETCH = "async ([url, options]) => (await fetch(url, {method: 'POST', credential
 async def viewer(page: Page, service: Service, tmp_path: Path) -> AsyncIterator[Viewer]:
     """A viewer who is signed in at the one site whose pages may call."""
     folder = Path(__file__).parent / "site"
-    settings = {"redis_url": service.redis_url, "mongo_url": service.mongo_url, "jwt_secret": JWT_SECRET}
-    settings |= {"jwt_cookie": COOKIE}
+    stores = {"redis_url": service.redis_url, "mongo_url": service.mongo_url}
     with ExitStack() as stack:
-        ingest, query = (program(name, tmp_path, settings) for name in ("ingest_server", "query_server"))
-        for server in (ingest, query):
-            server.start()
-            stack.callback(assert_ends_well, server)
+        ingest, query = stack.enter_context(servers(tmp_path, jwt_cookie=COOKIE, **stores))
         site = stack.enter_context(Site(folder, ""))
         gateway = gateway_of(
             tmp_path / "envoy",

@@ -7,7 +7,7 @@ from bson import ObjectId
 from pymongo import MongoClient
 
 from devstack.programs import Program
-from flusher.tools.compare import differences
+from flusher.tools.compare import Totals, differences
 from shared.stores.mongo import COURSE_ANALYTICS, Document
 from tests.servers import fresh_database
 
@@ -21,8 +21,8 @@ def written(course_id: object, views: float, seconds: float = 40) -> Document:
 
 
 def test_only_what_differs_is_told() -> None:
-    here = {ONE: {"course views": 5, "users": 2}, TWO: {"course views": 1, "users": 1}, THREE: {}}
-    there = {ONE: {"course views": 7.5, "users": 2}, TWO: {"course views": 1, "users": 1}}
+    here: dict[str, Totals] = {ONE: {"course views": 5, "users": 2}, TWO: {"course views": 1, "users": 1}, THREE: {}}
+    there: dict[str, Totals] = {ONE: {"course views": 7.5, "users": 2}, TWO: {"course views": 1, "users": 1}}
 
     told = [f"course {ONE}: course views 5 here, 7.5 there (-2.5)", f"course {THREE}: only here"]
     assert told == list(differences(here, there))
