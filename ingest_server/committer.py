@@ -37,8 +37,8 @@ class Committer:
     What has no room there waits for a later one, by turns: single calls before batches, and then each caller as often
     as any other. A caller may have no more waiting than there is room left for others.
 
-    `linger` tells how many seconds a commit lingers to batch more events; after one that carried a single event the next does not
-    wait. With a `watch_credit`, in seconds, watch time is bounded. `today` tells the day that an event counts for.
+    `linger` tells how many seconds a commit lingers to batch more events; after one that carried a single event the
+    next does not linger. With a `watch_credit`, in seconds, watch time is bounded. `today` tells the day that an event counts for.
     """
 
     def __init__(
