@@ -38,7 +38,8 @@ class Committer:
     as any other. A caller may have no more waiting than there is room left for others.
 
     `linger` tells how many seconds a commit lingers to batch more events; after one that carried a single event the
-    next does not linger. With a `watch_credit`, in seconds, watch time is bounded. `today` tells the day that an event counts for.
+    next does not linger. With a `watch_credit`, in seconds, watch time is bounded. `today` tells the day that an event
+    counts for.
     """
 
     def __init__(
