@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple[Command, str]] = {
     "migrate": (commands.show_migration, "say what is to be done to the documents that a platform wrote before"),
     "replay": (commands.replay, "send quarantined batches again; exit 3 when some stay"),
 }
-# The commands that need to be told of what.
+# The commands that take an argument.
 FORGET = "forget"
 COMPARE = "compare"
 
@@ -74,7 +74,7 @@ def main() -> int:
     """Entry point; returns the exit code."""
     given = arguments()
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names in Redis may be any bytes
+        sys.stdout.reconfigure(errors="backslashreplace")  # names in Redis may hold any bytes
     flush = commands.once if given.once else commands.loop
     command: Command = COMMANDS[given.command][0] if given.command in COMMANDS else flush
     if given.apply:
@@ -83,7 +83,7 @@ def main() -> int:
         command = partial(commands.forget, name=given.name)
     if given.command == COMPARE:
         command = partial(commands.compare, name=given.name)
-    logs.configure("warning" if given.command else "info")  # whoever asks wants the answer alone
+    logs.configure("warning" if given.command else "info")  # the output of a command is its answer alone
 
     def run() -> int:
         settings = load(Settings)

@@ -44,7 +44,7 @@ class Flusher:
     async def cycle(self, stop: asyncio.Event, *, everything: bool = False) -> Report:
         """Flushes what is due now, or all that is dirty; in a cluster all nodes at once.
 
-        Ends early, after a wave, when a store is away or `stop` is set: a node that is away holds up only its own
+        Ends early, after a wave, when a store is away or `stop` is set: a node that is away delays only its own
         tallies. Raises CannotRun when a store is unfit.
         """
         report = Report()
@@ -84,7 +84,7 @@ class Flusher:
                     report.left["not reached"] += sum(len(share.names) for share in one_wave)
                 else:
                     report.add(await wave.run(stores, one_wave, stop))
-            # What an earlier flush had left went first; now comes what was counted after it.
+            # Batches that an earlier flush had left went first; now come the counts since then.
             names, report.more = report.more, defaultdict(list)
         self._quarantined[node] |= report.aside
         await self._count_quarantined(node)

@@ -233,7 +233,7 @@ def _complete(waiting: Sequence[Waiter], outcome: Outcome) -> None:
             done, place = waiting[position]
             refused[done][place or 0] = reason
     for done, place in waiting:
-        if done.done():  # its caller has gone, or has been told with another event of the call
+        if done.done():  # its caller has gone, or has been answered with another event of the call
             continue
         if isinstance(outcome, Exception):
             done.set_exception(outcome)

@@ -1,9 +1,9 @@
 """Documents to which counts cannot be added, because a platform or a person has written something else there.
 
-MongoDB refuses by itself to add to what is no number. It does add to NaN, to infinity, and to a double that is so large
-that nothing is added; and what is added to a negative count is not shown. Such a document is told before the write. If
-it becomes one between the look and the write, somebody has just overwritten its counts anyway; what would let an older
-update in, an `epoch` of another type, the filter of the update itself refuses.
+MongoDB itself refuses to add to a value that is not a number. But it adds to NaN, to infinity, and to a double so large
+that the sum does not change; and what is added to a negative count is not shown. Such a document is found before the
+write. If it becomes one between that check and the write, somebody has just overwritten its counts anyway. An `epoch`
+of another type, which would let an older update in, is excluded by the filter of the update itself.
 """
 
 import math
@@ -20,7 +20,7 @@ from shared.stores.mongo import Document
 MOST = 2**53
 """Above it a double no longer grows by one."""
 
-_COUNT: Document = {"minimum": 0, "maximum": MOST}  # says nothing about what is no number
+_COUNT: Document = {"minimum": 0, "maximum": MOST}  # does not constrain values that are not numbers
 
 
 def _schema(kind: Kind) -> Document:
