@@ -8,7 +8,7 @@ from tests.browser.service import Service, eventually
 from tests.servers import JWT_SECRET
 
 
-async def test_who_watches_the_demo_sees_the_numbers_move(page: Page, service: Service, complaints: list[str]) -> None:
+async def test_a_viewer_of_the_demo_sees_the_numbers_move(page: Page, service: Service, complaints: list[str]) -> None:
     write_course(service.database, DEMO_COURSE)
     learner, instructor = mint(JWT_SECRET, "demo-learner"), mint(JWT_SECRET, DEMO_COURSE.creator)
     await page.goto(f"{service.gateway.url}/demo/#token={learner}&instructor={instructor}")

@@ -325,7 +325,7 @@ class TestVerify:
             ("lectureanalytics", {"_id": 5}, "has the name of no tally of its kind"),
         ],
     )
-    async def test_a_document_that_is_found_by_nobody_is_a_finding(
+    async def test_a_document_that_no_program_finds_is_a_finding(
         self, stage: Stage, collection: str, document: dict[str, Any], said: str
     ) -> None:
         await stage.database[collection].insert_one(document)

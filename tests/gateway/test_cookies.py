@@ -133,7 +133,7 @@ def test_a_server_refuses_two_cookies_of_the_name(by_cookie: tuple[EnvoyServer, 
     assert "more than one" in refusal(by_cookie[1].address, metadata)
 
 
-def test_without_the_setting_a_cookie_is_no_token(service: Service, learner: str) -> None:
+def test_without_the_setting_a_cookie_is_not_a_token(service: Service, learner: str) -> None:
     assert "authorization" in refusal(service.ingest.address, (("cookie", cookie(learner)), REQUESTED))
 
 

@@ -259,7 +259,7 @@ def test_the_servers_own_message_limit_is_the_documented_code(service: Service) 
     assert grpc.StatusCode.RESOURCE_EXHAUSTED == refused.value.code()
 
 
-def test_who_watches_without_a_token_keeps_nobody_from_being_counted(
+def test_health_watchers_without_a_token_do_not_keep_others_from_being_counted(
     start_gateway: Callable[..., EnvoyServer], service: Service
 ) -> None:
     gateway = start_gateway(
