@@ -1,5 +1,6 @@
 """The demo's page, as `make run` opens it."""
 
+import pytest
 from playwright.async_api import Page
 
 from devstack.seed import DEMO_COURSE, write_course
@@ -8,6 +9,7 @@ from tests.browser.service import Service, eventually
 from tests.servers import JWT_SECRET
 
 
+@pytest.mark.usefixtures("redis_url")  # whose counts of the demo course are empty
 async def test_a_viewer_of_the_demo_sees_the_numbers_move(page: Page, service: Service, complaints: list[str]) -> None:
     write_course(service.database, DEMO_COURSE)
     learner, instructor = mint(JWT_SECRET, "demo-learner"), mint(JWT_SECRET, DEMO_COURSE.creator)
