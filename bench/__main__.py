@@ -21,12 +21,14 @@ Section = Callable[[Stage, int, float, Callable[[str], None]], Coroutine[Any, An
 SECTIONS: dict[str, Section] = {
     "ingest": ingest.single,
     "batch": ingest.batches,
+    "ids": ingest.identified,
     "workers": ingest.workers,
     "partitions": ingest.partitions,
     "gateway": gateway.rest,
     "dashboard": dashboard.dashboards,
-    "flush": flush.mongo_part,
-    "many": flush.many_courses,
+    "flush": flush.whole,
+    "apply": flush.mongo_part,
+    "many": flush.many_tallies,
 }
 
 

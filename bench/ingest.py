@@ -10,6 +10,7 @@ from bench import h2
 from bench.report import Row
 from bench.stage import Stage, course, cpu_seconds, write_courses
 from devstack.seed import Course
+from devstack.tokens import mint
 from shared.data.keys import partition_of
 
 COURSES = 8
@@ -19,6 +20,11 @@ IN_FLIGHT = 128
 BATCH = 100
 PING_SECONDS = 5
 SPREAD_CALLS = 1_024
+ID_COURSES = 16
+BACKENDS = 16  # as many as share out the room that there is
+CLASSES = 20  # of users: one class alone would come to the limit of a user
+MOST_BATCHES = 1_600  # a second: more than are sent
+KINDS = ("without ids", "with eventId and playbackId", "with ids and a played range")
 PATH = "/course_analytics.v1.IngestService/"
 
 Say = Callable[[str], None]
@@ -78,6 +84,66 @@ async def batches(stage: Stage, rounds: int, seconds: float, say: Say) -> list[R
         Row("ingest", "CPU time of the server", "µs/event", tuple(costs)),
         Row("ingest", "CPU time of Redis", "µs/event", tuple(redis_costs)),
     ]
+
+
+async def identified(stage: Stage, rounds: int, seconds: float, say: Say) -> list[Row]:
+    """Batches of 100 events by backends, with and without ids and played ranges, in turns; no event is sent twice."""
+    server = stage.program("ingest_server")
+    tokens = [mint(stage.secret, f"backend-{number}", scope="analytics:write") for number in range(BACKENDS)]
+    courses = [course(number, LECTURES) for number in range(1, ID_COURSES + 1)]
+    write_courses(stage.database, courses)
+    rates: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    costs: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    for turn, kind in itertools.product(range(rounds + 1), KINDS):
+        calls = _identified_calls(tokens, courses, kind, turn, most=round(MOST_BATCHES * seconds))
+        before, redis_before = _counted_events(stage, courses), cpu_seconds(stage.redis_server.pid)
+        result, cpu = await closed(server.address, server.pid, calls, seconds, in_flight=32)
+        redis_cpu = cpu_seconds(stage.redis_server.pid) - redis_before
+        sent = BATCH * len(result.seconds)
+        if result.failed or len(result.seconds) > len(calls) or _counted_events(stage, courses) - before != sent:
+            raise AssertionError(f"{kind}: {sent} events were acknowledged, not all of them counted: {result.failed}")
+        if turn:  # the first round warms up
+            rates[kind].append(BATCH * result.rate)
+            costs[kind].append(1e6 * (cpu + redis_cpu) / sent)
+        took = f"{1e6 * cpu / sent:.1f} µs an event, Redis {1e6 * redis_cpu / sent:.1f} µs"
+        say(f"batches {kind}, round {turn}: {BATCH * result.rate:,.0f} events/s, ingest {took}")
+    plain, ids, played = KINDS
+    return [
+        Row("ids", f"events in batches of {BATCH}, {plain}", "events/s", tuple(rates[plain])),
+        Row("ids", f"the same {ids}", "events/s", tuple(rates[ids]), "≥ 30,000"),
+        Row("ids", f"the same {played}", "events/s", tuple(rates[played])),
+        Row("ids", f"processor time with Redis, {plain}", "µs/event", tuple(costs[plain])),
+        Row("ids", f"processor time, {ids} ÷ {plain}", "×", _ratios(costs[ids], costs[plain]), "≤ 1.6"),
+        Row("ids", f"processor time, {played} ÷ {plain}", "×", _ratios(costs[played], costs[plain]), "≤ 2.2"),
+    ]
+
+
+def _identified_calls(
+    tokens: Sequence[str], courses: Sequence[Course], kind: str, turn: int, *, most: int
+) -> list[h2.Call]:
+    """So many batches, each of a ping by each of 100 users, who stay with one lecture; some have the same users."""
+    plain, _, played = KINDS
+    calls = []
+    for number in range(most):
+        message = ingest_pb2.TrackBatchRequest()
+        for user in range(BATCH):
+            at = courses[user % len(courses)]
+            ping = message.events.add().telemetry
+            ping.course_id, ping.lecture_id = at.id, at.lectures[user % LECTURES].id
+            ping.user_id, ping.watch_time_delta = f"user-{user}-{number % CLASSES}", PING_SECONDS
+            if kind != plain:
+                ping.event_id = f"{KINDS.index(kind)}-{turn}-{number}-{user}"
+                ping.playback_id = f"playback-{user}"
+            if kind == played:
+                start = PING_SECONDS * number % 3600
+                ping.played.add(from_seconds=start, to_seconds=start + PING_SECONDS)
+        calls.append(h2.Call.grpc(f"{PATH}TrackBatch", tokens[number % BACKENDS], message.SerializeToString()))
+    return calls
+
+
+def _counted_events(stage: Stage, courses: Sequence[Course]) -> int:
+    """How many pings the seconds are of that Redis has counted."""
+    return sum(stage.views_and_seconds(each.id)[1] for each in courses) // PING_SECONDS
 
 
 async def workers(stage: Stage, rounds: int, seconds: float, say: Say) -> list[Row]:

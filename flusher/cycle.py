@@ -1,11 +1,11 @@
-"""One cycle: every tally that is due at its start, wave after wave. And when the next cycle is due."""
+"""One cycle: every tally that is due at its start, several waves at a time. And when the next cycle is due."""
 
 import asyncio
 import math
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import structlog
@@ -40,12 +40,13 @@ class Flusher:
         self._next_sweep: dict[str, float] = {}
         self._quarantined: defaultdict[str, set[str]] = defaultdict(set)
         self._batches_aside: dict[str, int] = {}
+        self._unreadable_since: dict[int, float] = {}
 
     async def cycle(self, stop: asyncio.Event, *, everything: bool = False) -> Report:
         """Flushes what is due now, or all that is dirty; in a cluster all nodes at once.
 
-        Ends early, after a wave, when a store is away or `stop` is set: a node that is away delays only its own
-        tallies. Raises CannotRun when a store is unfit.
+        Ends early, after the waves in flight, when a store is away or `stop` is set: a node that is away delays only
+        its own tallies. Raises CannotRun when a store is unfit.
         """
         report = Report()
         started = time.perf_counter()
@@ -67,7 +68,7 @@ class Flusher:
         return report
 
     async def _drain(self, node: str, partitions: Sequence[int], stop: asyncio.Event, *, everything: bool) -> Report:
-        """Flushes what is due on one node, wave after wave."""
+        """Flushes what is due on one node, several waves at a time."""
         report = Report()
         stores = replace(self._stores, redis_url=node)
         try:
@@ -77,15 +78,8 @@ class Flusher:
                 MONGODB_ERRORS.inc()
             return _away(error)
         report.left += listed.left
-        names: Mapping[int, Sequence[str]] = listed.names
-        while names:
-            for one_wave in plan.waves(names, random.SystemRandom()):
-                if stop.is_set() or report.store_away:
-                    report.left["not reached"] += sum(len(share.names) for share in one_wave)
-                else:
-                    report.add(await wave.run(stores, one_wave, stop))
-            # Batches that an earlier flush had left went first; now come the counts since then.
-            names, report.more = report.more, defaultdict(list)
+        for lane in await on_all(_flush(stores, names, stop) for names in plan.lanes(listed.names)):
+            report.add(lane)
         self._quarantined[node] |= report.aside
         await self._count_quarantined(node)
         return report
@@ -125,12 +119,35 @@ class Flusher:
             listed = await due.dirty_tallies(connection, partitions)
             if not everything:
                 listed.names = await due.without_waiting(connection, listed.names)
-            oldest = await due.oldest_count(connection, listed.names)
+            oldest = max(await due.oldest_count(connection, listed.names), self._unreadable_for(partitions, listed))
             unsaved = await due.unsaved_days(connection, list(listed.names))
             listed.names = due.together(listed.names, unsaved.names)
             return listed, oldest
         finally:
             await connection.close()
+
+    def _unreadable_for(self, partitions: Sequence[int], listed: due.Listed) -> float:
+        """For how many seconds a list of these partitions has been none: so old may be what waits there."""
+        now = self._stores.now()
+        since = {number: self._unreadable_since.get(number, now) for number in listed.unreadable}
+        for number in partitions:
+            self._unreadable_since.pop(number, None)
+        self._unreadable_since |= since
+        return now - min(since.values(), default=now)
+
+
+async def _flush(stores: Stores, names: plan.Names, stop: asyncio.Event) -> Report:
+    """Flushes the tallies of one lane, wave after wave."""
+    report = Report()
+    while names:
+        for one_wave in plan.waves(names, random.SystemRandom()):
+            if stop.is_set() or report.store_away:
+                report.left["not reached"] += sum(len(share.names) for share in one_wave)
+            else:
+                report.add(await wave.run(stores, one_wave, stop))
+        # What an earlier flush had left went first; now comes what was counted after it.
+        names, report.more = report.more, defaultdict(list)
+    return report
 
 
 def _away(error: Exception) -> Report:

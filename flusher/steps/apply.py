@@ -7,6 +7,7 @@ sent. The epoch keeps out a flusher that slept until its batch's id was forgotte
 import enum
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import pymongo
@@ -91,6 +92,7 @@ def update_of(batch: Batch, epoch: int) -> UpdateOne:
     )
 
 
+@lru_cache(maxsize=8)  # one for all updates of a wave: to make it anew was a fifth of the time that an update takes
 def not_newer(epoch: int) -> Document:
     """The filter that excludes flushers older than the document; also when its epoch is malformed."""
     return {

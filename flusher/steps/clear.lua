@@ -1,19 +1,30 @@
 #!lua flags=allow-oom
--- Ends the flush of one tally, once MongoDB has its batch, or when there was nothing to flush.
--- KEYS 1 flushing_counters   2 course_counters   3 flushed_batch   4 dirty_analytics_courses
--- ARGV 1 id of the batch that MongoDB has, "" for none   2 name of the tally   3 seconds that flushed_batch lives
--- Returns 1 when done, 0 when another batch is being flushed by now: then nothing is touched. Taking the tally out of
--- the dirty set all the same would strand that other batch.
+-- Ends the flush of tallies of one partition, once MongoDB has their batches, or when there was nothing to flush.
+-- KEYS 1 dirty_analytics_courses   then of each tally: flushing_counters, course_counters, flushed_batch
+-- ARGV 1 seconds that flushed_batch lives   then of each tally: the id of the batch that MongoDB has, "" for none, and
+--      the tally's name
+-- Returns for each tally 1 when done, 0 when another batch is being flushed by now: then nothing of it is touched.
+-- Taking it out of the dirty set all the same would strand that other batch. Where a key of it is of another type, the
+-- error: that holds up no other tally.
 
-local taken = redis.call('HGET', KEYS[1], 'batch') or ''
-if taken ~= ARGV[1] then
-  return 0
+local function clear(flushing, counters, flushed, id, name)
+  local taken = redis.call('HGET', flushing, 'batch') or ''
+  if taken ~= id then
+    return 0
+  end
+  if taken ~= '' then
+    redis.call('UNLINK', flushing)
+    redis.call('SET', flushed, taken, 'EX', ARGV[1])
+  end
+  if redis.call('EXISTS', flushing, counters) == 0 then
+    redis.call('SREM', KEYS[1], name)
+  end
+  return 1
 end
-if taken ~= '' then
-  redis.call('UNLINK', KEYS[1])
-  redis.call('SET', KEYS[3], taken, 'EX', ARGV[3])
+
+local done = {}
+for i = 1, (#ARGV - 1) / 2 do
+  local _, result = pcall(clear, KEYS[3 * i - 1], KEYS[3 * i], KEYS[3 * i + 1], ARGV[2 * i], ARGV[2 * i + 1])
+  done[i] = result
 end
-if redis.call('EXISTS', KEYS[1], KEYS[2]) == 0 then
-  redis.call('SREM', KEYS[4], ARGV[2])
-end
-return 1
+return done

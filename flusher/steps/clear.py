@@ -1,5 +1,6 @@
 """The last step in Redis: what MongoDB has is cleared, what it permanently rejects is quarantined."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from flusher.steps import scripts
@@ -11,23 +12,36 @@ from shared.stores.redis_connection import Command, RedisConnection, Reply
 
 FLUSHED_BATCH_SECONDS = 120
 PIPELINE = 200
+# So many tallies are cleared by one script: Redis serves nobody else meanwhile.
+CLEAR_TALLIES = 64
 
 
-def clearing(done: Batch | Nothing) -> Command:
-    """The command that ends a tally's flush: its batch is in MongoDB, or there was none."""
-    partition, name = done.partition, done.name
-    return scripts.call(
-        scripts.CLEAR,
-        [
+def together(done: Sequence[Batch | Nothing]) -> list[list[Batch | Nothing]]:
+    """The tallies in lists of those that one script clears: of one partition, and not too many."""
+    of_partition: defaultdict[int, list[Batch | Nothing]] = defaultdict(list)
+    for one in done:
+        of_partition[one.partition].append(one)
+    return [
+        those[start : start + CLEAR_TALLIES]
+        for those in of_partition.values()
+        for start in range(0, len(those), CLEAR_TALLIES)
+    ]
+
+
+def clearing(*done: Batch | Nothing) -> Command:
+    """The command that ends the flush of tallies of one partition: their batches are in MongoDB, or there were none."""
+    partition = done[0].partition
+    names = [keys.dirty_courses(partition)]
+    arguments: list[str | bytes | int] = [FLUSHED_BATCH_SECONDS]
+    for one in done:
+        name = one.name
+        names += (
             keys.flushing_counters(partition, name),
             keys.course_counters(partition, name),
             keys.flushed_batch(partition, name),
-            keys.dirty_courses(partition),
-        ],
-        done.id if isinstance(done, Batch) else "",
-        name,
-        FLUSHED_BATCH_SECONDS,
-    )
+        )
+        arguments += (one.id if isinstance(one, Batch) else "", name)
+    return scripts.call(scripts.CLEAR, names, *arguments)
 
 
 def quarantining(batch: Batch | Malformed, entry: Entry, *, token: str) -> Command:
@@ -53,7 +67,7 @@ def quarantining(batch: Batch | Malformed, entry: Entry, *, token: str) -> Comma
 
 
 async def send(connection: RedisConnection, commands: Sequence[Command]) -> list[Reply]:
-    """Runs the commands on the wave's own connection; an error reply is its own tally's only.
+    """Runs the commands on the wave's own connection; an error reply is its own command's only.
 
     Raises RedisUnreachable; what is not done then waits.
     """

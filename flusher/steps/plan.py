@@ -5,6 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 WAVE_TALLIES = 1_000
+# So many waves are in flight at once. Two keep both stores busy; a third fills the gaps in which both wait for a disk.
+LANES = 3
+
+# The tallies' names by partition.
+Names = Mapping[int, Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +23,23 @@ class Share:
 Wave = list[Share]
 
 
-def waves(dirty: Mapping[int, Sequence[str]], shuffle: random.Random, size: int = WAVE_TALLIES) -> Iterator[Wave]:
+def lanes(dirty: Names, size: int = WAVE_TALLIES, most: int = LANES) -> list[Names]:
+    """The partitions dealt out to as many lanes as have full waves to flush, at most so many; about equal in tallies.
+
+    Lanes are flushed side by side. A partition is in one lane only: so no wave meets a lock of another.
+    """
+    count = min(most, -(-sum(map(len, dirty.values())) // size))
+    dealt: list[dict[int, Sequence[str]]] = [{} for _ in range(count)]
+    loads = [0] * count
+    for partition in sorted(dirty, key=lambda number: len(dirty[number]), reverse=True):
+        if dirty[partition]:
+            lightest = loads.index(min(loads))
+            dealt[lightest][partition] = dirty[partition]
+            loads[lightest] += len(dirty[partition])
+    return list(dealt)
+
+
+def waves(dirty: Names, shuffle: random.Random, size: int = WAVE_TALLIES) -> Iterator[Wave]:
     """Every tally once, in waves of at most `size` tallies.
 
     The partitions come in random order, so that flushers who start together meet each other's locks as little as

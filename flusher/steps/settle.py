@@ -55,15 +55,21 @@ class Settlement:
 
     async def clear(self, done: Sequence[Batch | Nothing]) -> None:
         """Takes what is done out of Redis."""
+        parts = clear.together(done)
         with metrics.CLEAR.time():
-            replies = await clear.send(self.connection, [clear.clearing(one) for one in done])
-        for one, reply in zip(done, replies, strict=True):
-            if reply != 1:
-                self.report.leave(one.partition, [one.name], _why_not(reply))
-                continue
-            self.report.clear(one.partition, one.name, more=isinstance(one, Batch) and one.more)
-            if isinstance(one, Batch):
-                log.debug("batch cleared", batch=one.id, tally=one.name)
+            answers = await clear.send(self.connection, [clear.clearing(*part) for part in parts])
+        for part, answer in zip(parts, answers, strict=True):
+            replies = [answer] * len(part) if isinstance(answer, ResponseError) else answer
+            for one, reply in zip(part, replies, strict=True):
+                self._note_cleared(one, reply)
+
+    def _note_cleared(self, one: Batch | Nothing, reply: Reply) -> None:
+        if reply != 1:
+            self.report.leave(one.partition, [one.name], _why_not(reply))
+            return
+        self.report.clear(one.partition, one.name, more=isinstance(one, Batch) and one.more)
+        if isinstance(one, Batch):
+            log.debug("batch cleared", batch=one.id, tally=one.name)
 
     async def put_aside(self, refused: Sequence[tuple[Batch | Malformed, str]]) -> None:
         """Puts batches into quarantine, each with its reason."""

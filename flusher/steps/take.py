@@ -13,7 +13,7 @@ from redis.exceptions import ResponseError
 from flusher.steps.lease import REDIS_SECONDS, Lease, LeaseLost
 from flusher.steps.shape import MOST
 from shared.data import keys
-from shared.data.tallies import Kind, Tally, UnknownCounter, tally_of
+from shared.data.tallies import Kind, Tally, tally_of
 from shared.stores.redis_connection import Command, RedisConnection, Reply, is_utf8, pairs, text_of
 from shared.stores.topology import is_elsewhere
 
@@ -163,20 +163,8 @@ def readable(kind: Kind | None, fields: Mapping[str, str]) -> tuple[dict[str, in
     """The fields that are counters of the kind with a count that a document can hold, and the rest."""
     counts, rest = {}, {}
     for field, text in fields.items():
-        count = _count(kind, field, text)
-        if count is None:
-            rest[field] = text
-        else:
+        if kind and kind.has(field) and _DIGITS.fullmatch(text) and (count := int(text)) <= MOST:
             counts[field] = count
+        else:
+            rest[field] = text
     return counts, rest
-
-
-def _count(kind: Kind | None, field: str, text: str) -> int | None:
-    if kind is None:
-        return None
-    try:
-        kind.counter_of(field)
-    except UnknownCounter:
-        return None
-    count = int(text) if _DIGITS.fullmatch(text) else MOST + 1
-    return count if count <= MOST else None

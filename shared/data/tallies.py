@@ -61,6 +61,10 @@ class Counter:
         """Whether that is one of its items; a counter without items has only ""."""
         return self.item.fullmatch(item) is not None if self.item else item == ""
 
+    def fields(self) -> str:
+        """The pattern of its fields in a Redis hash."""
+        return f"{self.name}:(?:{self.item.pattern})" if self.item else self.name
+
 
 COURSE_VIEWS = Counter("course_views", "totalViews")
 LECTURE_VIEWS = Counter("lecture_views", "lectureStats", "views", _LECTURE)
@@ -96,14 +100,18 @@ class Kind:
         self.item = item
         self.window = window
         self.users = users
+        self._fields = re.compile("|".join(counter.fields() for counter in self.counters.values()))
+
+    def has(self, field: str) -> bool:
+        """Whether a field of a hash is a counter of the kind."""
+        return self._fields.fullmatch(field) is not None
 
     def counter_of(self, field: str) -> tuple[Counter, str]:
         """The counter that a hash field is, and which item of it. Raises UnknownCounter."""
-        name, _, item = field.partition(":")
-        counter = self.counters.get(name)
-        if counter is None or not counter.has(item) or field != counter.field(item):
+        if not self.has(field):
             raise UnknownCounter(field)
-        return counter, item
+        name, _, item = field.partition(":")
+        return self.counters[name], item
 
     def increments(self, fields: Mapping[str, int]) -> dict[str, int]:
         """What a taken hash adds to its document, by path. Raises UnknownCounter."""

@@ -114,7 +114,7 @@ class RedisConnection:
         try:
             async with asyncio.timeout(timeout):
                 await self._connection.send_packed_command([_pack(command) for command in commands], check_health=False)
-                return [await self._reply() for _ in commands]
+                return await self._replies(len(commands))
         except (RedisError, OSError, TimeoutError, RuntimeError) as error:
             # RuntimeError is uvloop's word for a transport that was closed a moment ago.
             await self.close()
@@ -128,11 +128,15 @@ class RedisConnection:
         """Closes the connection without waiting."""
         await self._connection.disconnect(nowait=True)
 
-    async def _reply(self) -> Reply:
-        try:
-            return await self._connection.read_response(disconnect_on_error=False)
-        except ResponseError as error:
-            return error
+    async def _replies(self, number: int) -> list[Reply]:
+        replies: list[Reply] = []
+        read = self._connection.read_response
+        while len(replies) < number:
+            try:
+                replies.append(await read(disconnect_on_error=False))
+            except ResponseError as error:
+                replies.append(error)
+        return replies
 
 
 @lru_cache(maxsize=2)

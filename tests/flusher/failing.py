@@ -15,7 +15,7 @@ from typing import Any
 from pymongo.asynchronous.collection import AsyncCollection
 
 from flusher import __main__ as program
-from flusher.steps import apply, barrier, clear, users, wave
+from flusher.steps import apply, barrier, clear, plan, users, wave
 from flusher.steps.lease import Lease
 from shared.stores.redis_connection import Command, RedisConnection, Reply
 
@@ -37,6 +37,7 @@ STEPS: dict[str, tuple[Any, str]] = {
 """Each step, and where the flusher looks for it."""
 
 TAKE_TALLIES = 1
+WAVE_TALLIES = 2
 BULK_COUNTERS = 6  # two courses of one ping each
 
 
@@ -66,8 +67,10 @@ def fail_at(point: str, failure: signal.Signals) -> None:
 
 
 def cut_small() -> None:
-    """One tally a take, two a bulk write, one command a clear."""
+    """One tally a take, two a bulk write, one a clear; and several waves in flight, once there are three tallies."""
+    plan.lanes = functools.partial(plan.lanes, size=WAVE_TALLIES)
     wave.TAKE_TALLIES = TAKE_TALLIES
+    clear.CLEAR_TALLIES = 1
     wave.bulks = functools.partial(wave.bulks, counters=BULK_COUNTERS)  # type: ignore[attr-defined]
     send = clear.send
 

@@ -1,4 +1,5 @@
 import json
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ from flusher.steps import aside, clear
 from flusher.steps.take import Batch, Malformed, Nothing
 from shared.data import keys
 from shared.data.tallies import course_tally
-from tests.flusher.stage import ONE_PING, Stage, course, pings
+from tests.flusher.stage import ONE_PING, Stage, course, courses_of, pings
 
 COURSE = course(1)
 PARTITION = keys.partition_of(COURSE)
@@ -18,7 +19,7 @@ TOKEN = "ours"
 
 
 async def clear_one(stage: Stage, done: Batch | Nothing) -> Any:
-    (reply,) = await clear.send(stage.redis, [clear.clearing(done)])
+    ((reply,),) = await clear.send(stage.redis, [clear.clearing(done)])
     return reply
 
 
@@ -112,6 +113,19 @@ async def test_a_course_that_was_empty_and_is_being_flushed_is_not_touched(stage
     assert 0 == await clear_one(stage, NOTHING)
 
     assert {COURSE} == await stage.dirty()
+
+
+async def test_a_key_of_another_type_holds_up_no_other_course_of_its_partition(stage: Stage) -> None:
+    broken, whole = islice(courses_of(PARTITION), 2)
+    await stage.ping(whole)
+    (batch,) = await stage.taken(whole)
+    await stage.call("SET", keys.flushing_counters(PARTITION, broken), "text")
+
+    ((first, second),) = await clear.send(stage.redis, [clear.clearing(Nothing(PARTITION, broken), batch)])
+
+    assert "WRONGTYPE" in str(first)
+    assert 1 == second
+    assert set() == await stage.dirty()
 
 
 async def test_what_is_put_aside_is_kept_with_its_reason_and_still_shown(stage: Stage, taken: Batch) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -11,11 +12,13 @@ from bson import ObjectId
 
 from devstack.servers import RedisServer
 from flusher.cycle import Flusher
-from flusher.steps import plan
+from flusher.steps import plan, wave
+from flusher.steps.report import Report
 from shared.data import keys
 from shared.stores.mongo import COURSE_ANALYTICS
 from tests.flusher.stage import ONE_PING, Stage, course, courses_of, staged
 from tests.flusher.store import fill
+from tests.servers import PATIENCE
 
 COURSES = [course(number) for number in range(1, 21)]
 LOCKED = "locked by another flusher"
@@ -159,6 +162,26 @@ async def test_flushers_side_by_side_share_the_work(stage: Stage, monkeypatch: p
 
     assert all(cleared)
     await stage.flush()
+    await stage.assert_all_flushed()
+
+
+async def test_waves_of_different_partitions_are_in_flight_at_once(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "lanes", partial(plan.lanes, size=4))
+    run, all_in_flight = wave.run, asyncio.Barrier(plan.LANES)
+
+    async def run_together(stores: wave.Stores, one_wave: plan.Wave, stop: asyncio.Event) -> Report:
+        async with asyncio.timeout(PATIENCE):
+            await all_in_flight.wait()
+        return await run(stores, one_wave, stop)
+
+    monkeypatch.setattr(wave, "run", run_together)
+    await stage.ping(*COURSES)
+
+    report = await stage.flush()
+
+    assert (20, Counter()) == (report.cleared, report.left)
     await stage.assert_all_flushed()
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flusher.cycle import seconds_to_next
-from flusher.steps.plan import parts, waves
+from flusher.steps.plan import lanes, parts, waves
 
 dirty_courses = st.dictionaries(
     st.integers(0, 255), st.lists(st.text("0123456789abcdef", min_size=1, max_size=3), unique=True), max_size=20
@@ -77,3 +77,27 @@ def test_a_part_is_small_unless_one_course_alone_is_large(counted: dict[str, int
     for part in parts(counted, tallies=courses, counters=counters):
         assert 1 <= len(part) <= courses
         assert len(part) == 1 or sum(counted[course] for course in part) <= counters
+
+
+@given(dirty_courses, sizes, st.integers(1, 4))
+def test_every_partition_is_in_exactly_one_lane(dirty: dict[int, list[str]], size: int, most: int) -> None:
+    dealt = lanes(dirty, size, most)
+
+    assert {partition: names for partition, names in dirty.items() if names} == {
+        partition: names for lane in dealt for partition, names in lane.items()
+    }
+    assert sum(map(len, dealt)) == len({partition for lane in dealt for partition in lane})
+
+
+@given(dirty_courses, sizes, st.integers(1, 4))
+def test_what_one_wave_takes_is_one_lane(dirty: dict[int, list[str]], size: int, most: int) -> None:
+    tallies = sum(map(len, dirty.values()))
+
+    assert min(most, -(-tallies // size)) == len(lanes(dirty, size, most))
+
+
+def test_lanes_are_about_equal() -> None:
+    names = ["course"] * 90
+    dirty = {0: names[:50], 1: names[:40], 2: names[:60], 3: names[:30]}
+
+    assert [90, 90] == [sum(map(len, lane.values())) for lane in lanes(dirty, 60, 2)]

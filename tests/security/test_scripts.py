@@ -108,7 +108,7 @@ async def test_a_course_is_cleared_only_of_the_very_batch_that_is_named(
     command[command.index("", 3)] = told
 
     connection = await RedisConnection.open(service.redis_url, timeout=5)
-    (cleared,) = await clear.send(connection, [tuple(command)])
+    ((cleared,),) = await clear.send(connection, [tuple(command)])
     await connection.close()
 
     assert int(batch == told) == cleared
