@@ -61,14 +61,14 @@ async def misshapen(collection: AsyncCollection[Document], tallies: Sequence[Tal
 def complaints(kind: Kind, document: Mapping[str, Any]) -> Iterator[str]:
     """What keeps counts from being added to a document, or from being shown. Pure."""
     if not isinstance(document.get("recentBatches", []), list):
-        yield "recentBatches is no list"
+        yield "recentBatches is not an array"
     epoch = document.get("epoch")
     if epoch is not None and not _is_count(epoch):
-        yield f"epoch is {_shown(epoch)}, and no number"
+        yield f"epoch is {_shown(epoch)}, not a number"
     values = {path: value for counter in kind.counters.values() for path, value in _values(counter, document)}
     for path, value in values.items():
         if not _is_count(value):
-            yield f"{path} is {_shown(value)}, and no count"
+            yield f"{path} is {_shown(value)}, not a count"
 
 
 def _values(counter: Counter, document: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
