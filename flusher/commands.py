@@ -103,6 +103,8 @@ async def verify(settings: Settings) -> int:
         async for sentence in invariants.findings(nodes, database):
             found += 1
             print(sentence)
+        async for sentence in invariants.advice(database):
+            print(sentence)
     print(f"{found} findings" if found else "everything is as it must be")
     return FOUND if found else 0
 

@@ -12,7 +12,7 @@ from flusher.steps.shape import complaints, number_of
 from flusher.steps.take import readable
 from flusher.tools.counted import counted, hashes, kind_of
 from flusher.tools.strays import CountersKey, of_another_type, strays
-from flusher.tools.sums import excesses
+from flusher.tools.sums import differences
 from shared.data import keys
 from shared.data.tallies import (
     COURSE_VIEWS,
@@ -25,11 +25,18 @@ from shared.data.tallies import (
     fields_of,
     tally_of,
 )
-from shared.stores.mongo import Document
+from shared.stores.mongo import COURSES, Document
 from shared.stores.redis_connection import RedisConnection, text_of
 
 # An estimate may be above the truth: three standard errors of a HyperLogLog.
 SKETCH_ERROR = 3 * 0.0081
+
+
+async def advice(database: AsyncDatabase[Document]) -> AsyncIterator[str]:
+    """One sentence for each thing that makes the programs slow, though nothing is wrong. Raises PyMongoError."""
+    indexes = await database[COURSES].index_information()  # of a collection that is not there, none
+    if indexes and not any([name for name, _ in each["key"][:2]] == ["creator", "_id"] for each in indexes.values()):
+        yield f"{COURSES} has no index {{creator: 1, _id: -1}}: each page of the list of courses reads all of them"
 
 
 async def findings(nodes: Sequence[RedisConnection], database: AsyncDatabase[Document]) -> AsyncIterator[str]:
@@ -39,8 +46,8 @@ async def findings(nodes: Sequence[RedisConnection], database: AsyncDatabase[Doc
             yield complaint
         async for stray in strays(node):
             yield f"{stray.name} holds counts, but its tally is not in the dirty set: the next sweep puts it there"
-    for excess in await excesses(nodes, database):
-        yield excess
+    for difference in await differences(nodes, database):
+        yield difference
     hot: defaultdict[str, Counter[str]] = defaultdict(Counter)
     async for key, fields in hashes(nodes):
         hot[key.tally].update(counted(key, fields))

@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from typing import Any
+from collections.abc import Awaitable
+from typing import Any, TypeVar
 
 import pymongo
 from pymongo import AsyncMongoClient
@@ -12,6 +13,7 @@ from pymongo.errors import ConfigurationError, PyMongoError, ServerSelectionTime
 from shared.serving.program import CannotRun
 
 Document = dict[str, Any]
+Answer = TypeVar("Answer")
 
 COURSES = "courses"
 SECTIONS = "sections"
@@ -20,6 +22,7 @@ COURSE_ANALYTICS = "courseanalytics"
 ANALYTICS_SETTINGS = "analyticssettings"
 
 CLOSE_SECONDS = 1.0
+ABANDONED_SECONDS = 1.0
 PING_SECONDS = 0.8
 
 
@@ -64,11 +67,31 @@ def database(client: AsyncMongoClient[Document]) -> AsyncDatabase[Document]:
     return client.get_default_database()
 
 
+async def within(answer: Awaitable[Answer], seconds: float) -> Answer:
+    """The driver's answer. Raises TimeoutError after so many seconds; then the driver soon gives it up by itself.
+
+    It is never cancelled, not even with the caller. A task that is cancelled while the driver takes back the lock of
+    its topology leaves that locked, and no later question is ever answered (pymongo 4.20, `wait_for` of CPython 3.11).
+    """
+    with pymongo.timeout(max(0.0, seconds) + ABANDONED_SECONDS):
+        asked = asyncio.ensure_future(answer)
+    asked.add_done_callback(_look_at)
+    done, _ = await asyncio.wait({asked}, timeout=max(0.0, seconds))
+    if not done:
+        raise TimeoutError
+    return asked.result()
+
+
+def _look_at(asked: "asyncio.Future[Any]") -> None:
+    """Else asyncio would complain of an error that nobody has seen."""
+    if not asked.cancelled():
+        asked.exception()
+
+
 async def ping(client: AsyncMongoClient[Document]) -> None:
     """Raises MongoUnreachable with what each member failed with, such as a certificate that is not trusted."""
     try:
-        async with asyncio.timeout(PING_SECONDS):  # the client's own limit is exact to half a second
-            await client.admin.command("ping")
+        await within(client.admin.command("ping"), PING_SECONDS)  # the client's own limit is exact to half a second
     except (TimeoutError, ServerSelectionTimeoutError):
         members = client.topology_description.server_descriptions().values()
         reasons = sorted({str(member.error) for member in members if member.error})

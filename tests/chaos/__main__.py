@@ -19,6 +19,7 @@ from pymongo import MongoClient
 
 from devstack.programs import Program
 from devstack.seed import Course, Lecture, Section
+from shared.data.tallies import COURSE, DAY, LECTURE
 from tests.chaos import load
 from tests.chaos.ledger import Account, Audit
 from tests.chaos.overload import SENDERS, overload
@@ -27,6 +28,7 @@ from tests.warehouse.brokers import mock_kafka
 
 COURSES = 6
 LEARNERS = 5  # of each course
+FLUSH_SECONDS = 0.05  # always in the middle of a flush
 CREATOR = "650000000000000000000099"
 
 
@@ -42,7 +44,7 @@ async def run(seconds: float, folder: Path, kafka: str | None = None) -> Audit:
     With a Kafka there is a warehouse as well, whose programs are killed too, and which must be equal in the end.
     """
     secret = secrets.token_hex(32)
-    audit, actors = Audit(), stage(folder, secret, kafka)
+    audit, actors = Audit(), stage(folder, secret, FLUSH_SECONDS, kafka)
     courses = [course(number) for number in range(1, COURSES + 1)]
     accounts = [Account(each.id, retried=number % 2 == 0) for number, each in enumerate(courses)]
     try:
@@ -90,16 +92,17 @@ async def _play(
             for each, account in zip(courses, accounts, strict=True)
             for n in range(LEARNERS)
         ]
-        for account in accounts:
+        for each, account in zip(courses, accounts, strict=True):
             tasks.create_task(load.reader(query, account, instructor, audit, stop_readers))
+            tasks.create_task(load.comparer(query, each, account, metadata=instructor, audit=audit, stop=stop_readers))
         await _progress(seconds, accounts, audit)
         stop_kills.set()
         await asyncio.gather(*kills)
         stop_learners.set()
         await asyncio.gather(*learners)
         stop_readers.set()
-    for each in (*ingest, query):
-        await each.close()
+    for channel in (*ingest, query):
+        await channel.close()
 
 
 async def _progress(seconds: float, accounts: list[Account], audit: Audit) -> None:
@@ -126,12 +129,11 @@ def _flush(actors: Stage, folder: Path) -> None:
 
 def _count(actors: Stage, accounts: list[Account], audit: Audit) -> None:
     with MongoClient[Mapping[str, Any]](actors.mongo.url()) as client:
-        documents = client.get_default_database()["courseanalytics"]
+        database = client.get_default_database()
         for account in accounts:
-            document = documents.find_one({"courseId": ObjectId(account.course_id)}) or {}
-            lectures = document.get("lectureStats", {}).values()
-            counted = document.get("totalViews", 0) + sum(lecture["views"] for lecture in lectures)
-            audit.settle(account, counted)
+            own = {"courseId": ObjectId(account.course_id)}
+            course = database[COURSE.collection].find_one(own) or {}
+            audit.settle(account, course, database[DAY.collection].find(own), database[LECTURE.collection].find(own))
 
 
 def _compare(actors: Stage, folder: Path, audit: Audit) -> None:
@@ -153,15 +155,19 @@ def _print_table(accounts: list[Account], audit: Audit) -> None:
         "lost": audit.lost,
         "doubled": audit.doubled,
         "dashboards read": audit.reads,
+        "lectures, days and totals compared": audit.comparisons,
         "dips seen": audit.dips,
         "below acknowledged": audit.below_acknowledged,
         "above attempted": audit.above_attempted,
         "torn reads": audit.torn,
+        "days above totals": audit.days_above_totals,
+        "lectures above totals": audit.lectures_above_totals,
+        "views above playbacks": audit.views_above_playbacks,
         "unexpected errors": audit.unexpected_errors,
         "kills and pauses survived": audit.kills,
         "the warehouse differs": audit.warehouse_differs,
     }
-    print(*(f"{name:26} {value:>10}" for name, value in rows.items()), sep="\n")
+    print(*(f"{name:36} {value:>10}" for name, value in rows.items()), sep="\n")
 
 
 def main() -> int:

@@ -19,7 +19,7 @@ from shared.data.batch_id import batch_id, born
 from shared.data.tallies import COURSE as COURSE_KIND
 from shared.data.tallies import COURSE_VIEWS, PLAYBACKS, course_tally, day_tally
 from shared.data.tallies import LECTURE as LECTURE_KIND
-from shared.stores.mongo import COURSE_ANALYTICS
+from shared.stores.mongo import ANALYTICS_SETTINGS, COURSE_ANALYTICS, COURSES
 from tests.flusher.stage import ONE_PING, Stage, course, pings
 from tests.servers import PATIENCE
 
@@ -298,6 +298,35 @@ class TestVerify:
         code, said = ask("verify")
         assert 1 == code
         assert f"the days of course {COURSE} have course_views 4, and its totals 3\n" in said
+
+    @pytest.mark.parametrize(("recorded_since", "code"), [("2020-01-01", 1), ("2100-01-01", 0)])
+    async def test_days_that_have_less_are_one_where_the_course_is_younger_than_the_days(
+        self, stage: Stage, ask: Ask, recorded_since: str, code: int
+    ) -> None:
+        for tally in (course_tally(COURSE), day_tally(COURSE, "2026-11-25")):
+            await stage.count(tally, pings(2))
+        await stage.flush()
+        await stage.count(course_tally(COURSE), ONE_PING)
+        await stage.count(day_tally(COURSE, "2026-11-26"), ONE_PING)
+        settings = {"$set": {"zone": "UTC", "recordedSince": recorded_since}}
+        await stage.database[ANALYTICS_SETTINGS].update_one({"_id": "days"}, settings, upsert=True)
+        assert (0, "everything is as it must be\n") == ask("verify")
+
+        await stage.count(course_tally(COURSE), {COURSE_VIEWS.field(): 1})
+
+        found, said = ask("verify")
+        assert code == found
+        assert bool(code) == (f"the days of course {COURSE} have only course_views 3, and its totals 4\n" in said)
+
+    async def test_an_index_that_the_list_of_courses_needs_is_asked_for_and_is_no_finding(
+        self, stage: Stage, ask: Ask
+    ) -> None:
+        await stage.database[COURSES].insert_one({"creator": "ann"})
+        lacks = "courses has no index {creator: 1, _id: -1}: each page of the list of courses reads all of them\n"
+        assert (0, f"{lacks}everything is as it must be\n") == ask("verify")
+
+        await stage.database[COURSES].create_index([("creator", 1), ("_id", -1)])
+        assert (0, "everything is as it must be\n") == ask("verify")
 
     def test_more_views_of_a_segment_than_playbacks(self) -> None:
         document = {"playbacks": 1, "segments": {"7": {"watched": 50, "views": 2}}}
