@@ -52,7 +52,8 @@ def main() -> int:
         print(f"{time.monotonic() - started:5.0f} s  {line}", flush=True)
 
     rows: list[Row] = []
-    for name in chosen:
+    for number, name in enumerate(chosen, 1):
+        say(f"part {number} of {len(chosen)}: {name}")
         with tempfile.TemporaryDirectory() as folder, stage(Path(folder)) as up:
             rows += asyncio.run(SECTIONS[name](up, arguments.rounds, arguments.seconds, say))
     print(report.table(rows))

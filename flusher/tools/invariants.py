@@ -85,7 +85,7 @@ def about_hash(key: CountersKey, fields: Mapping[str, str]) -> Iterator[str]:
         yield "names no batch: the next flush quarantines it"
     _, unreadable = readable(kind_of(key.tally), {name: text for name, text in fields.items() if name != keys.BATCH})
     for name, text in unreadable.items():
-        yield f"has a field that is no counter: {name} = {text}"
+        yield f"has a field that is not a counter: {name} = {text}"
 
 
 def about_key(kind: Kind, document: Mapping[str, Any]) -> Iterator[str]:
@@ -94,9 +94,9 @@ def about_key(kind: Kind, document: Mapping[str, Any]) -> Iterator[str]:
     if kind.key == "_id":
         tally = tally_of(key) if isinstance(key, str) else None
         if tally is None or tally.kind is not kind:
-            yield "has the name of no tally of its kind: nothing is added to it, and nobody is shown it"
+            yield "is not named like a tally of its kind: it is neither updated nor shown; rename or delete it"
     elif not isinstance(key, ObjectId):
-        yield f"has a {kind.key} that is no ObjectId: nothing is added to it, and nobody is shown it; see `migrate`"
+        yield f"has a {kind.key} that is not an ObjectId: it is neither updated nor shown; run `migrate`"
 
 
 def about_document(kind: Kind, document: Mapping[str, Any], hot: Mapping[str, int]) -> Iterator[str]:
@@ -124,7 +124,7 @@ def _about_segments(counts: Mapping[str, int]) -> Iterator[str]:
 def _about_users(stored: object, views: int) -> Iterator[str]:
     users = number_of(stored)
     if users is None or users < 0:
-        yield f"has a number of users that is none: {str(stored)[:60]}"
+        yield f"has a uniqueActiveUsers that is not a count: {str(stored)[:60]}; unset it"
     # Every user's first event counts a view. An estimate may be above the truth.
     elif users > views * (1 + SKETCH_ERROR) + 1:
         yield f"has more users ({users}) than views ({views}): Redis has lost counts"

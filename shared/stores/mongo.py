@@ -34,7 +34,7 @@ class Client(AsyncMongoClient[Document]):
     """A client that can be closed also when its server has fallen silent."""
 
     async def close(self) -> None:
-        """Says goodbye to the server; an answer that does not come must not hold up a program's stop."""
+        """Closes the connections; a server that does not answer must not delay a program's stop."""
         with pymongo.timeout(CLOSE_SECONDS):
             await super().close()
 
@@ -43,7 +43,7 @@ def connect(url: str, *, program: str) -> Client:
     """A client that connects lazily, and whose writes are acknowledged by a majority, on disk.
 
     With `w:1`, acknowledged writes were lost when a primary was killed. Raises CannotRun when an option of the URL is
-    of no use, such as a file that holds no certificate.
+    invalid, such as a file that holds no certificate.
     """
     try:
         return Client(
@@ -52,7 +52,7 @@ def connect(url: str, *, program: str) -> Client:
             w="majority",
             journal=True,
             tz_aware=True,
-            # A platform's document may hold what Python has no word for; that must not keep others from being read.
+            # A platform's document may hold values that Python cannot represent; others must stay readable.
             datetime_conversion="DATETIME_AUTO",
             unicode_decode_error_handler="replace",
             connectTimeoutMS=1_000,
@@ -99,5 +99,5 @@ async def ping(client: AsyncMongoClient[Document]) -> None:
 
 
 def in_short(error: PyMongoError) -> str:
-    """What is the matter, without the driver's account of its state, which goes on for lines."""
+    """The problem in short, without the driver's description of its state, which takes several lines."""
     return re.split(r" \(configured timeouts|, Timeout: |, full error: ", str(error), maxsplit=1)[0]

@@ -109,7 +109,7 @@ async def _progress(seconds: float, accounts: list[Account], audit: Audit) -> No
     start = time.monotonic()
     while (passed := time.monotonic() - start) < seconds:
         acknowledged = sum(account.acknowledged for account in accounts)
-        line = f"{passed:4.0f}/{seconds:.0f} s  {acknowledged} acknowledged  {audit.reads} reads  {audit.kills} kills"
+        line = f"{passed / seconds:4.0%}  {acknowledged} acknowledged  {audit.reads} reads  {audit.kills} kills"
         print(line, flush=True)
         await asyncio.sleep(min(5, seconds - passed))
 
@@ -181,7 +181,7 @@ def main() -> int:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         kafka = stack.enter_context(mock_kafka()) if arguments.warehouse else None
         audit = asyncio.run(run(seconds, Path(folder), kafka))
-    print("\nOverload", flush=True)
+    print(f"\nOverload for {seconds / 4:.0f} s", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         courses = [course(number) for number in range(1, SENDERS + 2)]
         rushed = asyncio.run(overload(seconds / 4, Path(folder), courses))

@@ -247,9 +247,9 @@ class TestVerify:
     @pytest.mark.parametrize(
         ("fields", "said"),
         [
-            ({"batch": "b", "course_views": "-1"}, "has a field that is no counter: course_views = -1"),
-            ({"batch": "b", "course_views": "many"}, "has a field that is no counter: course_views = many"),
-            ({"batch": "b", "stars": "5"}, "has a field that is no counter: stars = 5"),
+            ({"batch": "b", "course_views": "-1"}, "has a field that is not a counter: course_views = -1"),
+            ({"batch": "b", "course_views": "many"}, "has a field that is not a counter: course_views = many"),
+            ({"batch": "b", "stars": "5"}, "has a field that is not a counter: stars = 5"),
             ({"course_views": "1"}, "names no batch: the next flush quarantines it"),
         ],
     )
@@ -263,13 +263,13 @@ class TestVerify:
     @pytest.mark.parametrize(
         ("document", "said"),
         [
-            ({"totalViews": -3}, "goes to quarantine with its next counts: totalViews is -3, and no count"),
-            ({"totalViews": math.nan}, "goes to quarantine with its next counts: totalViews is nan, and no count"),
-            ({"recentBatches": None}, "goes to quarantine with its next counts: recentBatches is no list"),
-            ({"epoch": "x"}, "goes to quarantine with its next counts: epoch is 'x', and no number"),
+            ({"totalViews": -3}, "goes to quarantine with its next counts: totalViews is -3, not a count"),
+            ({"totalViews": math.nan}, "goes to quarantine with its next counts: totalViews is nan, not a count"),
+            ({"recentBatches": None}, "goes to quarantine with its next counts: recentBatches is not an array"),
+            ({"epoch": "x"}, "goes to quarantine with its next counts: epoch is 'x', not a number"),
             ({"recentBatches": ["b"] * 33}, "remembers more than 32 batches"),
-            ({"uniqueActiveUsers": -1}, "has a number of users that is none: -1"),
-            ({"lectureStats": []}, "goes to quarantine with its next counts: lectureStats is [], and no count"),
+            ({"uniqueActiveUsers": -1}, "has a uniqueActiveUsers that is not a count: -1; unset it"),
+            ({"lectureStats": []}, "goes to quarantine with its next counts: lectureStats is [], not a count"),
             (
                 {"uniqueActiveUsers": 9, "totalViews": 5},
                 "has more users (9) than views (5): Redis has lost counts",
@@ -341,20 +341,20 @@ class TestVerify:
         found = [sentence async for sentence in invariants.findings([stage.redis], stage.database)]
 
         assert [
-            f"{HOT} is no hash: its tally is not counted, and not shown; rename the key",
-            f"{DIRTY} is no set: nothing of its partition is flushed; rename the key",
+            f"{HOT} is not a hash: its tally is neither counted nor shown; rename the key",
+            f"{DIRTY} is not a set: nothing of its partition is flushed; rename the key",
         ] == found
 
     @pytest.mark.parametrize(
         ("collection", "document", "said"),
         [
-            ("courseanalytics", {"courseId": COURSE}, "has a courseId that is no ObjectId"),
-            ("courseanalytics", {"courseId": None}, "has a courseId that is no ObjectId"),
-            ("courseanalyticsdays", {"_id": COURSE}, "has the name of no tally of its kind"),
-            ("lectureanalytics", {"_id": 5}, "has the name of no tally of its kind"),
+            ("courseanalytics", {"courseId": COURSE}, "has a courseId that is not an ObjectId"),
+            ("courseanalytics", {"courseId": None}, "has a courseId that is not an ObjectId"),
+            ("courseanalyticsdays", {"_id": COURSE}, "is not named like a tally of its kind"),
+            ("lectureanalytics", {"_id": 5}, "is not named like a tally of its kind"),
         ],
     )
-    async def test_a_document_that_is_found_by_nobody_is_a_finding(
+    async def test_a_document_that_no_program_finds_is_a_finding(
         self, stage: Stage, collection: str, document: dict[str, Any], said: str
     ) -> None:
         await stage.database[collection].insert_one(document)
