@@ -54,8 +54,8 @@ class Refused(NamedTuple):
     seconds: int
 
 
-# What a key of an event or playback id adds to its weight.
-ID_WEIGHT = 4
+# What an event or playback id adds to the weight, and a playback's bitmap.
+ID_WEIGHT = 2
 
 
 def weight(event: Event) -> int:
