@@ -1,5 +1,7 @@
 """Paths and bodies of the REST contract, and how its errors look."""
 
+from collections.abc import Callable
+
 import httpx
 
 from devstack.seed import DEMO_COURSE
@@ -32,3 +34,13 @@ def assert_refused(status: int, code: int, response: httpx.Response) -> None:
     assert {"code", "message", "details"} == set(error)
     assert code == error["code"]
     assert error["message"]
+
+
+def with_bucket(tokens: int, most: int) -> Callable[[str], str]:
+    """Gives the buckets that have so many tokens `most` of them, and no bucket more than it has."""
+
+    def change(text: str) -> str:
+        text = text.replace("fill_interval: 1s", "fill_interval: 3600s")
+        return text.replace(f"max_tokens: {tokens}\n", f"max_tokens: {most}\n")
+
+    return change

@@ -18,8 +18,7 @@ from devstack.seed import DEMO_COURSE
 from devstack.servers import EnvoyServer
 from devstack.tokens import mint
 from tests.gateway.conftest import Service, caller, gateway_of
-from tests.gateway.rest import TELEMETRY, VIEW, assert_refused, body_of, ping
-from tests.gateway.test_batches import BATCH
+from tests.gateway.rest import TELEMETRY, VIEW, assert_refused, ping, with_bucket
 from tests.gateway.test_configuration import CONFIGURATION
 from tests.servers import JWT_SECRET, PATIENCE, running
 
@@ -68,26 +67,8 @@ def test_a_flood_is_answered_in_the_shape_of_all_errors(of_user: EnvoyServer) ->
     assert [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "1s"}] == response.json()["details"]
 
 
-def test_a_users_bodies_are_limited_by_their_bytes(start_gateway: Callable[..., EnvoyServer]) -> None:
-    def change(text: str) -> str:
-        return text.replace("max_tokens: 16777216\n", "max_tokens: 1000\n").replace(
-            "fill_interval: 1s", f"fill_interval: {HOUR}"
-        )
-
-    with caller(start_gateway(change=change), "ann") as ann:
-        sizes = [600, 600, 300, 300, 0, 0]
-        assert [PASSED, LIMITED, PASSED, LIMITED, PASSED, PASSED] == [
-            ann.post(TELEMETRY, content=body_of(size) if size else b"").status_code for size in sizes
-        ]
-
-
 def test_an_address_has_so_many_files_and_its_pings_pass(start_gateway: Callable[..., EnvoyServer]) -> None:
-    def change(text: str) -> str:
-        return text.replace("max_tokens: 2000\n", "max_tokens: 2\n").replace(
-            "fill_interval: 1s", f"fill_interval: {HOUR}"
-        )
-
-    with caller(start_gateway(change=change), "ann") as ann:
+    with caller(start_gateway(change=with_bucket(2000, 2)), "ann") as ann:
         files = ["/player/track.js", "/instructor/", "/player/track.js"]
         assert [200, 200, LIMITED] == [ann.get(file).status_code for file in files]
         assert PASSED == ann.post(VIEW).status_code
@@ -102,17 +83,6 @@ def test_a_call_that_says_nothing_more_is_ended(start_gateway: Callable[..., Env
     with socket.create_connection((HOST, gateway.port), PATIENCE) as connection:
         connection.sendall(head.encode())
         assert connection.recv(100).startswith(b"HTTP/1.1 408")
-
-
-def test_batches_that_do_not_say_how_long_they_are_are_few(start_gateway: Callable[..., EnvoyServer]) -> None:
-    def change(text: str) -> str:
-        return text.replace("max_tokens: 20\n", "max_tokens: 2\n").replace(
-            "fill_interval: 1s", f"fill_interval: {HOUR}"
-        )
-
-    with caller(start_gateway(change=change), "ann") as ann:
-        assert [PASSED, PASSED, LIMITED] == [ann.post(BATCH, content=iter([b"{}"])).status_code for _ in range(3)]
-        assert PASSED == ann.post(BATCH, content=b"{}").status_code
 
 
 def codes(gateway: EnvoyServer, user: str, method: str) -> list[grpc.StatusCode]:
@@ -161,7 +131,11 @@ def test_a_player_and_a_school_never_meet_the_limits() -> None:
     assert {
         "user alone": {"max_tokens": 5000, "tokens_per_fill": 500, "fill_interval": "1s"},
         "body yes": {"max_tokens": 16 * MIB, "tokens_per_fill": MIB, "fill_interval": "1s"},
-        "batch no": {"max_tokens": 20, "tokens_per_fill": 2, "fill_interval": "1s"},
+        "body no": {"max_tokens": 200, "tokens_per_fill": 20, "fill_interval": "1s"},
+        "body batch": {"max_tokens": 20, "tokens_per_fill": 2, "fill_interval": "1s"},
+        "masked_remote_address yes": {"max_tokens": 64 * MIB, "tokens_per_fill": 2 * MIB, "fill_interval": "1s"},
+        "masked_remote_address no": {"max_tokens": 1000, "tokens_per_fill": 40, "fill_interval": "1s"},
+        "masked_remote_address batch": {"max_tokens": 40, "tokens_per_fill": 4, "fill_interval": "1s"},
         "masked_remote_address": {"max_tokens": 20_000, "tokens_per_fill": 5_000, "fill_interval": "1s"},
         "masked_remote_address file": {"max_tokens": 2_000, "tokens_per_fill": 200, "fill_interval": "1s"},
     } == limits()
@@ -257,6 +231,21 @@ def test_the_servers_own_message_limit_is_the_documented_code(service: Service) 
     with grpc.insecure_channel(service.gateway.address) as channel, pytest.raises(grpc.RpcError) as refused:
         ingest_pb2_grpc.IngestServiceStub(channel).TrackTelemetry(request, metadata=metadata, timeout=PATIENCE)
     assert grpc.StatusCode.RESOURCE_EXHAUSTED == refused.value.code()
+
+
+def test_the_more_memory_open_calls_take_the_sooner_they_end(start_gateway: Callable[..., EnvoyServer]) -> None:
+    """Here everything that there is at the start is more than enough."""
+
+    def change(text: str) -> str:
+        text = text.replace("stream_idle_timeout: 6s", "stream_idle_timeout: 3600s")
+        text = text.replace("scaling_threshold: 0.03", "scaling_threshold: 0.0001")
+        return text.replace("saturation_threshold: 0.1", "saturation_threshold: 0.0002").replace("2.5s", "0.2s")
+
+    gateway = start_gateway(change=change)
+    head = f"POST {TELEMETRY} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer a.b.c\r\ncontent-length: 9\r\n\r\nx"
+    with socket.create_connection((HOST, gateway.port), PATIENCE) as connection:
+        connection.sendall(head.encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 408")
 
 
 def test_who_watches_without_a_token_keeps_nobody_from_being_counted(
