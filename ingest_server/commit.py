@@ -42,8 +42,8 @@ Waiter = tuple["asyncio.Future[Told]", int | None]
 class Guarded:
     """An event that Redis decides on: it counts nothing when it was seen, and no view when its playback was.
 
-    Its ids are digests. It counts nothing either when it has a `watch_key`, and that user has watched too much. `lecture_id` is None in a course view.
-    `position` tells which of those that wait for the partition is told when it is refused.
+    And nothing when it has a `watch_key`, and that user has watched too much. `event` and `playback` are the digests of
+    its ids. `lecture_id` is None in a course view. `position` tells which of those that wait for the partition is told when it is refused.
     """
 
     user: bytes

@@ -180,7 +180,7 @@ end
 local function keep(memory)
   in_steps(#memory.new, function(first, last)
     if type(redis.pcall('SADD', memory.set, unpack(memory.new, first, last))) == 'table' then
-      redis.call('DEL', memory.set)
+      redis.call('EXPIRE', memory.set, 0) -- it is of another type: away with it
       redis.call('SADD', memory.set, unpack(memory.new, first, last))
     end
     redis.call('EXPIREAT', memory.set, memory.expires)
@@ -242,8 +242,12 @@ local function write(sums, counters, tally)
   local is_new = redis.call('HSETNX', counters, 'batch', ARGV[2]) == 1
   dirty[#dirty + 1] = tally
   for field, count in pairs(sums) do
-    if type(redis.pcall('HINCRBY', counters, field, count)) == 'table' then -- there is no number
-      redis.call('HSET', counters, field, count)
+    local result = redis.pcall('HINCRBY', counters, field, count)
+    if type(result) == 'table' then
+      if string.sub(result.err, 1, 4) ~= 'ERR ' then -- the right to count is missing
+        error(result)
+      end
+      redis.call('HSET', counters, field, count) -- there is no number
     end
   end
   return is_new
