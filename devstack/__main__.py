@@ -110,6 +110,7 @@ def say(line: str) -> None:
 def main() -> int:
     """Entry point; returns the exit code."""
     options = arguments()
+    os.umask(0o077)  # the secret, and what is stored about persons, are nobody else's on this machine
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
     try:

@@ -100,13 +100,12 @@ def local_stack(
         "ANALYTICS_INGEST_ADDRESS": f"{HOST}:{ports.ingest}",
         "ANALYTICS_QUERY_ADDRESS": f"{HOST}:{ports.query}",
         **{f"ANALYTICS_{name.upper()}_METRICS_ADDRESS": address for name, address in metrics.items()},
-        "ANALYTICS_JWT_SECRET": jwt_secret,
         "ANALYTICS_FLUSH_INTERVAL_SECONDS": str(FLUSH_INTERVAL_SECONDS),
         **given,
     }
-    flusher, ingest, query = (
-        Program(module, folder, settings) for module in ("flusher", "ingest_server", "query_server")
-    )
+    flusher = Program("flusher", folder, settings)  # it asks nobody for a token, so it does not know the secret
+    settings["ANALYTICS_JWT_SECRET"] = jwt_secret
+    ingest, query = (Program(module, folder, settings) for module in ("ingest_server", "query_server"))
     warehouse = None
     if with_warehouse:
         metrics["warehouse"] = f"{HOST}:{free_port()}"

@@ -40,6 +40,7 @@ class Flusher:
         self._next_sweep: dict[str, float] = {}
         self._quarantined: defaultdict[str, set[str]] = defaultdict(set)
         self._batches_aside: dict[str, int] = {}
+        self._unreadable_since: dict[int, float] = {}
 
     async def cycle(self, stop: asyncio.Event, *, everything: bool = False) -> Report:
         """Flushes what is due now, or all that is dirty; in a cluster all nodes at once.
@@ -118,12 +119,21 @@ class Flusher:
             listed = await due.dirty_tallies(connection, partitions)
             if not everything:
                 listed.names = await due.without_waiting(connection, listed.names)
-            oldest = await due.oldest_count(connection, listed.names)
+            oldest = max(await due.oldest_count(connection, listed.names), self._unreadable_for(partitions, listed))
             unsaved = await due.unsaved_days(connection, list(listed.names))
             listed.names = due.together(listed.names, unsaved.names)
             return listed, oldest
         finally:
             await connection.close()
+
+    def _unreadable_for(self, partitions: Sequence[int], listed: due.Listed) -> float:
+        """For how many seconds a list of these partitions has been none: so old may be what waits there."""
+        now = self._stores.now()
+        since = {number: self._unreadable_since.get(number, now) for number in listed.unreadable}
+        for number in partitions:
+            self._unreadable_since.pop(number, None)
+        self._unreadable_since |= since
+        return now - min(since.values(), default=now)
 
 
 async def _flush(stores: Stores, names: plan.Names, stop: asyncio.Event) -> Report:

@@ -9,12 +9,12 @@ from shared import logs
 from shared.serving import program
 from shared.settings import load
 from warehouse import commands
-from warehouse.settings import PlatformSettings, RelaySettings, StoreSettings, WarehouseSettings
+from warehouse.settings import PlatformSettings, RelaySettings, SnapshotSettings, StoreSettings, WarehouseSettings
 
 COMMANDS: dict[str | None, tuple[type[WarehouseSettings], Callable[[Any], Awaitable[int]]]] = {
     None: (PlatformSettings, commands.serve),
     "relay": (RelaySettings, commands.relay),
-    "snapshot": (RelaySettings, commands.snapshot),
+    "snapshot": (SnapshotSettings, commands.snapshot),
     "audit": (StoreSettings, commands.check),
 }
 
@@ -26,7 +26,7 @@ def main() -> int:
         "command",
         nargs="?",
         choices=[name for name in COMMANDS if name],
-        help="relay: MongoDB's changes to Kafka; snapshot: all documents to Kafka; audit: compare with MongoDB",
+        help="relay: MongoDB's changes to Kafka; snapshot: all documents once more; audit: compare with MongoDB",
     )
     name = parser.parse_args().command
     kind, command = COMMANDS[name]

@@ -1,12 +1,13 @@
-"""From MongoDB's documents and change events to records. Pure."""
+"""From MongoDB's documents and change events to totals. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from shared.data.tallies import KINDS, Kind
+from shared.data.tallies import KINDS, Counter, Kind
 from warehouse.record import UNIQUE_USERS, is_total
 
 Document = Mapping[str, Any]
+Totals = tuple[dict[str, int], list[str]]  # hash fields to totals, and the fields that hold no total
 
 USERS_PATH = "uniqueActiveUsers"
 
@@ -28,9 +29,7 @@ def field_of(kind: Kind, path: str) -> str | None:
     if path == USERS_PATH and kind.users:
         return UNIQUE_USERS
     first, *rest = path.split(".")
-    for counter in kind.counters.values():
-        if counter.parent != first:
-            continue
+    for counter in _counters_below(kind, first):
         if counter.item is None:
             found = "" if not rest else None
         elif counter.leaf:
@@ -42,7 +41,7 @@ def field_of(kind: Kind, path: str) -> str | None:
     return None
 
 
-def totals_of(kind: Kind, changed: Document) -> tuple[dict[str, int], list[str]]:
+def totals_of(kind: Kind, changed: Document) -> Totals:
     """The totals among changed fields (dotted paths or whole subdocuments), and the counters that hold no total.
 
     A whole double is a total too: other drivers write such.
@@ -61,7 +60,40 @@ def totals_of(kind: Kind, changed: Document) -> tuple[dict[str, int], list[str]]
     return totals, odd
 
 
-def touches_counters(kind: Kind, removed: list[str]) -> bool:
-    """Whether one of the removed paths is a counter, or holds some."""
-    parents = {counter.parent for counter in kind.counters.values()} | {USERS_PATH}
-    return any(path.split(".")[0] in parents for path in removed)
+def totals_of_update(kind: Kind, updated: Document, removed: Iterable[str]) -> Totals | None:
+    """The totals of an update's changed fields; None when they do not say which counters are gone.
+
+    So it is when counters were removed, or what holds several of them was set as a whole. An item's own subdocument,
+    as its first touch writes it, is no such case: the counters that it lacks are 0.
+    """
+    if any(_holds_counters(kind, path) for path in removed):
+        return None
+    known: dict[str, int] = {}
+    for path, value in updated.items():
+        if not _holds_counters(kind, path):
+            continue
+        item = _item_at(kind, path)
+        if item and isinstance(value, Mapping) and not any(isinstance(leaf, Mapping) for leaf in value.values()):
+            known |= dict.fromkeys(item, 0)
+        elif isinstance(value, Mapping) or field_of(kind, path) is None:
+            return None
+    totals, odd = totals_of(kind, updated)
+    return {**known, **totals}, odd
+
+
+def _item_at(kind: Kind, path: str) -> list[str]:
+    """The fields of the counters that a document keeps in the subdocument at that path, which is one item's."""
+    first, *rest = path.split(".")
+    if len(rest) != 1:
+        return []
+    return [counter.field(rest[0]) for counter in _counters_below(kind, first) if counter.leaf and counter.has(rest[0])]
+
+
+def _holds_counters(kind: Kind, path: str) -> bool:
+    """Whether it is the path of a counter, of what holds some, or of something within."""
+    first = path.partition(".")[0]
+    return first == USERS_PATH or bool(_counters_below(kind, first))
+
+
+def _counters_below(kind: Kind, parent: str) -> list[Counter]:
+    return [counter for counter in kind.counters.values() if counter.parent == parent]

@@ -2,17 +2,19 @@
 
 import asyncio
 import sys
+from collections.abc import Sequence
 
 from pymongo.errors import PyMongoError
 
 from shared.serving import endpoint, lifecycle
 from shared.serving.errors import Unavailable
 from shared.stores import mongo
-from warehouse import server
-from warehouse.audit import audit
+from warehouse import audit, control, server
+from warehouse.events import Events
 from warehouse.kafka import NotDelivered, Publisher
-from warehouse.settings import PlatformSettings, RelaySettings, StoreSettings
-from warehouse.snapshot import Snapshot
+from warehouse.settings import PlatformSettings, RelaySettings, SnapshotSettings, StoreSettings, WarehouseSettings
+from warehouse.sink import Sink, known_tallies
+from warehouse.snapshot import Deliver, Known, Snapshot
 from warehouse.source import MongoProgress, Source
 from warehouse.store import Store
 
@@ -35,8 +37,10 @@ async def relay(settings: RelaySettings) -> int:
             database = mongo.database(client)
             publisher = Publisher(settings.kafka_brokers)
             generation = settings.warehouse_generation
-            snapshot = Snapshot(database, generation=generation)
-            source = Source(database, MongoProgress(database), publisher.deliver, snapshot, generation=generation)
+            snapshot = Snapshot(database, generation=generation, known=known_to(settings))
+            source = Source(
+                database, MongoProgress(database), publisher.deliver, snapshot, Events(database, generation)
+            )
             following = asyncio.create_task(
                 lifecycle.Readiness().follow(mongodb=lambda: mongo.ping(client), kafka=publisher.check)
             )
@@ -45,28 +49,55 @@ async def relay(settings: RelaySettings) -> int:
     return 0
 
 
-async def snapshot(settings: RelaySettings) -> int:
-    """Hands every document's totals to Kafka. Without Kafka the running program reads them by itself when it must."""
-    async with mongo.connect(settings.mongo_url, program="snapshot") as client:
-        taken = Snapshot(mongo.database(client), generation=settings.warehouse_generation)
-        count = await taken.deliver(Publisher(settings.kafka_brokers).deliver)
-    print(f"{count} records")
+async def snapshot(settings: SnapshotSettings) -> int:
+    """Hands every document's totals to Kafka; where there is no Kafka, it writes them into the store."""
+    answer = None if settings.kafka_brokers else await control.ask(settings.warehouse_dir, "snapshot")
+    if answer is None:
+        async with mongo.connect(settings.mongo_url, program="snapshot") as client:
+            deliver, known = await _target(settings)
+            taken = Snapshot(mongo.database(client), generation=settings.warehouse_generation, known=known)
+            answer = f"{await taken.count(deliver)} records"
+    print(answer)
     return 0
 
 
 async def check(settings: StoreSettings) -> int:
     """Compares the store with MongoDB: 0 equal, 1 with the first differences in words."""
-    folder = settings.warehouse_dir
-    if folder is not None and (folder / server.SOCKET).exists():
-        reader, _ = await asyncio.open_unix_connection(folder / server.SOCKET)
-        verdict, *lines = (await reader.read()).decode().split("\n")
-        print("\n".join(lines))
-        return 0 if verdict == "equal" else DIFFERENT
-    async with mongo.connect(settings.mongo_url, program="audit") as client:
-        store = await Store.open(url=settings.clickhouse_url, folder=folder)
-        equal, lines = await audit(mongo.database(client), store)
-    print("\n".join(lines))
-    return 0 if equal else DIFFERENT
+    answer = await control.ask(settings.warehouse_dir, "audit")
+    if answer is None:
+        async with mongo.connect(settings.mongo_url, program="audit") as client:
+            store = await _opened(settings)
+            answer = audit.in_words(*await audit.audit(mongo.database(client), store))
+    verdict, _, lines = answer.partition("\n")
+    print(lines)
+    return 0 if verdict == audit.EQUAL else DIFFERENT
+
+
+async def _target(settings: SnapshotSettings) -> tuple[Deliver, Known | None]:
+    """Who takes the records, and what names the tallies that the store has."""
+    if settings.kafka_brokers:
+        return Publisher(settings.kafka_brokers).deliver, known_to(settings)
+    store = await _opened(settings)
+    return Sink(store).deliver, lambda: known_tallies(store)
+
+
+def known_to(settings: WarehouseSettings) -> Known | None:
+    """What names the tallies of the ClickHouse behind Kafka, where the relay is told its address."""
+    if settings.clickhouse_url is None:
+        return None
+
+    async def known() -> Sequence[str]:
+        store = await _opened(settings)
+        try:
+            return await known_tallies(store)
+        finally:
+            await store.close()
+
+    return known
+
+
+async def _opened(settings: WarehouseSettings) -> Store:
+    return await Store.open(url=settings.clickhouse_url, folder=settings.warehouse_dir)
 
 
 def away(error: Exception) -> int:

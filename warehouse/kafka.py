@@ -1,6 +1,7 @@
 """Records through Kafka: the relay's side and the warehouse's. The official client is synchronous; it has a thread."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from warehouse import metrics
-from warehouse.record import Malformed, Record, decode, encode
+from warehouse.record import Malformed, Record, decode, encode, parts_of, seconds_of
 from warehouse.sink import Sink
 
 TOPIC = "course-analytics.tallies"
@@ -18,7 +19,12 @@ GROUP = "course-analytics.warehouse"
 BATCH_RECORDS = 2_000
 BATCH_SECONDS = 0.5
 FLUSH_SECONDS = 10.0
+# A message of so many counters is far below the 1 MB that a broker takes by default.
+MESSAGE_COUNTERS = 4_000
+REJECTED_BYTES = 100_000  # what is kept of a message that is no record
 RETRY_SECONDS = 1.0
+POLL_SECONDS = 300.0  # who has not read for so long, as when ClickHouse is away, loses its partitions
+SESSION_SECONDS = 10.0  # so long a partition has no reader after its reader was killed
 
 log = structlog.get_logger()
 
@@ -31,23 +37,32 @@ class Publisher:
     """Hands records to Kafka. The key is the course, so those of a course keep their order."""
 
     def __init__(self, brokers: Sequence[str]) -> None:
-        self._producer = Producer(
+        self._brokers = ",".join(brokers)
+        self._producer = self._connect()
+
+    async def deliver(self, records: Sequence[Record]) -> None:
+        """Returns once the broker has acknowledged all. Raises NotDelivered, KafkaException."""
+        try:
+            await asyncio.to_thread(self._deliver, records)
+        except (NotDelivered, KafkaException):
+            self._producer.purge()
+            self._producer = self._connect()  # what has failed for good would go on failing
+            raise
+
+    async def check(self) -> None:
+        """Raises KafkaException when no broker answers."""
+        await asyncio.to_thread(self._producer.list_topics, timeout=0.8)
+
+    def _connect(self) -> Producer:
+        return Producer(
             {
-                "bootstrap.servers": ",".join(brokers),
+                "bootstrap.servers": self._brokers,
                 "enable.idempotence": True,
                 "acks": "all",
                 "message.timeout.ms": int(FLUSH_SECONDS * 1000),
                 "linger.ms": 5,
             }
         )
-
-    async def deliver(self, records: Sequence[Record]) -> None:
-        """Returns once the broker has acknowledged all. Raises NotDelivered."""
-        await asyncio.to_thread(self._deliver, records)
-
-    async def check(self) -> None:
-        """Raises KafkaException when no broker answers."""
-        await asyncio.to_thread(self._producer.list_topics, timeout=0.8)
 
     def _deliver(self, records: Sequence[Record]) -> None:
         problems: list[KafkaError] = []
@@ -57,10 +72,11 @@ class Publisher:
                 problems.append(problem)
 
         for record in records:
-            self._producer.produce(TOPIC, encode(record), key=record.tally[:24].encode(), on_delivery=done)
+            key = record.tally[:24].encode()
+            for part in parts_of(record, MESSAGE_COUNTERS):
+                self._producer.produce(TOPIC, encode(part), key=key, on_delivery=done)
         waiting = self._producer.flush(FLUSH_SECONDS)
         if waiting or problems:
-            self._producer.purge()
             raise NotDelivered(str(problems[0]) if problems else f"{waiting} records were not acknowledged in time")
 
 
@@ -84,9 +100,11 @@ class Subscriber:
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
                 "allow.auto.create.topics": True,
+                "session.timeout.ms": int(SESSION_SECONDS * 1000),
+                "max.poll.interval.ms": int(POLL_SECONDS * 1000),
             }
         )
-        self._producer = Producer({"bootstrap.servers": servers, "acks": "all", "enable.idempotence": True})
+        self._producer = Producer({"bootstrap.servers": servers, "acks": "all"})
         self._sink = sink
 
     async def follow(self, stop: asyncio.Event) -> None:
@@ -95,7 +113,8 @@ class Subscriber:
         try:
             while not stop.is_set():
                 received = await asyncio.to_thread(self._receive)
-                await self._write(received, stop)
+                if received.offsets:
+                    await self._write(received, stop)
         finally:
             await asyncio.to_thread(self._consumer.close)
 
@@ -118,23 +137,36 @@ class Subscriber:
 
     async def _write(self, received: Received, stop: asyncio.Event) -> None:
         """Until it is done or `stop`: then it is read again after the next start."""
-        while received.offsets and not stop.is_set():
+        while not stop.is_set():
             try:
                 refused = await self._sink.write(received.records)
                 rejected = received.rejected + [(encode(record), reason) for record, reason in refused]
                 await asyncio.to_thread(self._put_aside, rejected)
-                await asyncio.to_thread(self._consumer.commit, offsets=received.offsets, asynchronous=False)
             except Exception as error:  # noqa: BLE001 - whatever it is, nothing was committed: it is written again
-                metrics.STORE_AWAY.inc()
-                log.warning("not written, tried again", reason=str(error)[:500])
+                self._away("not written, tried again", error)
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 metrics.RECORDS.inc(len(received.records))
+                full = len(received.records) >= BATCH_RECORDS
+                metrics.LAG.set(max(0.0, time.time() - seconds_of(received.records[-1].at)) if full else 0.0)
+                await self._commit(received.offsets)
                 return
+
+    async def _commit(self, offsets: Sequence[TopicPartition]) -> None:
+        """Only once: a consumer that was away for long has lost its partitions, and gets them again by reading on."""
+        try:
+            await asyncio.to_thread(self._consumer.commit, offsets=list(offsets), asynchronous=False)
+        except KafkaException as error:
+            self._away("written and not committed, so it may be written again", error)
+
+    def _away(self, what: str, error: Exception) -> None:
+        metrics.STORE_AWAY.inc()
+        log.warning(what, reason=str(error)[:500])
 
     def _put_aside(self, rejected: Sequence[tuple[bytes, str]]) -> None:
         for data, reason in rejected:
-            self._producer.produce(REJECTED_TOPIC, data, headers={"reason": reason.encode()})
+            headers: dict[str, str | bytes | None] = {"reason": reason.encode(errors="replace")}
+            self._producer.produce(REJECTED_TOPIC, data[:REJECTED_BYTES], headers=headers)
         if rejected:
             metrics.REJECTED.inc(len(rejected))
             log.error("records rejected", records=len(rejected), reason=rejected[0][1])

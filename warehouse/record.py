@@ -5,7 +5,7 @@ or a replay from the start change nothing.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +49,14 @@ def moment(time: Timestamp, generation: int) -> int:
 def seconds_of(at: int) -> int:
     """The seconds since the epoch of a moment."""
     return at >> _ORDINAL_BITS & (1 << _SECONDS_BITS) - 1
+
+
+def parts_of(record: Record, counters: int) -> Iterator[Record]:
+    """The record in parts of at most so many counters, which together say the same."""
+    totals = list(record.totals.items())
+    for start in range(0, max(len(totals), 1), counters):
+        part = dict(totals[start : start + counters])
+        yield Record(record.tally, record.at, part, cleared=record.cleared and start == 0)
 
 
 def encode(record: Record) -> bytes:

@@ -1,15 +1,18 @@
 """From records to the rows of the table `tallies`: one counter a row, the highest `at` of a key wins. Pure."""
 
-from collections.abc import Iterable, Mapping
+import datetime as dt
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
-from shared.data.tallies import DAY, LECTURE, UnknownCounter, tally_of
+from shared.data.tallies import DAY, LECTURE, Kind, UnknownCounter, tally_of
 from warehouse.record import UNIQUE_USERS, Malformed, Record
 
 # The counter under which a row says that the rows of its tally before `at` do not count any more.
 CLEARED = "cleared"
 
 NO_DAY = "1970-01-01"
+FIRST_DAY, LAST_DAY = dt.date(1971, 1, 1), dt.date(2149, 6, 6)
 
 
 class Key(NamedTuple):
@@ -29,36 +32,65 @@ Rows = dict[Key, Row]
 
 def key_of(tally_name: str, counter_field: str) -> Key:
     """The row that a tally's counter is. Raises Malformed for what is no tally or no counter of it."""
+    (key,) = _keys(tally_name, [counter_field])
+    return key
+
+
+def _keys(tally_name: str, fields: Iterable[str]) -> Iterator[Key]:
     tally = tally_of(tally_name)
-    if tally is None:
+    if tally is None or (tally.kind is DAY and not _is_day(tally.item)):
         raise Malformed(f"no tally is called {tally_name[:60]!r}")
+    kind = tally.kind.name
     day = tally.item if tally.kind is DAY else NO_DAY
-    lecture = tally.item if tally.kind is LECTURE else ""
-    if counter_field == CLEARED or (counter_field == UNIQUE_USERS and tally.kind.users):
-        return Key(tally.kind.name, counter_field, tally.course_id, lecture, day, 0)
+    of_lecture = tally.item if tally.kind is LECTURE else ""
+    for field in fields:
+        counter, lecture, item = _place(tally.kind, field)
+        yield Key(kind, counter, tally.course_id, lecture or of_lecture, day, item)
+
+
+@lru_cache(maxsize=100_000)  # the same fields come again and again
+def _place(kind: Kind, field: str) -> tuple[str, str, int]:
+    """Where the row of a counter is: under which counter, lecture and item. Raises Malformed."""
+    if field == CLEARED or (field == UNIQUE_USERS and kind.users):
+        return field, "", 0
     try:
-        counter, item = tally.kind.counter_of(counter_field)
+        counter, item = kind.counter_of(field)
     except UnknownCounter:
-        raise Malformed(f"{counter_field[:60]!r} is no counter of a {tally.kind.name}") from None
-    if tally.kind is LECTURE:
-        return Key(tally.kind.name, counter.name, tally.course_id, lecture, day, int(item or 0))
+        raise Malformed(f"{field[:60]!r} is no counter of a {kind.name}") from None
+    if kind is LECTURE:
+        return counter.name, "", int(item or 0)
     if item.isupper():  # a reason, and not a lecture
-        return Key(tally.kind.name, counter_field, tally.course_id, lecture, day, 0)
-    return Key(tally.kind.name, counter.name, tally.course_id, item, day, 0)
+        return field, "", 0
+    return counter.name, item, 0
+
+
+@lru_cache(maxsize=10_000)
+def _is_day(text: str) -> bool:
+    """Whether a row can hold that day, YYYY-MM-DD. `Date` begins with 1970, which here stands for no day."""
+    try:
+        return FIRST_DAY <= dt.date.fromisoformat(text) <= LAST_DAY
+    except ValueError:
+        return False
 
 
 def rows_of(record: Record) -> Iterable[tuple[Key, Row]]:
     """The rows of one record. Raises Malformed."""
-    rows = [(key_of(record.tally, field), (record.at, total)) for field, total in record.totals.items()]
+    if CLEARED in record.totals:
+        raise Malformed(f"{CLEARED!r} is no counter")
+    rows = [(record.at, total) for total in record.totals.values()]
+    fields = [*record.totals]
     if record.cleared:
-        rows.append((key_of(record.tally, CLEARED), (record.at, 0)))
-    return rows
+        rows.append((record.at, 0))
+        fields.append(CLEARED)
+    return list(zip(_keys(record.tally, fields), rows, strict=True))
 
 
 def add(rows: Rows, record: Record) -> None:
     """Adds a record's rows to those of a batch. Raises Malformed, and then adds nothing."""
     for key, row in rows_of(record):
-        rows[key] = max(rows.get(key, row), row)
+        known = rows.get(key)
+        if known is None or known < row:
+            rows[key] = row
 
 
 def live(rows: Mapping[Key, Row]) -> dict[Key, int]:

@@ -1,9 +1,8 @@
 """The warehouse put together: it follows its source, writes, and answers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from typing import Any
 
 import structlog
@@ -14,9 +13,8 @@ from shared.identity.auth import TokenVerifier
 from shared.serving import lifecycle, methods, tls
 from shared.serving.errors import Unavailable
 from shared.stores import mongo
-from warehouse import kafka, metrics
-from warehouse.audit import audit
-from warehouse.record import Record
+from warehouse import audit, control, kafka, metrics
+from warehouse.events import Events
 from warehouse.servicer import PlatformServicer
 from warehouse.settings import PlatformSettings, StoreSettings
 from warehouse.sink import Sink, StoreProgress, known_tallies
@@ -26,7 +24,6 @@ from warehouse.store import Store
 
 SERVICE = platform_pb2.DESCRIPTOR.services_by_name["PlatformService"]
 RETRY_SECONDS = 1.0
-SOCKET = "audit.sock"
 
 log = structlog.get_logger()
 
@@ -51,7 +48,8 @@ async def serve(settings: PlatformSettings) -> None:
         stack.push_async_callback(server.stop, None)
         methods.add(SERVICE, PlatformServicer(store, database, settings.day_zone), server, verifier)
         readiness = lifecycle.Readiness(health, SERVICE.full_name)
-        await stack.enter_async_context(audited(settings.warehouse_dir, database, store))
+        commands = commands_of(settings, database, store)
+        await stack.enter_async_context(control.answering(settings.warehouse_dir, commands))
         async with asyncio.TaskGroup() as tasks:
             writing = tasks.create_task(follow(settings, database, store, stop))
             renewing = tasks.create_task(verifier.follow_keys())
@@ -88,36 +86,22 @@ async def follow(
     if settings.kafka_brokers:
         await kafka.Subscriber(settings.kafka_brokers, sink).follow(stop)
         return
-
-    async def deliver(records: Sequence[Record]) -> None:
-        refused = await sink.write(records)
-        if refused:
-            metrics.REJECTED.inc(len(refused))
-            log.error("records rejected", records=len(refused), reason=refused[0][1])
-
-    snapshot = Snapshot(database, generation=settings.warehouse_generation, known=lambda: known_tallies(store))
-    source = Source(database, StoreProgress(store), deliver, snapshot, generation=settings.warehouse_generation)
+    generation = settings.warehouse_generation
+    snapshot = Snapshot(database, generation=generation, known=lambda: known_tallies(store))
+    source = Source(database, StoreProgress(store), sink.deliver, snapshot, Events(database, generation))
     await source.follow(stop)
 
 
-@asynccontextmanager
-async def audited(folder: Path | None, database: AsyncDatabase[dict[str, Any]], store: Store) -> AsyncIterator[None]:
-    """Answers the audit of another process, at a socket in the store's folder: one process owns that folder."""
-    if folder is None:
-        yield
-        return
+def commands_of(
+    settings: StoreSettings, database: AsyncDatabase[dict[str, Any]], store: Store
+) -> Mapping[str, control.Command]:
+    """What other processes may ask of this one."""
 
-    async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            equal, lines = await audit(database, store)
-        except Exception as error:  # noqa: BLE001 - whoever asked is told
-            equal, lines = False, [f"the audit ended early: {error}"]
-        writer.write("\n".join(["equal" if equal else "different", *lines]).encode())
-        writer.close()
+    async def compared() -> str:
+        return audit.in_words(*await audit.audit(database, store))
 
-    path = folder / SOCKET
-    path.unlink(missing_ok=True)
-    async with await asyncio.start_unix_server(answer, path):
-        path.chmod(0o600)
-        yield
-    path.unlink(missing_ok=True)
+    async def taken() -> str:
+        snapshot = Snapshot(database, generation=settings.warehouse_generation, known=lambda: known_tallies(store))
+        return f"{await snapshot.count(Sink(store).deliver)} records"
+
+    return {"audit": compared, "snapshot": taken}

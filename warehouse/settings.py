@@ -48,3 +48,16 @@ class RelaySettings(WarehouseSettings):
         if not self.kafka_brokers:
             raise ValueError("ANALYTICS_KAFKA_BROKERS is needed: without Kafka `python -m warehouse` needs no relay")
         return self
+
+
+class SnapshotSettings(WarehouseSettings):
+    """What a snapshot needs: where its records go."""
+
+    @model_validator(mode="after")
+    def _some_target(self) -> Self:
+        if not (self.kafka_brokers or self.clickhouse_url or self.warehouse_dir):
+            raise ValueError(
+                "ANALYTICS_KAFKA_BROKERS, ANALYTICS_CLICKHOUSE_URL or ANALYTICS_WAREHOUSE_DIR is needed: "
+                "where the records go"
+            )
+        return self

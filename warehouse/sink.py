@@ -3,10 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import structlog
+
 from shared.data.tallies import DAY, LECTURE
 from warehouse import metrics, rows
 from warehouse.record import Malformed, Record
 from warehouse.store import Store
+
+# A snapshot's records hold up to thousands of rows each: so many at once take about 100 MB.
+INSERT_ROWS = 100_000
+
+log = structlog.get_logger()
 
 
 class Sink:
@@ -24,9 +31,22 @@ class Sink:
                 rows.add(batch, record)
             except Malformed as problem:
                 refused.append((record, str(problem)))
+            if len(batch) >= INSERT_ROWS:
+                await self._insert(batch)
+                batch = {}
+        await self._insert(batch)
+        return refused
+
+    async def deliver(self, records: Sequence[Record]) -> None:
+        """Inserts the records' rows; those that are no rows are logged. Raises Unavailable."""
+        refused = await self.write(records)
+        if refused:
+            metrics.REJECTED.inc(len(refused))
+            log.error("records rejected", records=len(refused), reason=refused[0][1])
+
+    async def _insert(self, batch: rows.Rows) -> None:
         await self._store.insert(batch)
         metrics.ROWS.inc(len(batch))
-        return refused
 
 
 async def known_tallies(store: Store) -> list[str]:

@@ -1,12 +1,14 @@
 """Every document's totals as records: the backfill of an installation, and the cure when changes were lost.
 
 Each part is read with the read concern "snapshot" and stamped with the cluster time of that very read. A later stamp
-would bury a newer total for ever.
+would bury a newer total for ever. No read is older than the moment from which changes are followed: a member of the set
+that is behind would else leave a gap between both.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from bson import Timestamp
 from pymongo.asynchronous.database import AsyncDatabase
 
 from shared.data.tallies import KINDS, Kind, tally_of
@@ -15,13 +17,21 @@ from warehouse.changes import totals_of
 from warehouse.record import Record, moment
 
 Database = AsyncDatabase[dict[str, Any]]
+Deliver = Callable[[Sequence[Record]], Awaitable[None]]  # returns once the records are safe
+Known = Callable[[], Awaitable[Sequence[str]]]  # the tallies of which a store has rows
 
 READ_DOCUMENTS = 1_000
 # What a document has beside its counters, some of it large.
 LEFT_OUT = {"usersSketch": 0, "recentBatches": 0}
 
 
-async def read_all(database: Database, kind: Kind, generation: int) -> AsyncIterator[Record]:
+async def cluster_time(database: Database) -> Timestamp:
+    """Now, by the cluster's clock."""
+    now: Timestamp = (await database.command("ping"))["operationTime"]
+    return now
+
+
+async def read_all(database: Database, kind: Kind, *, after: Timestamp, generation: int) -> AsyncIterator[Record]:
     """The records of all documents of a kind. Each clears what was recorded of its tally before."""
     last: object = None
     while True:
@@ -29,7 +39,7 @@ async def read_all(database: Database, kind: Kind, generation: int) -> AsyncIter
         if last is not None:
             # `min` goes over ids of all types, where a comparison would stay within one; it includes the last one.
             query |= {"hint": {"_id": 1}, "min": {"_id": last}}
-        documents, at = await _read(database, kind, query, generation)
+        documents, at = await _read(database, kind, query, after, generation)
         documents = [document for document in documents if document["_id"] != last]
         if not documents:
             return
@@ -38,18 +48,21 @@ async def read_all(database: Database, kind: Kind, generation: int) -> AsyncIter
             yield record
 
 
-async def read_one(database: Database, kind: Kind, generation: int, document_id: object) -> list[Record]:
+async def read_one(
+    database: Database, kind: Kind, document_id: object, *, after: Timestamp, generation: int
+) -> list[Record]:
     """The record of one document, as it is now; none when it is gone."""
-    documents, at = await _read(database, kind, {"filter": {"_id": document_id}, "limit": 1}, generation)
+    documents, at = await _read(database, kind, {"filter": {"_id": document_id}, "limit": 1}, after, generation)
     return list(_records(kind, documents, at))
 
 
 async def _read(
-    database: Database, kind: Kind, query: Mapping[str, Any], generation: int
+    database: Database, kind: Kind, query: Mapping[str, Any], after: Timestamp, generation: int
 ) -> tuple[Sequence[Mapping[str, Any]], int]:
-    """Some documents, and the moment of which they are."""
+    """Some documents, and the moment of which they are: `after`, or later."""
     find = {"find": kind.collection, "projection": LEFT_OUT, "singleBatch": True}
-    reply = await database.command({**find, **query, "readConcern": {"level": "snapshot"}})
+    concern = {"level": "snapshot", "afterClusterTime": after}
+    reply = await database.command({**find, **query, "readConcern": concern})
     cursor = reply["cursor"]
     if not cursor["firstBatch"]:
         return [], 0  # also of a collection that is not there, which has no time
@@ -76,27 +89,40 @@ class Snapshot:
         database: Database,
         *,
         generation: int,
-        known: Callable[[], Awaitable[Sequence[str]]] | None = None,
+        known: Known | None = None,
     ) -> None:
         self._database = database
         self._generation = generation
         self._known = known
 
-    async def deliver(self, deliver: Callable[[Sequence[Record]], Awaitable[None]]) -> int:
-        """Hands every document's totals on, and clears what has no document any more. Returns how many records."""
-        reply = await self._database.command("ping")
-        begun = moment(reply["operationTime"], self._generation)
+    async def deliver(self, deliver: Deliver) -> Timestamp:
+        """Hands every document's totals on, and clears what has no document any more.
+
+        Returns the moment from which changes must be followed.
+        """
+        begun = await cluster_time(self._database)
         gone = set(await self._known()) if self._known else set()
-        count = 0
         for kind in KINDS:
             part: list[Record] = []
-            async for record in read_all(self._database, kind, self._generation):
+            async for record in read_all(self._database, kind, after=begun, generation=self._generation):
                 gone.discard(record.tally)
                 part.append(record)
                 if len(part) == READ_DOCUMENTS:
                     await deliver(part)
-                    count, part = count + len(part), []
+                    part = []
             await deliver(part)
-            count += len(part)
-        await deliver([Record(name, begun, cleared=True) for name in sorted(gone)])
-        return count + len(gone)
+        cleared = moment(begun, self._generation)
+        await deliver([Record(name, cleared, cleared=True) for name in sorted(gone)])
+        return begun
+
+    async def count(self, deliver: Deliver) -> int:
+        """Hands everything on, and returns how many records that were."""
+        count = 0
+
+        async def counted(records: Sequence[Record]) -> None:
+            nonlocal count
+            await deliver(records)
+            count += len(records)
+
+        await self.deliver(counted)
+        return count

@@ -20,6 +20,7 @@ from warehouse.rows import NO_DAY, Key, Row
 
 STATEMENTS = resources.files(__package__).joinpath("tables.sql").read_text().split(";\n")
 COLUMNS = (*Key._fields, "at", "total")
+DAY = COLUMNS.index("day")
 QUERY_SECONDS = 10
 
 Result = TypeVar("Result")
@@ -64,8 +65,15 @@ class Store:
         """Writes rows, whole or not at all; a repetition changes nothing."""
         if not rows:
             return
-        data = [[*key._replace(day=dt.date.fromisoformat(key.day)), *row] for key, row in rows.items()]  # type: ignore[arg-type] # the client wants a date
-        await self._call(self._client.insert, "tallies", data, column_names=COLUMNS)
+        await self._call(
+            self._client.insert,
+            "tallies",
+            _columns(rows),
+            column_names=COLUMNS,
+            column_oriented=True,
+            # A document's days may be of more months than ClickHouse takes at once by default.
+            settings={"max_partitions_per_insert_block": 0},
+        )
 
     async def query(self, sql: str, **parameters: object) -> Sequence[Sequence[Any]]:
         """The rows of an answer."""
@@ -95,9 +103,10 @@ class Store:
             for kind, counter, course, lecture, day, item, at, total in rows
         }
 
-    async def courses(self) -> list[str]:
-        """Every course that has rows."""
-        return [_text(course) for (course,) in await self.query("SELECT DISTINCT course FROM tallies")]
+    async def courses(self) -> dict[str, int]:
+        """Every course that has rows, and how many."""
+        rows = await self.query("SELECT course, count() FROM tallies GROUP BY course")
+        return {_text(course): count for course, count in rows}
 
     async def _call(self, function: Callable[..., Result], *arguments: object, **named: object) -> Result:
         async with self._turn:
@@ -107,6 +116,16 @@ class Store:
                 raise  # ClickHouse has answered: what was asked is wrong, and waiting does not help
             except (ClickHouseError, OSError) as error:
                 raise Unavailable(f"ClickHouse: {error}", cause="clickhouse") from None
+
+
+def _columns(rows: Mapping[Key, Row]) -> list[list[Any]]:
+    """The rows by column, in the order of `COLUMNS`."""
+    columns: list[list[Any]] = [
+        list(column) for part in (rows.keys(), rows.values()) for column in zip(*part, strict=True)
+    ]
+    days = {day: dt.date.fromisoformat(day) for day in set(columns[DAY])}  # the client wants dates
+    columns[DAY] = [days[day] for day in columns[DAY]]
+    return columns
 
 
 def _text(value: str | bytes) -> str:

@@ -29,10 +29,14 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Listed:
-    """The tallies' names by partition; and why there are none of some partitions, with their number."""
+    """The tallies' names by partition; and why there are none of some partitions, with their number.
+
+    `unreadable` are partitions whose list is none: nobody knows what waits there.
+    """
 
     names: dict[int, list[str]] = field(default_factory=dict)
     left: Counter[str] = field(default_factory=Counter)
+    unreadable: list[int] = field(default_factory=list)
 
 
 async def dirty_tallies(connection: RedisConnection, partitions: Sequence[int] = range(keys.PARTITIONS)) -> Listed:
@@ -55,6 +59,7 @@ def _listed(partitions: Sequence[int], replies: Sequence[Reply]) -> Listed:
             listed.left[ELSEWHERE] += 1
         elif isinstance(members, ResponseError):
             listed.left[str(members)] += 1
+            listed.unreadable.append(partition)
             log.error("a list of tallies cannot be read", partition=partition, reason=str(members))
         else:
             listed.names[partition] = [text_of(name) for name in members]

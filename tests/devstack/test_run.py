@@ -91,6 +91,27 @@ def test_settings_of_the_environment_are_taken_over_but_for_those_of_the_stack()
     assert ["ANALYTICS_JWT_ISSUER", "ANALYTICS_REDIS_URL"] == ignored
 
 
+def test_nobody_else_on_this_machine_reads_what_it_writes(stack: LocalStack) -> None:
+    assert (stack.data / "jwt_secret").exists()
+    for_others = ["find", str(stack.data), "!", "-type", "l", "-perm", "/077"]
+    assert "" == subprocess.run(for_others, stdout=subprocess.PIPE, text=True, check=False).stdout
+
+
+def test_only_the_servers_know_the_secret_of_the_tokens(stack: LocalStack) -> None:
+    secret = (stack.data / "jwt_secret").read_bytes()
+    environments = {command(pid): Path(f"/proc/{pid}/environ").read_bytes() for pid in stack.children()}
+
+    knowing = {name for name, environment in environments.items() if secret in environment}
+    assert {"ingest_server", "query_server"} == knowing
+    assert "flusher" in environments
+
+
+def command(pid: int) -> str:
+    """The program's module, or what its command line ends with."""
+    words = Path(f"/proc/{pid}/cmdline").read_text().strip("\0").split("\0")
+    return words[words.index("-m") + 1] if "-m" in words else words[-1]
+
+
 def test_ctrl_c_ends_every_process(tmp_path: Path) -> None:
     with running(LocalStack(tmp_path / "data")) as stack:
         children = stack.children()

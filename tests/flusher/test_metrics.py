@@ -135,6 +135,20 @@ async def test_a_lost_lock_is_counted(stage: Stage, lost: dict[str, Any]) -> Non
     assert 1 == value("analytics_flush_lock_losses_total") - before
 
 
+async def test_what_waits_behind_a_list_that_is_none_is_as_old_as_that(stage: Stage) -> None:
+    clock = [0.0]
+    flusher = Flusher(stage.stores(now=lambda: clock[0]))
+    await stage.call("SET", keys.dirty_courses(7), "garbage")
+    ages = []
+    for clock[0] in (0.0, HOUR):
+        await flusher.cycle(asyncio.Event())
+        ages.append(value("analytics_flush_oldest_count_age_seconds"))
+    await stage.call("DEL", keys.dirty_courses(7))
+    await flusher.cycle(asyncio.Event())
+
+    assert [0, HOUR, 0] == [*ages, value("analytics_flush_oldest_count_age_seconds")]
+
+
 async def test_a_sweep_and_what_it_finds_are_counted(stage: Stage) -> None:
     await stage.ping(COURSES[0])
     await stage.call("DEL", keys.dirty_courses(keys.partition_of(COURSES[0])))

@@ -74,10 +74,33 @@ def test_a_batch_may_have_1_mib(learner: httpx.Client) -> None:
     assert 200 == learner.post(BATCH, content=batch_of(BATCH_LIMIT)).status_code
 
 
-def test_a_null_among_the_events_has_no_place_as_the_docs_say(learner: httpx.Client) -> None:
-    response = learner.post(BATCH, json={"events": [None, {"telemetry": ping()}, {"courseView": {}}]})
+GOOD = b'{"courseView": {"courseId": "%s"}}' % DEMO_COURSE.id.encode()
 
-    assert (1, [1]) == (response.json()["accepted"], [rejected["index"] for rejected in response.json()["rejected"]])
+
+@pytest.mark.parametrize("path", [BATCH, BATCH.replace(":", "%3A")])
+@pytest.mark.parametrize(
+    "events",
+    [b"[null, %s, {}]" % GOOD, b"[%s,\n null]" % GOOD, b"[null]", b'[%s, {"userId": "\\\\", "x": [null]}]' % GOOD],
+)
+def test_a_null_among_the_events_is_refused_because_their_places_would_change(
+    learner: httpx.Client, events: bytes, path: str
+) -> None:
+    response = learner.post(path, content=b'{"events": %s}' % events, headers={"origin": "http://localhost:3000"})
+
+    assert_refused(400, INVALID_ARGUMENT, response)
+    assert "null" in response.json()["message"]
+    assert "http://localhost:3000" == response.headers["access-control-allow-origin"]
+
+
+@pytest.mark.parametrize(
+    "field", [b'"eventId": null', b'"padding": "[null, null]"', b'"padding": "\\", null, \\""', b'"null": null, "a": 1']
+)
+def test_a_null_that_is_no_item_of_a_list_changes_nothing(learner: httpx.Client, field: bytes) -> None:
+    event = b'{"courseView": {"courseId": "%s", %s}}' % (DEMO_COURSE.id.encode(), field)
+
+    assert {"accepted": 2, "rejected": []} == learner.post(
+        BATCH, content=b'{"events": [%s, %s]}' % (event, GOOD)
+    ).json()
 
 
 def test_a_batch_over_1_mib_is_413(learner: httpx.Client) -> None:

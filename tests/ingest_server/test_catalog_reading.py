@@ -6,11 +6,13 @@ from collections.abc import Awaitable, Callable
 import pytest
 from bson import ObjectId
 from bson.raw_bson import RawBSONDocument
+from hypothesis import HealthCheck, given, settings
 from pymongo.asynchronous.database import AsyncDatabase
 
 from ingest_server import catalog
 from ingest_server.catalog import Catalog
 from shared.serving.errors import InvalidRequest
+from shared.stores import mongo
 from shared.stores.mongo import Document
 from tests.faults.loss import End, containing
 from tests.faults.proxy import Proxy
@@ -29,6 +31,7 @@ from tests.ingest_server.test_catalog import (  # the fixtures by their names
     requests,
     write,
 )
+from tests.query_server.test_odd_data import references
 from tests.servers import PATIENCE
 
 __all__ = ["clock", "courses", "database", "proxy", "requests"]
@@ -175,6 +178,25 @@ class TestOddData:
         await courses.load({COURSE: {FIRST}, NONE: set()})
         assert [True, True] == [await has(courses, COURSE, FIRST), await has(courses, NONE)]
         assert not await has(courses, NONE, FIRST)
+
+
+@pytest.mark.usefixtures("patient")
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
+@given(references, references)
+async def test_documents_of_any_shape_spoil_no_other_course_and_open_no_circuit(
+    mongo_url: str, sections: object, lectures: object
+) -> None:
+    async with mongo.connect(mongo_url, program="tests") as client:
+        database = mongo.database(client)
+        await write(database, FIRST)
+        odd = {"sections": [ObjectId(SECOND), {"lectures": lectures}]}
+        await database.courses.replace_one({"_id": ObjectId(NONE)}, odd, upsert=True)
+        await database.courses.replace_one({"_id": ObjectId(SECOND)}, {"sections": sections}, upsert=True)
+        await database.sections.replace_one({"_id": ObjectId(SECOND)}, {"lectures": lectures}, upsert=True)
+        courses = Catalog(database)
+        await courses.load({NONE: {FIRST}, SECOND: set(), COURSE: {FIRST}})
+        assert [True, True, True] == [await has(courses, *asked) for asked in ((NONE,), (SECOND,), (COURSE, FIRST))]
+        assert not await has(courses, COURSE, SECOND), "the circuit is open, and nothing is checked"
 
 
 @pytest.mark.usefixtures("patient")

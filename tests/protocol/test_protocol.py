@@ -19,7 +19,7 @@ from tests.protocol.machine import Protocol
 
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 SEARCH = settings(
-    max_examples=1000 if THOROUGH else 15,
+    max_examples=1000 if THOROUGH else 25,
     stateful_step_count=60 if THOROUGH else 40,
     derandomize=not THOROUGH,
     database=None,

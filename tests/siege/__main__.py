@@ -17,17 +17,20 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from bench import stage as measured
 from devstack.child import Child, free_port
 from devstack.gateway import local_gateway
 from devstack.tokens import mint
 from tests.siege.attacks import ATTACKS, Target, strike
 from tests.siege.costs import costs
-from tests.siege.search import search
+from tests.siege.search import Cost, Meters, Program, dearest, described, search
 from tests.siege.victim import Seen, watch
 
 MOST_SECONDS = 0.25
 MOST_GROWTH = 150
+MEGABYTE = 1024 * 1024
 TOGETHER = 0.1
 SEARCH = 4  # times as long as one attack
 QUIET_SECONDS = 12  # in which what an attack has left open ends: the gateway gives a call 10 s
@@ -74,6 +77,7 @@ class Siege:
         gateway = local_gateway(stage.folder / "envoy", port=free_port(), ingest=ingest.address, query=query.address)
         stage.stack.enter_context(measured.ended(gateway))
         gateway.start()
+        self._gateway = gateway
         self._port = gateway.port
         self._idle = stage.ceiling().address
         self._programs: dict[str, Child] = {"ingest": ingest, "query": query, "gateway": gateway}
@@ -103,13 +107,20 @@ class Siege:
             len(seen.counted) <= now - views <= len(seen.counted) + len(seen.failed),
         )
 
-    def dearest(self, seconds: float) -> list[tuple[float, str]]:
-        """What a search of so many seconds finds: milliseconds of CPU time a KB sent, and the program of frames."""
+    def search(self, seconds: float) -> dict[Program, Cost]:
+        """What a search of so many seconds finds."""
 
         def token() -> str:
             return f"Bearer {mint(self._stage.secret, secrets.token_hex(4))}"
 
-        return search(self._port, seconds, self._cpu_seconds, token, seed=secrets.randbits(32))
+        meters = Meters(self._cpu_seconds, self._memory)
+        return search(self._port, seconds, meters, token, seed=secrets.randbits(32))
+
+    def _memory(self) -> float:
+        """Of the gateway what is in use: it keeps what it has freed."""
+        in_use = httpx.get(f"{self._gateway.admin_url}/memory", trust_env=False).json()["allocated"]
+        servers = (self._programs["ingest"], self._programs["query"])
+        return int(in_use) + MEGABYTE * sum(map(megabytes, servers))
 
     def _cpu_seconds(self) -> float:
         return sum(measured.cpu_seconds(child.pid) for child in self._programs.values())
@@ -163,9 +174,11 @@ def run(seconds: float, chosen: list[str], say: Callable[[str], None]) -> bool:
             line(cells(row))
             held = held and row.held
             time.sleep(QUIET_SECONDS if names else 0)
-        say("\nthe dearest programs of frames that a search found, in ms of CPU time for each KB sent:")
-        for cost, program in siege.dearest(seconds * SEARCH):
-            say(f"{cost:7.2f}  {program}")
+        found = siege.search(seconds * SEARCH)
+        for by, unit in enumerate(("ms of CPU time", "KB of memory")):
+            say(f"\nof {len(found)} programs of frames the dearest, in {unit} for each KB sent:")
+            for program in dearest(found, by):
+                say(f"{found[program][by]:7.2f}  {described(program)}")
     return held
 
 

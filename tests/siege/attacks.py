@@ -48,6 +48,11 @@ def native(method: str, **more: str) -> bytes:
     return headers(path, te="trailers", content_type="application/grpc", **more)
 
 
+def rest(path: str, body: bytes, **more: str) -> bytes:
+    """The header block of a REST call that says how long its body is: others may be few."""
+    return headers(path, content_type="application/json", content_length=str(len(body)), **more)
+
+
 async def calls(
     target: Target, rate: float, seconds: float, block: bytes, data: bytes = b"", *, end: bool = True
 ) -> int:
@@ -83,8 +88,9 @@ async def unread_streams(target: Target, rate: float, seconds: float) -> int:
 
 async def bad_batches(target: Target, rate: float, seconds: float) -> int:
     """One learner: batches of 1,000 bad events by REST."""
-    block = headers(BATCH, content_type="application/json", authorization=target.token)
-    return await calls(target, rate, seconds, block, json.dumps({"events": [{}] * 1000}).encode())
+    body = json.dumps({"events": [{}] * 1000}).encode()
+    block = rest(BATCH, body, authorization=target.token)
+    return await calls(target, rate, seconds, block, body)
 
 
 async def silent_connections(target: Target, rate: float, seconds: float) -> int:
@@ -126,7 +132,7 @@ async def spellings(target: Target, rate: float, seconds: float) -> int:
     """One learner: the same token in as many spellings as the header has."""
     token = target.token.partition(" ")[2]
     words = ["".join(each) for each in itertools.product(*zip("bearer", "BEARER", strict=True))]
-    blocks = [headers(TELEMETRY, content_type="application/json", authorization=f"{word} {token}") for word in words]
+    blocks = [rest(TELEMETRY, b"{}", authorization=f"{word} {token}") for word in words]
     wires, sent = Wires(target.port, 20), 0
     async for number in paced(rate, seconds):
         (await wires.get(number)).begin(blocks[number % len(blocks)], b"{}")

@@ -1,7 +1,8 @@
 """The next attack of its kind: small programs of frames, changed at random, and kept when a byte of them costs more.
 
 Each program runs on a few connections for a second, with the token of a learner whom nobody has seen before. What it
-costs is the CPU time of the servers and the gateway for each KB that was sent.
+costs is the CPU time of the servers and the gateway for each KB that was sent, and the memory that they hold at the
+end, while the connections are still open. The dearest by either are changed further, in turn.
 """
 
 import asyncio
@@ -11,12 +12,13 @@ import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from bench.h2 import PING, SETTINGS, frame
-from tests.siege.attacks import BATCH, FORGED, MIB, TELEMETRY, message, native
+from bench.h2 import DATA, PING, SETTINGS, WINDOW_UPDATE, frame
+from tests.siege.attacks import BATCH, FORGED, MIB, TELEMETRY, message, native, rest
 from tests.siege.wire import Wire, Wires, headers
 
-RST_STREAM = 3
+RST_STREAM, CONTINUATION = 3, 9
 CONNECTIONS = 4
 AT_ONCE = 5  # on each of them, a hundred times a second at most
 SECONDS = 1.0
@@ -60,6 +62,9 @@ OTHERS: dict[str, Callable[[int], bytes]] = {
     "reset": lambda stream: frame(RST_STREAM, 0, stream, struct.pack(">I", 8)),
     "ping frame": lambda _: frame(PING, 0, 0, bytes(8)),
     "settings": lambda _: frame(SETTINGS, 0, 0, struct.pack(">HI", 4, random.randrange(65_535, 2**20))),
+    "empty data": lambda stream: frame(DATA, 0, stream),
+    "more headers": lambda stream: frame(CONTINUATION, 0, stream, headers("/", x_long="x" * 1_000)),
+    "window": lambda stream: frame(WINDOW_UPDATE, 0, stream, struct.pack(">I", 1)),
 }
 
 
@@ -76,6 +81,13 @@ class Call:
 
 Step = Call | str
 Program = tuple[Step, ...]
+
+
+class Cost(NamedTuple):
+    """What a KB of a program costs: milliseconds of CPU time, and KB of memory."""
+
+    cpu: float
+    memory: float
 
 
 def any_step(chance: random.Random) -> Step:
@@ -120,44 +132,66 @@ def play(wire: Wire, program: Program, token: str) -> int:
             if authorization is not None:
                 more["authorization"] = authorization or token
             path = PATHS[step.path]
-            block = (
-                headers(path, content_type="application/json", **more)
-                if path.startswith("/api")
-                else native(path, **more)
-            )
+            block = rest(path, BODIES[step.body], **more) if path.startswith("/api") else native(path, **more)
             data = block + BODIES[step.body]
             stream = wire.begin(block, BODIES[step.body], end=step.whole)
         sent += len(data) + 9
     return sent
 
 
-async def flood(port: int, program: Program, token: str) -> int:
-    """Sends the program again and again for its time; how many bytes that were."""
+@dataclass(frozen=True, slots=True)
+class Meters:
+    """What the programs have used so far: seconds of CPU time, and the bytes of memory that they hold now."""
+
+    cpu_seconds: Callable[[], float]
+    memory: Callable[[], float]
+
+    def cost(self, port: int, program: Program, token: str, idle: float) -> Cost:
+        """What the program costs. `idle` is the CPU time that the programs need by themselves meanwhile."""
+        cpu, memory = self.cpu_seconds(), self.memory()
+        sent, held = asyncio.run(flood(port, program, token, self.memory))
+        return Cost(1e6 * (self.cpu_seconds() - cpu - idle) / sent, (held - memory) / sent)
+
+
+async def flood(port: int, program: Program, token: str, memory: Callable[[], float]) -> tuple[int, float]:
+    """Sends the program again and again for its time: how many bytes that were, and the memory held at the end."""
     sent, end = 0, time.monotonic() + SECONDS
     wires = Wires(port, CONNECTIONS)
     while time.monotonic() < end:
         for number in range(CONNECTIONS * AT_ONCE):
             sent += play(await wires.get(number), program, token)
         await asyncio.sleep(0.01)
+    held = memory()
     wires.close()
-    return sent
+    return sent, held
 
 
-def search(
-    port: int, seconds: float, cpu_seconds: Callable[[], float], token: Callable[[], str], seed: int
-) -> list[tuple[float, str]]:
-    """The dearest programs found: milliseconds of CPU time for each KB, and the program in words."""
+def search(port: int, seconds: float, meters: Meters, token: Callable[[], str], seed: int) -> dict[Program, Cost]:
+    """What the programs cost that were tried in so many seconds, which are different ones for each seed."""
     chance = random.Random(seed)
-    found: dict[Program, float] = {}
+    found: dict[Program, Cost] = {}
     end = time.monotonic() + seconds
-    before = cpu_seconds()
+    before = meters.cpu_seconds()
     time.sleep(IDLE_SECONDS)
-    idle = (cpu_seconds() - before) / IDLE_SECONDS * SECONDS  # what the programs need by themselves
+    idle = (meters.cpu_seconds() - before) / IDLE_SECONDS * SECONDS
     while time.monotonic() < end:
-        best = sorted(found, key=found.__getitem__, reverse=True)[:BEST]
+        best = dearest(found, by=chance.randrange(2))
         fresh = not best or chance.random() < 0.3
         program = (any_step(chance),) if fresh else changed(chance.choice(best), chance)
-        before = cpu_seconds()
-        sent = asyncio.run(flood(port, program, token()))
-        found[program] = 1e6 * (cpu_seconds() - before - idle) / sent
-    return sorted(((cost, described(program)) for program, cost in found.items()), reverse=True)[:BEST]
+        await_calm(meters, idle)
+        found[program] = meters.cost(port, program, token(), idle)
+    return found
+
+
+def await_calm(meters: Meters, idle: float) -> None:
+    """Returns when what the last program has begun is done, or after 4 s."""
+    for _ in range(20):
+        before = meters.cpu_seconds()
+        time.sleep(0.2)
+        if meters.cpu_seconds() - before < 2 * 0.2 * idle / SECONDS:
+            return
+
+
+def dearest(found: dict[Program, Cost], by: int) -> list[Program]:
+    """Those that cost most, by a field of Cost."""
+    return sorted(found, key=lambda program: found[program][by], reverse=True)[:BEST]

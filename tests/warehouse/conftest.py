@@ -7,7 +7,15 @@ import pytest
 from pymongo.asynchronous.database import AsyncDatabase
 
 from shared.stores import mongo
+from warehouse import source
 from warehouse.store import Store
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for company or after a failure waits less long in this process, and nothing else changes."""
+    monkeypatch.setattr(source, "BATCH_SECONDS", 0.05)
+    monkeypatch.setattr(source, "RETRY_SECONDS", 0.05)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """Records through Kafka: what the relay hands on arrives in the store, and what is no record is put aside."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from tests.servers import PATIENCE
 from tests.warehouse.brokers import messages, mock_kafka
 from tests.warehouse.documents import COURSE_ID, write_day
 from tests.warehouse.test_program import audit, until
+from warehouse import kafka
 from warehouse.kafka import REJECTED_TOPIC, TOPIC, NotDelivered, Publisher, Subscriber
 from warehouse.record import Record
 from warehouse.rows import live
@@ -21,7 +22,7 @@ from warehouse.sink import Sink
 from warehouse.store import Store
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def brokers() -> Iterator[str]:
     with mock_kafka() as address:
         yield address
@@ -48,15 +49,55 @@ async def until_stored(store: Store, views: int) -> None:
 async def test_records_arrive_and_what_is_none_is_put_aside_with_its_reason(brokers: str, store: Store) -> None:
     raw = Producer({"bootstrap.servers": brokers})
     raw.produce(TOPIC, b'{"v": 9}')
+    raw.produce(TOPIC, b'{"v": "\\ud800"}')
+    raw.produce(TOPIC, b"x" * 500_000)
     raw.flush(PATIENCE)
     await Publisher([brokers]).deliver([Record("no tally", 5, {"x": 1}), Record(COURSE_ID, 5, {"course_views": 7})])
 
     async with subscribed(brokers, store):
         await until_stored(store, 7)
 
-    rejected = messages(brokers, REJECTED_TOPIC, 2, PATIENCE)
+    rejected = messages(brokers, REJECTED_TOPIC, 4, PATIENCE)
     reasons = {header[1] for message in rejected for header in message.headers() or []}
-    assert {b"no tally is called 'no tally'", b"version 9 is not known here, only 1"} == reasons
+    assert {
+        b"no tally is called 'no tally'",
+        b"version 9 is not known here, only 1",
+        b"version ? is not known here, only 1",
+        b"no JSON: Expecting value: line 1 column 1 (char 0)",
+    } == reasons
+
+
+@pytest.mark.minutes
+async def test_a_store_that_is_away_for_long_does_not_end_the_reading(
+    brokers: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kafka takes the partitions from a reader that does not ask for long, and then refuses what it commits."""
+    monkeypatch.setattr(kafka, "SESSION_SECONDS", 3.0)
+    monkeypatch.setattr(kafka, "POLL_SECONDS", 3.0)
+    write, refused = Sink.write, asyncio.Event()
+
+    async def late(sink: Sink, records: Sequence[Record]) -> list[tuple[Record, str]]:
+        if not refused.is_set():
+            await asyncio.sleep(6)  # longer than Kafka waits: nothing tells when it has had enough
+            refused.set()
+        return await write(sink, records)
+
+    monkeypatch.setattr(Sink, "write", late)
+    publisher = Publisher([brokers])
+    await publisher.deliver([Record(COURSE_ID, 8, {"course_views": 8})])
+    async with subscribed(brokers, store):
+        await refused.wait()
+        await publisher.deliver([Record(COURSE_ID, 9, {"course_views": 9})])
+        await until_stored(store, 9)
+
+
+@pytest.mark.minutes
+async def test_a_record_of_the_largest_course_is_handed_on_in_messages_that_a_broker_takes(brokers: str) -> None:
+    lectures = {
+        f"{name}:{number:024x}": 2**62 for name in ("lecture_views", "lecture_watchtime") for number in range(10_000)
+    }
+
+    await Publisher([brokers]).deliver([Record("650000000000000000000003", 5, lectures, cleared=True)])
 
 
 @pytest.mark.minutes

@@ -7,7 +7,7 @@ from bson import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from warehouse.record import Malformed, Record, decode, encode, moment, seconds_of
+from warehouse.record import Malformed, Record, decode, encode, moment, parts_of, seconds_of
 
 TOTALS = st.dictionaries(st.text(max_size=20), st.integers(0, 2**63 - 1), max_size=5)
 TIMES = st.builds(Timestamp, st.integers(0, 2**32 - 1), st.integers(0, 2**20))
@@ -16,6 +16,17 @@ TIMES = st.builds(Timestamp, st.integers(0, 2**32 - 1), st.integers(0, 2**20))
 @given(st.builds(Record, st.text(max_size=60), st.integers(0, 2**64 - 1), TOTALS, st.booleans()))
 def test_a_record_arrives_as_it_was_sent(record: Record) -> None:
     assert record == decode(encode(record))
+
+
+@given(st.builds(Record, st.just("t"), st.just(5), TOTALS, st.booleans()), st.integers(1, 4))
+def test_a_record_in_parts_says_the_same_in_smaller_messages(record: Record, counters: int) -> None:
+    parts = list(parts_of(record, counters))
+
+    assert record.totals == {field: total for part in parts for field, total in part.totals.items()}
+    assert [record.cleared] == [part.cleared for part in parts[:1]]
+    assert not any(part.cleared for part in parts[1:])
+    assert {("t", 5)} == {(part.tally, part.at) for part in parts}
+    assert max(len(part.totals) for part in parts) <= counters
 
 
 def test_the_moment_travels_as_text_because_readers_of_json_lose_bits() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.data.tallies import COURSE, DAY, KINDS, LECTURE, course_tally, day_tally, lecture_tally
-from warehouse.changes import field_of, totals_of, touches_counters
+from warehouse.changes import field_of, totals_of, totals_of_update
 from warehouse.record import Malformed, Record
 from warehouse.rows import NO_DAY, Key, Rows, add, key_of, live
 
@@ -80,10 +80,43 @@ def test_a_whole_double_is_a_total() -> None:
     assert ({"course_views": 7}, []) == totals_of(COURSE, {"totalViews": 7.0})
 
 
-def test_a_removed_field_is_noticed_where_it_held_counters() -> None:
-    assert touches_counters(DAY, ["lectureStats"])
-    assert touches_counters(LECTURE, ["segments.3.views"])
-    assert not touches_counters(DAY, ["recentBatches", "__v"])
+VIEWS, SECONDS = f"lecture_views:{LECTURE_ID}", f"lecture_watchtime:{LECTURE_ID}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "updated", "removed"),
+    [
+        (DAY, {}, ["lectureStats"]),
+        (LECTURE, {}, ["segments.3.views"]),
+        (COURSE, {"lectureStats": {LECTURE_ID: {"views": 3}}}, []),
+        (COURSE, {"lectureStats": 5}, []),
+        (COURSE, {f"lectureStats.{LECTURE_ID}": 5}, []),
+        (COURSE, {f"lectureStats.{LECTURE_ID}": {"views": {"x": 1}}}, []),
+        (COURSE, {f"lectureStats.{LECTURE_ID}.views": {"x": 1}}, []),
+        (COURSE, {"totalViews": {"x": 1}}, []),
+        (LECTURE, {"durations": {"60": 1}}, []),
+    ],
+)
+def test_where_several_counters_may_be_gone_the_document_must_be_read(
+    kind: Any, updated: dict[str, Any], removed: list[str]
+) -> None:
+    assert totals_of_update(kind, updated, removed) is None
+
+
+def test_an_items_first_touch_says_all_of_it() -> None:
+    updated = {f"lectureStats.{LECTURE_ID}": {"views": 3}, "epoch": 7, "__v": 1}
+    assert ({VIEWS: 3, SECONDS: 0}, []) == totals_of_update(COURSE, updated, ["recentBatches"])
+
+
+@pytest.mark.parametrize("day", ["2026-13-01", "2026-02-30", "1970-01-01", "2150-01-01", "0000-00-00"])
+def test_a_day_that_no_row_can_hold_is_refused(day: str) -> None:
+    with pytest.raises(Malformed):
+        key_of(f"{COURSE_ID}/{day}", "course_views")
+
+
+def test_no_total_can_pass_for_a_clearing() -> None:
+    with pytest.raises(Malformed):
+        add({}, Record(COURSE_ID, 5, {"cleared": 1}))
 
 
 HISTORY = st.lists(

@@ -309,9 +309,7 @@ class RejectedEvent(_message.Message):
     INDEX_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     index: _builtins.int
-    """Its place in the batch, from 0. In JSON a `null` among the events is none: the gateway drops it, and the places of those behind it
-    move up. Send no `null`.
-    """
+    """Its place in the batch, from 0. In JSON a batch with `null` among its events is refused."""
     reason: _builtins.str
     """The message of the error that its own call would have got; beyond 100 refused events of a batch a text that all others share."""
     def __init__(

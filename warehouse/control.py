@@ -1,0 +1,58 @@
+"""What the commands ask of the running program, where ClickHouse is in process: one process owns its folder.
+
+The question is one word, the answer is text, over a socket in that folder.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from shared.serving.errors import Unavailable
+
+SOCKET = "audit.sock"
+WORD_BYTES = 100
+FAILED = "ended early: "
+
+Command = Callable[[], Awaitable[str]]
+
+
+@asynccontextmanager
+async def answering(folder: Path | None, commands: Mapping[str, Command]) -> AsyncIterator[None]:
+    """Answers while the block runs; without a folder nobody needs to ask."""
+    if folder is None:
+        yield
+        return
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        word = (await reader.read(WORD_BYTES)).decode()
+        try:
+            text = await commands[word]()
+        except Exception as error:  # noqa: BLE001 - whoever asked is told
+            text = f"{FAILED}{error}"
+        writer.write(text.encode())
+        writer.close()
+
+    path = folder / SOCKET
+    path.unlink(missing_ok=True)
+    async with await asyncio.start_unix_server(answer, path):
+        path.chmod(0o600)
+        yield
+    path.unlink(missing_ok=True)
+
+
+async def ask(folder: Path | None, word: str) -> str | None:
+    """What the running program answers; None when none is running, and the folder is free. Raises Unavailable."""
+    if folder is None:
+        return None
+    try:
+        reader, writer = await asyncio.open_unix_connection(folder / SOCKET)
+    except (FileNotFoundError, ConnectionRefusedError):  # refused: what was running was killed
+        return None
+    writer.write(word.encode())
+    writer.write_eof()
+    text = (await reader.read()).decode()
+    writer.close()
+    if text.startswith(FAILED):
+        raise Unavailable(text, cause="warehouse")
+    return text
