@@ -43,7 +43,8 @@ class Guarded:
     """An event that Redis decides on: it counts nothing when it was seen, and no view when its playback was.
 
     And nothing when it has a `watch_key`, and that user has watched too much. `event` and `playback` are the digests of
-    its ids. `lecture_id` is None in a course view. `position` tells which of those that wait for the partition is told when it is refused.
+    its ids. `lecture_id` is None in a course view. `position` tells which of those that wait for the partition is told
+    when it is refused.
     """
 
     user: bytes

@@ -55,7 +55,7 @@ class Refused(NamedTuple):
 
 
 # What an event or playback id adds to the weight, and a playback's bitmap.
-ID_WEIGHT = 2
+ID_WEIGHT = 4
 
 
 def weight(event: Event) -> int:

@@ -143,7 +143,7 @@ def test_a_commit_weighs_its_courses_and_its_events_which_weigh_more_with_ids() 
     course, lecture = COURSES[0], LECTURES[0]
     plain = Telemetry(course, b"ann", None, lecture, 5, None)
     guarded = Telemetry(course, b"ann", "e", lecture, 5, "p")
-    assert 16 + 4 + 1 + 5 + 3 == commit_of([plain, guarded, CourseView(course, b"ann", "e")]).weight
+    assert 16 + 4 + 1 + 9 + 5 == commit_of([plain, guarded, CourseView(course, b"ann", "e")]).weight
     assert 16 + 16 + 4 + 1 + 1 == commit_of([plain, CourseView(COURSES[1], b"ann", None)]).weight
 
 

@@ -94,7 +94,7 @@ def everything_in(client: "redis.Redis") -> Iterator[bytes]:
         yield name
         yield client.dump(name) or b""
         if client.type(name) == b"set":
-            yield from client.smembers(name)
+            yield from (each for each in client.smembers(name) if isinstance(each, bytes))
     for command in client.slowlog_get(-1):
         yield command["command"]
 
