@@ -1,6 +1,7 @@
 """`python -m devstack`: the whole service on this machine until Ctrl-C, with a demo course and learners at work."""
 
 import argparse
+import asyncio
 import os
 import secrets
 import shlex
@@ -10,9 +11,11 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NoReturn
+from zoneinfo import ZoneInfo
 
 from pymongo import MongoClient
 
+from devstack import history
 from devstack.child import Child, StartError, free_port, port_is_free
 from devstack.guide import guide
 from devstack.keeper import Keeper
@@ -96,7 +99,12 @@ def run(folder: Path, ports: Ports, *, with_warehouse: bool) -> NoReturn:
     with ExitStack() as ends:
         start(stack, ends)
         with MongoClient[Mapping[str, object]](stack.mongo.url()) as client:
-            write_course(client.get_default_database(), DEMO_COURSE)
+            database = client.get_default_database()
+            write_course(database, DEMO_COURSE)
+            if history.is_new(DEMO_COURSE, stack.redis.url, database):
+                say("counting what was watched in the weeks before")
+                zone = ZoneInfo(given.get("ANALYTICS_DAY_ZONE", "UTC"))
+                asyncio.run(history.write(DEMO_COURSE, stack.redis.url, zone))
         ends.enter_context(learners_at_work(stack.gateway.url, DEMO_COURSE, secret))
         say(guide(stack, DEMO_COURSE, secret, folder))
         Keeper(stack.children, say).run()

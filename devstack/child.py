@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 
 HOST = "127.0.0.1"
@@ -30,14 +31,15 @@ def port_is_free(port: int) -> bool:
     return True
 
 
-def free_port() -> int:
-    """A free port that stays ours over restarts.
+# Below the ephemeral range, so that no outgoing connection takes one while its server is down; and so low that the
+# cluster bus of a Redis (port + 10000) is below that range too. Each comes up once: what has been given out is not
+# given again before its server listens.
+_PORTS = cycle(random.sample(range(10_000, 22_768), 12_768))
 
-    Below the ephemeral range, so that no outgoing connection takes it while its server is down; and so low
-    that the cluster bus of a Redis (port + 10000) is below that range too.
-    """
-    ports = range(10_000, 22_768)
-    return next(port for port in random.sample(ports, len(ports)) if port_is_free(port))
+
+def free_port() -> int:
+    """A free port that stays ours over restarts."""
+    return next(port for port in _PORTS if port_is_free(port))
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, complaint: str) -> None:

@@ -3,14 +3,14 @@
 import random
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import cycle, islice
 
 import httpx
 
-from devstack.seed import Course
+from devstack.seed import Course, Lecture
 from devstack.tokens import mint
 
 LEARNERS = 20
@@ -19,7 +19,7 @@ PING_SECONDS = 5
 LECTURE_SECONDS = 120
 DROP_OUT = 0.15  # the share of learners that leaves after each lecture
 HARD_PART = range(60, 80)  # seconds of a lecture, after which some go back
-GO_BACK = 0.4  # the share that does
+GO_BACK = 0.5  # the share that does, each time
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Call:
 def sitting(course: Course, token: str, chance: random.Random) -> Iterator[Call]:
     """What one learner's player sends: it opens the course, plays it from the start, and stops somewhere."""
     yield Call(token, f"/api/v1/analytics/view/{course.id}", {})
-    for lecture in course.lectures:
+    for lecture, starts in watched(course, chance):
         ping = {
             "courseId": course.id,
             "lectureId": lecture.id,
@@ -42,10 +42,16 @@ def sitting(course: Course, token: str, chance: random.Random) -> Iterator[Call]
             "durationSeconds": LECTURE_SECONDS,
         }
         playback = secrets.token_hex(8)
-        for start in positions(chance):
+        for start in starts:
             part = {"fromSeconds": start, "toSeconds": start + PING_SECONDS}
             of_this_ping = {"playbackId": playback, "eventId": secrets.token_hex(8), "played": [part]}
             yield Call(token, "/api/v1/analytics/telemetry", {**ping, **of_this_ping})
+
+
+def watched(course: Course, chance: random.Random) -> Iterator[tuple[Lecture, Iterable[int]]]:
+    """The lectures that one learner watches, each with where its pings begin."""
+    for lecture in course.lectures:
+        yield lecture, positions(chance)
         if chance.random() < DROP_OUT:
             return
 
@@ -54,7 +60,7 @@ def positions(chance: random.Random) -> Iterator[int]:
     """Where in a lecture each ping of a learner begins, in seconds."""
     end = chance.randint(3, LECTURE_SECONDS // PING_SECONDS) * PING_SECONDS
     yield from range(0, end, PING_SECONDS)
-    if end > HARD_PART.stop and chance.random() < GO_BACK:
+    while end > HARD_PART.stop and chance.random() < GO_BACK:
         yield from range(HARD_PART.start, HARD_PART.stop, PING_SECONDS)
 
 

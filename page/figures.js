@@ -95,8 +95,8 @@ export function largestDrop(funnel) {
 }
 
 /**
- * What was not counted, apart from what came twice, which is counted already. Every view that was counted came with an
- * event, and an event may have added watch time alone: so many there were at least.
+ * What was not counted, apart from what came twice, which is counted already; and of how many events that is, as far as
+ * the service knows: a view that was counted is one, a ping that added watch time to it is none.
  *
  * @param {NotCounted[]} reasons
  * @param {{courseViews: number, lectureViews: number}} counted

@@ -72,6 +72,9 @@ export function formats(language) {
                 timeStyle: "long",
                 ...(zone && {timeZone: zone}),
             }).format(new Date(instant)),
+        /** 12:03:05 UTC, in a time zone */
+        time: (/** @type {string} */ instant, /** @type {string} */ zone) =>
+            new Intl.DateTimeFormat(language, {timeStyle: "long", timeZone: zone}).format(new Date(instant)),
         /** Central European Time of Europe/Berlin */
         zone: (/** @type {string} */ zone) => nameOfZone(language, zone),
     };
@@ -86,5 +89,6 @@ const together = (large, rest, unit) => (rest ? `${large} ${unit(rest)}` : large
 function nameOfZone(language, zone) {
     const parts = new Intl.DateTimeFormat(language, {timeZone: zone, timeZoneName: "longGeneric"}).formatToParts();
     const name = parts.find((part) => part.type === "timeZoneName")?.value ?? zone;
-    return name === zone ? zone : `${zone} (${name})`;
+    // UTC has no other name: ICU calls it "GMT+00:00" then.
+    return name === zone || name.startsWith("GMT") ? zone : `${zone} (${name})`;
 }

@@ -7,10 +7,12 @@
 
 import {placeOf, searchOf} from "./address.js";
 import {api, Refused} from "./api.js";
-import {fill, h, s, toggle} from "./dom.js";
+import {patterns} from "./charts/figure.js";
+import {fill, h, toggle} from "./dom.js";
 import {formats} from "./format.js";
 import {live} from "./live.js";
 import {problem, signIn} from "./problems.js";
+import {titles} from "./titles.js";
 import {courseView} from "./views/course.js";
 import {coursesView} from "./views/courses.js";
 import {lectureView} from "./views/lecture.js";
@@ -73,9 +75,8 @@ export function mount(element, options) {
  */
 function page(root, options, words, begin) {
     const service = api(options);
+    const courses = titles(service);
     const form = formats(localeOf(words.language, navigator.languages));
-    /** @type {Map<string, string>} */
-    const titles = new Map();
     let place = placeOf(location.search);
     /** @type {View} */
     let view;
@@ -95,7 +96,7 @@ function page(root, options, words, begin) {
         "div",
         {class: "course-analytics", lang: words.language, click: follow},
         patterns(),
-        h("header", {}, h("nav", {"aria-label": words.say("trail")}, trail), languages(), out),
+        h("header", {}, h("nav", {"aria-label": words.say("trail")}, trail), h("div", {class: "controls"}, languages(), out)),
         h("div", {class: "head"}, title, h("p", {class: "moment"}, asOf, " ", again)),
         told,
         state,
@@ -120,13 +121,13 @@ function page(root, options, words, begin) {
         /** @type {Surroundings} */
         const around = {
             api: service,
+            courses,
             words,
             formats: form,
             get place() {
                 return place;
             },
             go,
-            titleOf,
             download,
             video: options.video,
         };
@@ -198,7 +199,7 @@ function page(root, options, words, begin) {
 
     function signOut() {
         options.signIn?.("");
-        titles.clear();
+        courses.forget();
         hasNumbers = false;
         over();
         title.focus();
@@ -253,18 +254,6 @@ function page(root, options, words, begin) {
         }
     }
 
-    /** @param {string} course */
-    async function titleOf(course) {
-        let token = "";
-        for (let pages = 0; pages < 10 && !titles.has(course); pages++) {
-            const answer = await service.courses(token, 100);
-            for (const each of answer.courses) titles.set(each.courseId, each.title);
-            token = answer.nextPageToken;
-            if (!token) break;
-        }
-        return titles.get(course) || course;
-    }
-
     /** Asks for a file with the token, which a plain link could not. @param {() => Promise<File>} question */
     async function download(question) {
         try {
@@ -282,12 +271,4 @@ function page(root, options, words, begin) {
         loads.end();
         window.removeEventListener("popstate", arrive);
     };
-}
-
-/** The look of what is not over yet; all charts use it. */
-function patterns() {
-    const line = s("line", {class: "hatch", x1: 1.5, x2: 1.5, y1: 0, y2: 6});
-    const at = {width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)"};
-    const pattern = s("pattern", {id: "analytics-hatch", ...at}, line);
-    return s("svg", {class: "patterns", width: 0, height: 0, "aria-hidden": "true"}, s("defs", {}, pattern));
 }

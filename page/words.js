@@ -49,7 +49,7 @@ export async function wordsOf(language) {
 export function speaker(language, entries) {
     const plurals = new Intl.PluralRules(language);
 
-    /** @param {Key} key @param {Values} values */
+    /** @param {Key} key @param {Record<string, unknown>} values */
     function template(key, values) {
         const entry = entries[key] ?? key;
         if (typeof entry === "string") return entry;
@@ -66,20 +66,16 @@ export function speaker(language, entries) {
          */
         say: (key, values = {}) => template(key, values).replace(/\{(\w+)\}/g, (_, name) => String(values[name])),
         /**
-         * The same around an element, which stands where the sentence has `{name}`.
+         * The same around elements, which stand where the sentence has their names.
          *
          * @param {Key} key
-         * @param {string} name
-         * @param {Node} element
-         * @param {Values} [values]
+         * @param {Record<string, string | number | Node>} values
          * @returns {(string | Node)[]}
          */
-        around: (key, name, element, values = {}) =>
+        around: (key, values) =>
             template(key, values)
-                .split(/(\{\w+\})/)
-                .map((part) => {
-                    const [, hole] = /^\{(\w+)\}$/.exec(part) ?? [];
-                    return hole === name ? element : hole ? String(values[hole]) : part;
-                }),
+                .split(/\{(\w+)\}/)
+                .map((part, n) => (n % 2 ? (values[part] ?? "") : part))
+                .map((part) => (typeof part === "number" ? String(part) : part)),
     };
 }

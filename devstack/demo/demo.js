@@ -34,7 +34,7 @@ if (token) {
         lectureId,
         token: async () => token,
         onState({sent, waiting, problem}) {
-            state.textContent = `${sent} pings told, ${waiting} waiting${problem && `: ${problem}`}.`;
+            state.textContent = `${sent} ping${sent === 1 ? "" : "s"} sent, ${waiting} waiting${problem && `: ${problem}`}.`;
         },
     });
 } else {

@@ -33,8 +33,9 @@ export function bars(slots, size, say) {
     const before = slots.map((slot, n) =>
         slot.before == null ? null : {x: /** @type {number} */ (stops[n]), y: y(slot.before)},
     );
+    const lines = Number.isInteger(most / 2) ? [most / 2, most] : [most]; // nobody has half a view
     /** @type {Mark[]} */
-    const marks = grid(size, [most / 2, most], y, say.axis);
+    const marks = grid(size, lines, y, say.axis);
     slots.forEach(({value, kind}, n) => {
         if (value === null) return;
         const at = {

@@ -36,7 +36,8 @@ export function chart(words, {name, kind, onChoose}) {
     const caption = h("figcaption");
     const line = s("line", {class: "cursor"});
     const svg = s("svg", {"aria-hidden": "true"});
-    const readout = h("p", {class: "readout", "aria-hidden": "true"}, words.say("chart.hint"));
+    const hint = kind === "spark" ? "" : words.say("chart.hint"); // a line so small says enough by itself
+    const readout = h("p", {class: "readout", "aria-hidden": "true"}, hint);
     const plot = h("div", {
         class: `plot ${kind}`,
         role: "slider",
@@ -93,7 +94,7 @@ export function chart(words, {name, kind, onChoose}) {
         if (!shown || !drawing) return;
         stop = Math.min(at, drawing.stops.length - 1);
         const said = stop < 0 ? words.say("chart.none") : shown.say(stop);
-        fill(readout, stop < 0 ? words.say("chart.hint") : said);
+        fill(readout, stop < 0 ? hint : said);
         plot.setAttribute("aria-valuemax", String(Math.max(0, drawing.stops.length - 1)));
         plot.setAttribute("aria-valuenow", String(Math.max(0, stop)));
         plot.setAttribute("aria-valuetext", said);
@@ -128,4 +129,12 @@ export function chart(words, {name, kind, onChoose}) {
             tabulate();
         },
     };
+}
+
+/** How what is not over yet is drawn, in all charts of a page. */
+export function patterns() {
+    const line = s("line", {class: "hatch", x1: 1.5, x2: 1.5, y1: 0, y2: 6});
+    const at = {width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)"};
+    const pattern = s("pattern", {id: "analytics-hatch", ...at}, line);
+    return s("svg", {class: "patterns", width: 0, height: 0, "aria-hidden": "true"}, s("defs", {}, pattern));
 }

@@ -8,7 +8,7 @@ import {lectures} from "./lectures.js";
 import {lost} from "./lost.js";
 import {rangeChoice} from "./range.js";
 import {tiles} from "./tiles.js";
-import {csvButton, skeleton} from "./view.js";
+import {csvButton, link, skeleton} from "./view.js";
 
 /** @import {Dashboard, Day, Report} from "../api.js" */
 /** @import {Place} from "../address.js" */
@@ -94,7 +94,7 @@ export function courseView(around) {
         }
         const {range, compare} = place;
         const [title, dashboard, report] = await Promise.all([
-            around.titleOf(course),
+            around.courses.of(course),
             api.dashboard(course),
             reportOf(range),
         ]);
@@ -127,7 +127,9 @@ export function courseView(around) {
         const watched = Boolean(figures.views || figures.watch || report.overview.lectureViews);
         toggle(empty, !watched);
         toggle(full, watched);
-        fill(empty, emptySentence(report));
+        const {overview} = dashboard;
+        const ever = !all && Boolean(overview.totalViews || overview.totalWatchTimeSeconds);
+        fill(empty, emptySentence(report), ever && [" ", link(around, {range: "all"}, words.say("empty.all"))]);
         const before = compared && report.previous ? ofStretch(report.previous) : null;
         five.show(figures, before, compared ? report.range.days : 0);
         chart.show(report, compared ? earlier : [], today, place.figure);
@@ -150,7 +152,7 @@ export function courseView(around) {
             words.say(all ? "days.all" : "days.range", values),
             words.say("days.zone", {zone: formats.zone(dayZone)}),
             recordedSince && words.say("recorded.since", {day: formats.day(recordedSince)}),
-            range.final ? words.say("days.final") : words.say("days.asOf", {moment: formats.moment(asOf, dayZone)}),
+            range.final ? words.say("days.final") : words.say("days.asOf", {time: formats.time(asOf, dayZone)}),
         ]
             .filter(Boolean)
             .join(" ");

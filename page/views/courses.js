@@ -17,7 +17,7 @@ const SPARK_HEIGHT = 44;
  * @returns {View}
  */
 export function coursesView(around) {
-    const {api, words, formats} = around;
+    const {words, formats} = around;
     let pages = 1;
     /** @type {Map<string, ReturnType<typeof card>>} */
     const cards = new Map();
@@ -37,7 +37,7 @@ export function coursesView(around) {
         const courses = [];
         let token = "";
         for (let page = 0; page < pages; page++) {
-            const answer = await api.courses(token, PAGE);
+            const answer = await around.courses.list(token, PAGE);
             courses.push(...answer.courses);
             token = answer.nextPageToken;
             if (!token) break;
@@ -65,7 +65,8 @@ export function coursesView(around) {
         const title = h("h2");
         const totals = h("p", {class: "totals"});
         const line = chart(words, {name: words.say("courses.line"), kind: "spark"});
-        const element = h("li", {class: "card"}, title, totals, line.element);
+        const none = h("p", {class: "quiet"}, words.say("courses.none"));
+        const element = h("li", {class: "card"}, title, totals, line.element, none);
         const cell = cells(formats);
 
         /** @param {Course} course */
@@ -73,6 +74,8 @@ export function coursesView(around) {
             const days = course.last28Days;
             fill(title, link(around, {course: course.courseId, lecture: ""}, course.title || course.courseId));
             fill(totals, totalsOf(course));
+            toggle(line.element, days.length > 0);
+            toggle(none, !days.length);
             const sum = days.reduce((n, day) => n + day.lectureViews, 0);
             line.show({
                 sentence: words.say("courses.sentence", {n: sum, views: formats.number(sum)}),
@@ -106,7 +109,7 @@ export function coursesView(around) {
      * @param {(value: number) => string} form
      */
     const number = (key, value, form) =>
-        words.around(key, "value", h("data", {value}, h("b", {}, form(value))), {n: value});
+        words.around(key, {value: h("data", {value}, h("b", {}, form(value))), n: value});
 
     return {
         element,

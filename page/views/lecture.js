@@ -5,9 +5,9 @@ import {curve, lengthOf, strip} from "../charts/video.js";
 import {fill, h, toggle} from "../dom.js";
 import {cells, csvButton, skeleton} from "./view.js";
 
-/** @import {Heatmap, Segment} from "../api.js" */
+/** @import {Heatmap, Segment, Step} from "../api.js" */
 /** @import {Surroundings, View} from "./view.js" */
-/** @typedef {{heatmap: Heatmap, course: string}} Data */
+/** @typedef {{heatmap: Heatmap, step: Step | undefined, course: string}} Data */
 
 const HEIGHT = {curve: 220, strip: 120};
 
@@ -55,11 +55,12 @@ export function lectureView(around) {
 
     /** @returns {Promise<Data>} */
     async function load() {
-        const [answer, course] = await Promise.all([
+        const [answer, {engagementFunnel}, course] = await Promise.all([
             api.heatmap(place.course, place.lecture),
-            around.titleOf(place.course),
+            api.dashboard(place.course),
+            around.courses.of(place.course),
         ]);
-        return {heatmap: answer, course};
+        return {heatmap: answer, step: engagementFunnel.find((each) => each.lectureId === place.lecture), course};
     }
 
     /** @param {Data} data */
@@ -68,7 +69,7 @@ export function lectureView(around) {
         const watched = heatmap.playbacks > 0 || heatmap.segments.some((segment) => segment.watchedSeconds > 0);
         toggle(empty, !watched);
         toggle(charts, watched);
-        fill(facts, factsOf(heatmap));
+        fill(facts, factsOf(heatmap, data.step));
         retention.show({
             sentence: curveSentence(heatmap),
             draw: (width) => curve(data.heatmap, {width, height: HEIGHT.curve}, formats),
@@ -86,18 +87,28 @@ export function lectureView(around) {
         return {title: heatmap.title || heatmap.lectureId, course: data.course, asOf: heatmap.asOf};
     }
 
-    /** @param {Heatmap} map */
-    function factsOf(map) {
-        const playbacks = words.around("lecture.playbacks", "value", dataOf(map.playbacks), {n: map.playbacks});
+    /** @param {Heatmap} map @param {Step | undefined} step */
+    function factsOf(map, step) {
+        const counted = step && {
+            n: step.views,
+            views: dataOf(step.views, formats.number),
+            watch: dataOf(step.watchTimeSeconds, formats.duration),
+        };
+        const playbacks = {n: map.playbacks, value: dataOf(map.playbacks, formats.number)};
         const length = map.durationSeconds
             ? words.say("lecture.length", {length: formats.position(map.durationSeconds)})
             : words.say("lecture.noLength");
         const since = map.recordedSince ? words.say("recorded.since", {day: formats.day(map.recordedSince)}) : "";
-        return [playbacks, ` ${length} ${since}`];
+        return [
+            counted && words.around("lecture.counted", counted),
+            " ",
+            words.around("lecture.playbacks", playbacks),
+            ` ${length} ${since}`,
+        ];
     }
 
-    /** @param {number} value */
-    const dataOf = (value) => h("data", {value}, h("b", {}, formats.number(value)));
+    /** @param {number} value @param {(value: number) => string} form */
+    const dataOf = (value, form) => h("data", {value}, h("b", {}, form(value)));
 
     /** @param {Heatmap} map */
     function curveSentence({segments, largestDrop}) {

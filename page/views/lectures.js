@@ -66,9 +66,9 @@ export function lectures(around) {
         const drop = largestDrop(steps);
         const first = words.say("funnel.sentence", {n: steps.length, lectures: formats.number(steps.length)});
         if (!drop) return [first];
-        const to = link(around, {lecture: drop.step.lectureId}, name(drop.step));
         const values = {n: drop.lost, lost: formats.number(drop.lost), share: formats.share(drop.step.dropOffRate)};
-        return [`${first} `, ...words.around("funnel.drop", "lecture", to, {...values, before: name(drop.before)})];
+        const lecture = link(around, {lecture: drop.step.lectureId}, name(drop.step));
+        return [`${first} `, ...words.around("funnel.drop", {...values, before: name(drop.before), lecture})];
     }
 
     function draw(/** @type {number} */ width) {

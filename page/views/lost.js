@@ -15,10 +15,11 @@ import {cells} from "./view.js";
  */
 export function lost({words, formats}) {
     const line = h("summary");
+    const events = h("p", {class: "repeated"}, words.say("lost.events"));
     const repeated = h("p", {class: "repeated"});
     const reasons = table(words, words.say("lost.name"));
     const none = h("p", {class: "lost"}, words.say("lost.none"));
-    const details = h("details", {class: "lost"}, line, repeated, reasons.element);
+    const details = h("details", {class: "lost"}, line, events, repeated, reasons.element);
 
     const columns = [
         {name: words.say("column.reason")},
@@ -53,8 +54,8 @@ export function lost({words, formats}) {
             const sum = notCounted(all, counted);
             toggle(none, !sum.lost && !sum.repeated);
             toggle(details, Boolean(sum.lost || sum.repeated));
-            const [events, number] = [formats.number(sum.events), formats.number(sum.lost)];
-            fill(line, words.say("lost.line", {n: sum.lost, lost: number, events}));
+            const values = {n: sum.lost, lost: formats.number(sum.lost), events: formats.number(sum.events)};
+            fill(line, words.say("lost.line", values));
             const twice = words.say("lost.repeated", {n: sum.repeated, events: formats.number(sum.repeated)});
             fill(repeated, sum.repeated ? twice : "");
             reasons.show(columns, all.map(row));

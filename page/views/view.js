@@ -5,6 +5,7 @@ import {searchOf} from "../address.js";
 
 /** @import {Api, File} from "../api.js" */
 /** @import {Place} from "../address.js" */
+/** @import {Titles} from "../titles.js" */
 /** @import {Formats} from "../format.js" */
 /** @import {Key, Words} from "../words.js" */
 /** @import {Child} from "../dom.js" */
@@ -14,11 +15,11 @@ import {searchOf} from "../address.js";
  *
  * @typedef {object} Surroundings
  * @property {Api} api
+ * @property {Titles} courses
  * @property {Words} words
  * @property {Formats} formats
  * @property {Place} place  where the page is now
  * @property {(change: Partial<Place>) => void} go  to another place
- * @property {(course: string) => Promise<string>} titleOf  a course
  * @property {(question: () => Promise<File>) => void} download
  * @property {((course: string, lecture: string) => string | undefined) | undefined} video  a lecture's, where the site has it
  */

@@ -58,9 +58,14 @@ async def chromium() -> AsyncIterator[Browser]:
         "FONTCONFIG_FILE": str(FOLDER / "fonts.conf"),
     }
     # Without a sandbox, which root has none of; a video may play before anybody has clicked.
-    arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+    arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--enable-bfcache"]
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=arguments, env=environment)
+        browser = await playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=arguments,
+            ignore_default_args=["--disable-back-forward-cache"],
+            env=environment,
+        )
         yield browser
         await browser.close()
 

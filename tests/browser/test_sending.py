@@ -1,5 +1,6 @@
 """What was played is counted exactly once, whatever becomes of the requests that tell it."""
 
+import asyncio
 import json
 import time
 from typing import Any
@@ -71,14 +72,21 @@ async def test_what_is_refused_for_a_while_is_told_again(viewer: Viewer, status:
     assert 2 == len(refused)
 
 
-async def test_the_service_says_when_to_try_again(viewer: Viewer) -> None:
+RETRY_AFTER = {"headers": {**CORS, "retry-after": "3", "access-control-expose-headers": "retry-after"}}
+RETRY_INFO = {
+    "body": json.dumps({"details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "3s"}]})
+}
+
+
+@pytest.mark.parametrize("told", [RETRY_AFTER, RETRY_INFO], ids=["Retry-After", "RetryInfo"])
+async def test_the_service_says_when_to_try_again(viewer: Viewer, told: dict[str, Any]) -> None:
     times = []
 
     async def refuse_once(route: Route) -> None:
         if posts(route.request):
             times.append(time.monotonic())
         if posts(route.request) and len(times) == 1:
-            await route.fulfill(**refusal(429, **{"retry-after": "3", "access-control-expose-headers": "retry-after"}))
+            await route.fulfill(**refusal(429) | told)
         else:
             await route.continue_()
 
@@ -87,6 +95,20 @@ async def test_the_service_says_when_to_try_again(viewer: Viewer) -> None:
     await viewer.play(20)
     await eventually(lambda: len(times), lambda tries: tries > 1)
     assert 3 <= times[1] - times[0]
+
+
+async def test_pings_go_to_one_address_one_at_a_time_and_may_outlive_the_page(viewer: Viewer) -> None:
+    await viewer.open()
+    await viewer.run("scene.answers = new Promise((resolve) => (scene.answer = resolve));")
+    await viewer.play(16, rate=8)
+    await viewer.run("tracker.flush(); scene.answer();")
+    await viewer.play(20, rate=8)
+    await viewer.counted()
+    requests: list[list[object]] = await viewer.page.evaluate("scene.requests")
+    assert 2 <= len(requests)
+    assert [f"{viewer.site.gateway_url}/api/v1/analytics/events:batch", True] == requests[0]
+    assert [requests[0]] * len(requests) == requests
+    assert 1 == await viewer.page.evaluate("scene.mostUnderWay")
 
 
 async def test_what_was_watched_offline_is_counted_afterwards(viewer: Viewer) -> None:
@@ -105,7 +127,8 @@ async def test_two_tabs_of_one_lecture_are_both_counted(viewer: Viewer) -> None:
     other = Viewer(await viewer.page.context.new_page(), viewer.service, viewer.site, viewer.course)
     for each in (viewer, other):
         await each.open()
-        await each.play(20, rate=8)
+    await asyncio.gather(*(each.play(20, rate=8) for each in (viewer, other)))
+    for each in (viewer, other):
         await each.run("await tracker.flush();")
     told = (await viewer.told()).seconds + (await other.told()).seconds
     await eventually(lambda: viewer.stored()["watchTimeSeconds"], told)

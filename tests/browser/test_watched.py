@@ -10,18 +10,18 @@ from tests.browser.service import eventually
 
 async def test_a_video_that_is_played_through_is_counted_whole(viewer: Viewer) -> None:
     await viewer.open()
-    await viewer.play(20, rate=4)
+    await viewer.play(20, rate=8)
     await viewer.counted()
     assert 1 == viewer.stored()["views"]
 
 
 async def test_what_is_skipped_is_not_counted(viewer: Viewer) -> None:
     await viewer.open(LONG)
-    await viewer.play(32)
-    await viewer.seek(608)
-    await viewer.play(640)
+    await viewer.play(16)
+    await viewer.seek(616)  # as a button for ten minutes does
+    await viewer.play(632)
     await viewer.seek(4)
-    await viewer.play(30)
+    await viewer.play(20)
     await viewer.counted()
 
 
@@ -62,6 +62,7 @@ async def test_a_loop_is_counted_as_often_as_it_plays(viewer: Viewer) -> None:
     """
     await viewer.run(looped)
     await viewer.counted()
+    assert 1 == viewer.stored()["views"]
 
 
 async def test_a_pause_and_scrubbing_add_nothing(viewer: Viewer) -> None:
@@ -70,6 +71,20 @@ async def test_a_pause_and_scrubbing_add_nothing(viewer: Viewer) -> None:
     for position in (100, 300, 20, 500, 10):
         await viewer.seek(position)
     await viewer.run("video.play(); video.pause();")
+    await viewer.counted()
+
+
+async def test_a_speed_of_zero_adds_nothing(viewer: Viewer) -> None:
+    await viewer.open()
+    await viewer.play(8, rate=8)
+    stands = """
+        video.playbackRate = 0;
+        await video.play();
+        const since = performance.now();
+        await until(() => performance.now() - since > 1500);
+        video.pause();
+    """
+    await viewer.run(stands)
     await viewer.counted()
 
 

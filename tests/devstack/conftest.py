@@ -40,6 +40,10 @@ class LocalStack(Child):
     def dashboard(self) -> Any:
         return json.loads(run_line(self.command_lines()[2]))
 
+    def report(self) -> Any:
+        """The report of the last four weeks."""
+        return json.loads(run_line(f"{self.command_lines()[2]}/report"))
+
     def children(self) -> list[int]:
         """The process ids of all that it has started."""
         tasks = Path(f"/proc/{self.pid}/task").glob("*/children")

@@ -47,6 +47,19 @@ def test_the_numbers_move_by_themselves(stack: LocalStack) -> None:
     wait_until(lambda: watched() > before, 10, "no learner watched")
 
 
+def test_a_newcomer_sees_four_weeks_and_the_four_before(stack: LocalStack) -> None:
+    report = stack.report()
+
+    assert 28 == len(report["days"])
+    assert all(day["courseViews"] and day["uniqueUsers"] and day["watchTimeSeconds"] for day in report["days"])
+    assert 0 < report["previous"]["uniqueUsers"] < report["previous"]["courseViews"]
+    assert all(step["views"] for step in report["engagementFunnel"])
+
+
+def test_what_was_watched_before_the_first_run_is_sound(stack: LocalStack) -> None:
+    assert "everything is as it must be" in run_line(stack.flusher_line().replace(" status", " verify"))
+
+
 @pytest.mark.parametrize("name", ["gateway", "ingest", "query"])
 def test_a_busy_port_is_one_sentence_and_nothing_is_started(tmp_path: Path, name: str) -> None:
     data = tmp_path / "data"
@@ -123,6 +136,9 @@ def test_ctrl_c_ends_every_process(tmp_path: Path) -> None:
     assert [] == alive(children)
 
 
+HISTORY = "counting what was watched in the weeks before"
+
+
 def test_the_next_run_goes_on_with_the_data_and_the_tokens_of_the_last(tmp_path: Path) -> None:
     def views() -> int:
         return int(stack.dashboard()["overview"]["totalViews"])
@@ -130,32 +146,36 @@ def test_the_next_run_goes_on_with_the_data_and_the_tokens_of_the_last(tmp_path:
     with running(LocalStack(tmp_path / "data")) as stack:
         wait_until(lambda: views() > 0, 10, "nobody opened the course")
         before, dashboard_line = views(), stack.command_lines()[2]
+        assert HISTORY in stack.output()
         assert 0 == stack.stop()
         stack.start()
 
         assert before <= views()
+        assert HISTORY not in stack.output()
         assert '"engagementFunnel"' in run_line(dashboard_line)
 
 
 VICTIMS = ("valkey-server", "ingest_server", "envoy")  # a store, one of ours, and the gateway
 
 
-def test_whatever_is_killed_is_started_again_and_no_view_is_lost(stack: LocalStack) -> None:
-    def views() -> int:
+def test_whatever_is_killed_is_started_again_and_nothing_is_lost(stack: LocalStack) -> None:
+    def counted() -> tuple[int, float]:
         try:
-            return int(stack.dashboard()["overview"]["totalViews"])
+            overview = stack.dashboard()["overview"]
         except (KeyError, ValueError, subprocess.CalledProcessError):  # not up again yet
-            return -1
+            return -1, -1
+        return overview["totalViews"], overview["totalWatchTimeSeconds"]
 
-    wait_until(lambda: views() > 0, PATIENCE, "nobody opened the course")
-    before, processes = views(), [pid for pid in stack.children() if commandline(pid)]
+    wait_until(lambda: counted() > (0, 0), PATIENCE, "nobody opened the course")
+    (views, seconds), processes = counted(), [pid for pid in stack.children() if commandline(pid)]
     for victim in VICTIMS:
         os.kill(next(pid for pid in processes if victim.encode() in commandline(pid)), signal.SIGKILL)
 
     told = " was killed by SIGKILL, and is started again; its log is "
     wait_until(lambda: len(VICTIMS) == stack.output().count(told), PATIENCE, "not all were started again")
-    wait_until(lambda: views() > before, PATIENCE, "it did not come back")
+    wait_until(lambda: counted()[1] > seconds, PATIENCE, "it did not come back")
 
+    assert views <= counted()[0]
     assert len(processes) - len(VICTIMS) == len(alive(processes))
 
 

@@ -9,7 +9,7 @@ from pymongo import MongoClient
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from devstack.child import Child, StartError, port_is_free, wait_until
+from devstack.child import Child, StartError, free_port, port_is_free, wait_until
 from devstack.servers import MongoServer, RedisServer
 from tests.devstack.conftest import alive
 from tests.servers import running
@@ -98,3 +98,8 @@ time.sleep(60)
         parent.kill()
 
     wait_until(lambda: not alive([child]), 10, "the child lived on")
+
+
+def test_no_port_is_given_out_twice_before_its_server_listens() -> None:
+    ports = [free_port() for _ in range(300)]
+    assert 300 == len(set(ports))

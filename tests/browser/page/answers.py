@@ -85,8 +85,10 @@ class Answers:
     watched: bool = True
     today: date = TODAY
     today_views: int = 17
-    playbacks: int = 120
+    playbacks: int = 8400
     rewatched: bool = True
+    has_courses: bool = True
+    newer_courses: int = 0
     not_counted: tuple[tuple[str, int, float], ...] = (
         ("IMPLAUSIBLE", 12, 60),
         ("REPEATED", 7, 35),
@@ -98,10 +100,17 @@ class Answers:
     asked: list[str] = field(default_factory=list)
     hold: Callable[[str], Awaitable[object]] | None = None
 
-    def courses(self) -> Json:
+    def courses(self, query: Json) -> Json:
         days = [{"day": str(day), "lectureViews": views_on(day) * 2} for day in self.last(28)]
-        course = {"courseId": COURSE, "title": self.title, "last28Days": days if self.watched else []}
-        return {"courses": [course | self.totals()], "nextPageToken": ""}
+        course = {"title": self.title, "last28Days": days if self.watched else []} | self.totals()
+        newer = [(f"65000000000000000000d{n:03x}", f"Newer course {n}") for n in range(self.newer_courses)]
+        listed = [course | {"courseId": each, "title": title} for each, title in newer] + [
+            course | {"courseId": COURSE}
+        ]
+        first = int(query.get("pageToken", "0"))
+        last = first + int(query["pageSize"])
+        page = listed[first:last] if self.has_courses else []
+        return {"courses": page, "nextPageToken": str(last) if self.has_courses and last < len(listed) else ""}
 
     def midnight(self) -> None:
         """A new day begins."""
@@ -160,7 +169,7 @@ class Answers:
     def heatmap(self, lecture: str) -> Json:
         playbacks = self.playbacks if self.watched else 0
         segments = [self.segment(n, playbacks) for n in range(SEGMENTS if self.watched else 0)]
-        again = {"fromSeconds": 200, "toSeconds": 220, "passes": 2.4, "views": 66}
+        again = {"fromSeconds": 200, "toSeconds": 220, "passes": 2.4, "views": 4900}
         known = [n for n in range(len(self.titles)) if lecture_id(n) == lecture]
         return {
             "lectureId": lecture,
@@ -175,7 +184,7 @@ class Answers:
         } | ({"largestDrop": {"atSeconds": 120, "lostRate": 0.25}} if self.watched else {})
 
     def segment(self, n: int, playbacks: int) -> Json:
-        views = playbacks - n - (30 if n >= 12 else 0)
+        views = playbacks - n * playbacks // 120 - (playbacks // 4 if n >= 12 else 0)
         passes = 2.4 if n in {20, 21} and self.rewatched else 1.1
         return {
             "startSeconds": n * 10,
@@ -192,7 +201,7 @@ class Answers:
         query = {name: values[0] for name, values in parse_qs(address.query).items()}
         match parts:
             case [""]:
-                return self.courses()
+                return self.courses(query)
             case [_]:
                 return self.dashboard()
             case [_, "report"]:

@@ -52,7 +52,8 @@ class Instructor:
         return str(await self.page.evaluate("location.search"))
 
     async def rows(self, table: str) -> list[list[str]]:
-        """The bare values of a table: cells with a number behind their text have it."""
+        """The bare values of a table, once it has rows: cells with a number behind their text have it."""
+        await self.page.locator(f"{table} tbody tr").first.wait_for(state="attached")
         script = """(table) => [...table.tBodies[0].rows].map((row) => [...row.cells].map(
             (cell) => cell.querySelector("data")?.value ?? cell.textContent))"""
         found: list[list[str]] = await self.page.locator(f"{table} table").evaluate(script)

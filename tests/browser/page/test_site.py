@@ -60,6 +60,7 @@ async def test_a_session_that_is_over_is_asked_for_at_the_site(site: Instructor)
     await site.page.evaluate("token = ''")
     await site.page.get_by_role("button", name="Refresh").click()
     await site.sees("Your session has ended. Sign in on the site again, and refresh.")
+    assert [] == await site.findings()
 
     await site.page.evaluate("token = 'third'")
     await site.page.get_by_role("button", name="Refresh").click()

@@ -53,6 +53,7 @@ async def test_nobody_has_watched(instructor: Instructor) -> None:
     await instructor.open(A_COURSE)
     await instructor.sees("Nobody has watched in these days; recorded since 1 Jun 2026.")
     assert not await instructor.page.locator(".tiles").is_visible()
+    assert 0 == await instructor.page.get_by_role("link", name="Show all time").count()
     assert await instructor.page.get_by_label("28 days").is_visible()
 
 
@@ -62,6 +63,23 @@ async def test_nothing_is_recorded_yet(instructor: Instructor) -> None:
     await instructor.sees("Nobody has watched yet.")
     await instructor.open(A_LECTURE)
     await instructor.sees("Nobody has watched this lecture")
+
+
+async def test_a_range_in_which_nobody_watched_leads_to_all_time(instructor: Instructor) -> None:
+    instructor.answers.since = instructor.answers.today
+    await instructor.open(A_COURSE)
+    await instructor.sees("Nobody has watched in these days; recorded since 26 Nov 2026.")
+
+    await instructor.page.get_by_role("link", name="Show all time").click()
+    await instructor.sees("12,362")
+    assert f"{A_COURSE}&range=all" == await instructor.search()
+
+
+async def test_an_instructor_without_courses(instructor: Instructor) -> None:
+    instructor.answers.has_courses = False
+    await instructor.open()
+    await instructor.sees("You have no courses yet.")
+    assert [] == await instructor.findings()
 
 
 async def test_somebody_elses_course(instructor: Instructor) -> None:
@@ -164,9 +182,10 @@ async def test_after_midnight_the_range_is_asked_for_again(instructor: Instructo
 async def test_a_lecture_is_live(instructor: Instructor) -> None:
     await instructor.stop_the_clock()
     await instructor.open(A_LECTURE)
-    instructor.answers.playbacks = 121
+    await instructor.sees("9,000 views, 600 hrs watched. The charts are of 8,400 playbacks.")
+    instructor.answers.playbacks = 8401
     await instructor.page.clock.run_for(10_000)
-    await instructor.sees("121")
+    await instructor.sees("The charts are of 8,401 playbacks.")
 
 
 async def test_a_hidden_page_asks_nothing_and_a_page_that_is_seen_again_asks_at_once(instructor: Instructor) -> None:

@@ -31,6 +31,10 @@ const scene = {
     script: "",
     /** @type {any[][]} the events of each request that the script has sent */
     bodies: [],
+    /** @type {any[]} the address of each, and whether it may outlive the page */
+    requests: [],
+    underWay: 0,
+    mostUnderWay: 0,
     /** Before it, no answer reaches the script. @type {Promise<void> | undefined} */
     answers: undefined,
     answer() {},
@@ -48,9 +52,15 @@ const scene = {
         window.fetch = async (url, request) => {
             if (typeof request?.body === "string") scene.bodies.push(JSON.parse(request.body).events);
             const {answers} = scene;
-            const answer = await send(url, request);
-            await answers;
-            return answer;
+            scene.requests.push([String(url), request?.keepalive]);
+            scene.mostUnderWay = Math.max(scene.mostUnderWay, ++scene.underWay);
+            try {
+                const answer = await send(url, request);
+                await answers;
+                return answer;
+            } finally {
+                scene.underWay -= 1;
+            }
         };
         const {track} = await import(script);
         video.src = src;
