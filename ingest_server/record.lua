@@ -34,7 +34,7 @@
 -- An id is a digest in a set seen:{p}:<kind><window> (v, t: event ids of course views and of pings; p: playback ids): that
 -- of the window, by this server's clock, in which it came, or its playback had its last ping. Event ids are looked for in
 -- this window and the last, which are as long as they are remembered; playback ids in this and the last two, half as long.
--- An id is charged to its user with about what it takes in Redis. Who has reached the limit of a window may repeat, and go
+-- An id is charged to its user with no less than it takes in Redis. Who has reached the limit of a window may repeat, and go
 -- on with what has begun.
 --
 -- The bits of a playback's segments: bit 0 that it was counted as a playback, bit n + 1 its view of segment n. They live
