@@ -165,8 +165,12 @@ local function write(sums, counters, tally)
   local is_new = redis.call('HSETNX', counters, 'batch', ARGV[2]) == 1
   dirty[#dirty + 1] = tally
   for field, count in pairs(sums) do
-    if type(redis.pcall('HINCRBY', counters, field, count)) == 'table' then -- there is no number
-      redis.call('HSET', counters, field, count)
+    local result = redis.pcall('HINCRBY', counters, field, count)
+    if type(result) == 'table' then
+      if string.sub(result.err, 1, 4) ~= 'ERR ' then -- the right to count is missing
+        error(result)
+      end
+      redis.call('HSET', counters, field, count) -- there is no number
     end
   end
   return is_new

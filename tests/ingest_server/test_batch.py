@@ -20,7 +20,7 @@ from tests.faults.proxy import Proxy
 from tests.ingest_server.backend import BACKEND, Events, Report, ping, report, report_alone, view
 from tests.ingest_server.client import COURSE, FIRST, NONE, SECOND, Player, bearer, refusal, token
 from tests.ingest_server.conftest import OTHER_COURSES
-from tests.ingest_server.stored import Stored, key, seconds, views
+from tests.ingest_server.stored import Stored, partition, seconds, views
 
 ALL = 1_000_000
 COMMIT = containing(b"EVALSHA")
@@ -289,7 +289,9 @@ class TestWithoutRedis:
 
 
 async def test_a_partition_that_fails_fails_the_call_and_not_the_others(player: Player, stored: Stored) -> None:
-    stored.redis.set(key("course_counters"), "not a hash")
+    await player.view()
+    (commit,) = stored.redis.keys(f"commit:{{{partition()}}}:*")
+    stored.redis.set(commit, "no number")
     refused = await refusal(report(player, [view(), *map(view, OTHER_COURSES)]))
     assert (StatusCode.INTERNAL, "internal error") == (refused.code, refused.message)
     assert [{"course_views": 1}] * len(OTHER_COURSES) == [stored.counters(course) for course in OTHER_COURSES]
