@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# One image for the three programs; the command says which: analytics-ingest, analytics-query, analytics-flusher.
+# One image for the programs; the command says which: analytics-ingest, analytics-query, analytics-flusher, analytics-warehouse.
 # Checked by hadolint, and by tests that install the wheel in the same way; it has not been built by a Docker engine.
 
 FROM python:3.13-slim-trixie AS build
@@ -17,10 +17,12 @@ COPY ingest_server ingest_server
 COPY query_server query_server
 COPY flusher flusher
 COPY warehouse warehouse
+# "[warehouse]" adds the clients of Kafka and ClickHouse, for analytics-warehouse.
+ARG EXTRA=""
 RUN tools/bin/python -m hatchling build -t wheel \
     && uv venv --no-cache --python /usr/local/bin/python /opt/analytics \
     && uv pip install --no-cache --no-build --compile-bytecode --python /opt/analytics/bin/python \
-        --constraint requirements.lock dist/*.whl
+        --constraint requirements.lock --constraint warehouse/requirements.lock "$(ls dist/*.whl)$EXTRA"
 
 FROM python:3.13-slim-trixie
 COPY --from=build /opt/analytics /opt/analytics
@@ -28,7 +30,7 @@ ENV PATH=/opt/analytics/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1
 # A number, so that Kubernetes can see that it is not root. It owns nothing: the programs write no files.
 USER 10001:10001
-EXPOSE 50051 50052 9101 9102 9103
+EXPOSE 50051 50052 50053 9101 9102 9103 9104 9105
 # Which port to ask depends on the program: compose.yaml and the manifests of Kubernetes know it.
 HEALTHCHECK NONE
 CMD ["analytics-ingest"]

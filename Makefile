@@ -9,7 +9,7 @@ PYTHON ?= python3
 
 # The programs are started hundreds of times: compiled code is kept, whatever the environment says.
 export PYTHONDONTWRITEBYTECODE :=
-MANIFESTS := $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml))
+MANIFESTS := $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml deploy/kubernetes/warehouse/*.yaml))
 
 .PHONY: help setup run test long browser screenshots bench chaos siege endurance model lint audit format proto lock clean
 
@@ -73,7 +73,7 @@ audit: setup ## Look for known vulnerabilities in the locked dependencies (needs
 	@$(BIN)/uv tool run pip-audit@2.10.1 --requirement tests/browser/requirements.lock --require-hashes --disable-pip --strict \
 		--progress-spinner off
 
-bench: setup ## Measure, print a table, and write docs/benchmarks.md
+bench: setup $(CLICKHOUSE) ## Measure, print a table, and write docs/benchmarks.md
 	@$(BIN)/python -m bench
 
 siege: setup ## Attacks on the whole service, a learner beside them, and a search for more; a table (SECONDS=30 each, 10 minutes)
@@ -82,8 +82,8 @@ siege: setup ## Attacks on the whole service, a learner beside them, and a searc
 alerts: setup ## Provoke the alerts with real programs: kill them, mend them, and look who fires (about four minutes)
 	@$(BIN)/python -m pytest -q tests/alerts/provoke.py
 
-chaos: setup ## Load, readers and the killing of everything; ends in a table (SECONDS=120)
-	@$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),120)
+chaos: setup $(CLICKHOUSE) ## Load, readers and the killing of everything; ends in a table (SECONDS=120; WAREHOUSE=1: relays and a warehouse too)
+	@$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),120) $(if $(WAREHOUSE),--warehouse)
 
 endurance: setup ## MongoDB away under full load: counts must stay exact, memory flat (SECONDS=600)
 	@$(BIN)/python -m tests.endurance --seconds $(or $(SECONDS),600)

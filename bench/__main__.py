@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from bench import dashboard, flush, gateway, ingest, report
+from bench import dashboard, flush, gateway, ingest, report, warehouse
 from bench.report import Row
 from bench.stage import Stage, stage
 from shared import logs
@@ -29,6 +29,10 @@ SECTIONS: dict[str, Section] = {
     "flush": flush.whole,
     "apply": flush.mongo_part,
     "many": flush.many_tallies,
+    "relay": warehouse.relay,
+    "rows": warehouse.rows,
+    "questions": warehouse.questions,
+    "beside": warehouse.beside,
 }
 
 

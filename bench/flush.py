@@ -124,6 +124,13 @@ async def many_tallies(stage: Stage, rounds: int, seconds: float, say: Say) -> l
     ]
 
 
+async def once(stage: Stage, database: AsyncDatabase[Document], courses: int, batch_id: str) -> float:
+    """The seconds of one whole flush of so many courses, the same ones each time."""
+    batches = [_batch(course_tally(f"{number:024x}"), WHOLE_LECTURES, batch_id) for number in range(courses)]
+    _dirty(stage, batches)
+    return (await _timed(stage, _flush(stage, database, courses))).wall
+
+
 async def _timed(stage: Stage, work: Awaitable[None]) -> Took:
     pids = (stage.mongo_server.pid, stage.redis_server.pid)
     before, begun, own = [cpu_seconds(pid) for pid in pids], time.perf_counter(), time.process_time()

@@ -244,8 +244,8 @@ local function write(sums, counters, tally)
   for field, count in pairs(sums) do
     local result = redis.pcall('HINCRBY', counters, field, count)
     if type(result) == 'table' then
-      if string.sub(result.err, 1, 4) ~= 'ERR ' then -- the right to count is missing
-        error(result)
+      if not string.find(result.err, 'integer') and not string.find(result.err, 'overflow') then
+        error(result) -- such as a right that is missing
       end
       redis.call('HSET', counters, field, count) -- there is no number
     end

@@ -106,7 +106,7 @@ def _some(value: object) -> object:
     return value
 
 
-URLS = ("redis_url", "mongo_url", "jwt_jwks")
+URLS = ("redis_url", "mongo_url", "jwt_jwks", "clickhouse_url")
 Workers = Annotated[int, Field(ge=1, le=256)]
 Address = Annotated[str, AfterValidator(_address)]
 Secret = Annotated[SecretStr, AfterValidator(_long_enough)]

@@ -35,7 +35,7 @@ async def relay(settings: RelaySettings) -> int:
     with endpoint.served(settings.warehouse_metrics_address):
         async with mongo.connect(settings.mongo_url, program="relay") as client:
             database = mongo.database(client)
-            publisher = Publisher(settings.kafka_brokers)
+            publisher = Publisher(settings.kafka())
             generation = settings.warehouse_generation
             snapshot = Snapshot(database, generation=generation, known=known_to(settings))
             source = Source(
@@ -76,7 +76,7 @@ async def check(settings: StoreSettings) -> int:
 async def _target(settings: SnapshotSettings) -> tuple[Deliver, Known | None]:
     """Who takes the records, and what names the tallies that the store has."""
     if settings.kafka_brokers:
-        return Publisher(settings.kafka_brokers).deliver, known_to(settings)
+        return Publisher(settings.kafka()).deliver, known_to(settings)
     store = await _opened(settings)
     return Sink(store).deliver, lambda: known_tallies(store)
 

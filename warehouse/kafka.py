@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import structlog
@@ -36,8 +36,8 @@ class NotDelivered(Exception):
 class Publisher:
     """Hands records to Kafka. The key is the course, so those of a course keep their order."""
 
-    def __init__(self, brokers: Sequence[str]) -> None:
-        self._brokers = ",".join(brokers)
+    def __init__(self, connection: Mapping[str, str]) -> None:
+        self._connection = connection
         self._producer = self._connect()
 
     async def deliver(self, records: Sequence[Record]) -> None:
@@ -56,7 +56,7 @@ class Publisher:
     def _connect(self) -> Producer:
         return Producer(
             {
-                "bootstrap.servers": self._brokers,
+                **self._connection,
                 "enable.idempotence": True,
                 "acks": "all",
                 "message.timeout.ms": int(FLUSH_SECONDS * 1000),
@@ -91,11 +91,10 @@ class Received(NamedTuple):
 class Subscriber:
     """Reads records from Kafka into the store; offsets are committed after the insert."""
 
-    def __init__(self, brokers: Sequence[str], sink: Sink) -> None:
-        servers = ",".join(brokers)
+    def __init__(self, connection: Mapping[str, str], sink: Sink) -> None:
         self._consumer = Consumer(
             {
-                "bootstrap.servers": servers,
+                **connection,
                 "group.id": GROUP,
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
@@ -104,7 +103,7 @@ class Subscriber:
                 "max.poll.interval.ms": int(POLL_SECONDS * 1000),
             }
         )
-        self._producer = Producer({"bootstrap.servers": servers, "acks": "all"})
+        self._producer = Producer({**connection, "acks": "all"})
         self._sink = sink
 
     async def follow(self, stop: asyncio.Event) -> None:

@@ -6,25 +6,27 @@ from typing import NamedTuple
 from warehouse.store import Store
 
 # Rows of days that count: the newest of each key, and not those that were cleared after it.
-DAYS = """
+_DAYS = """
     SELECT counter, course, day, total
     FROM (
         SELECT counter, course, day, at, total FROM tallies FINAL
-        WHERE kind = 'day' AND counter IN {counters:Array(String)} AND day BETWEEN {first:Date} AND {last:Date}
+        WHERE kind = 'day' AND counter IN {counters:Array(String)} AND day BETWEEN {first:Date} AND {last:Date} %s
     ) AS rows
     LEFT JOIN (
         SELECT course, day, max(at) AS cleared FROM tallies
-        WHERE kind = 'day' AND counter = 'cleared' AND day BETWEEN {first:Date} AND {last:Date}
+        WHERE kind = 'day' AND counter = 'cleared' AND day BETWEEN {first:Date} AND {last:Date} %s
         GROUP BY course, day
     ) AS gone USING (course, day)
     WHERE at >= cleared
 """
+_OF_COURSES = "AND course IN {courses:Array(String)}"
+DAYS, DAYS_OF_COURSES = _DAYS % ("", ""), _DAYS % (_OF_COURSES, _OF_COURSES)
 
 COUNTERS = ("course_views", "lecture_views", "lecture_watchtime", "unique_users")
 
 SUMS = ", ".join(f"sumIf(total, counter = '{counter}') AS {counter}" for counter in COUNTERS)
 
-TOP = f"SELECT course, {SUMS} FROM ({DAYS}) WHERE course IN {{courses:Array(String)}} GROUP BY course"  # noqa: S608 - no text of a caller's
+TOP = f"SELECT course, {SUMS} FROM ({DAYS_OF_COURSES}) GROUP BY course"  # noqa: S608 - no text of a caller's
 TOP_IDS = f"""
     SELECT course FROM ({DAYS}) GROUP BY course HAVING sum(total) > 0
     ORDER BY sum(total) DESC, course LIMIT {{most:UInt32}}

@@ -84,7 +84,7 @@ async def follow(
     """Writes what comes from Kafka, or from the change stream where there is none, until `stop`."""
     sink = Sink(store)
     if settings.kafka_brokers:
-        await kafka.Subscriber(settings.kafka_brokers, sink).follow(stop)
+        await kafka.Subscriber(settings.kafka(), sink).follow(stop)
         return
     generation = settings.warehouse_generation
     snapshot = Snapshot(database, generation=generation, known=lambda: known_tallies(store))

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from shared.settings import Address, List, ServerSettings, Settings
 from warehouse.record import MAX_GENERATION
@@ -15,6 +15,8 @@ class WarehouseSettings(Settings):
     warehouse_address: Address = "127.0.0.1:50053"
     warehouse_metrics_address: Address | None = None
     kafka_brokers: List = ()
+    kafka_user: str | None = None
+    kafka_password: SecretStr | None = None
     clickhouse_url: str | None = None
     warehouse_dir: Path | None = None
     warehouse_generation: Annotated[int, Field(ge=0, le=MAX_GENERATION)] = 0
@@ -24,6 +26,25 @@ class WarehouseSettings(Settings):
         if self.clickhouse_url is not None and self.warehouse_dir is not None:
             raise ValueError("ANALYTICS_CLICKHOUSE_URL and ANALYTICS_WAREHOUSE_DIR exclude each other")
         return self
+
+    @model_validator(mode="after")
+    def _whole_credentials(self) -> Self:
+        if (self.kafka_user is None) != (self.kafka_password is None):
+            raise ValueError("ANALYTICS_KAFKA_USER and ANALYTICS_KAFKA_PASSWORD belong together")
+        return self
+
+    def kafka(self) -> dict[str, str]:
+        """How Kafka is reached, in librdkafka's words: with a user by SASL over TLS, without one in the clear."""
+        where = {"bootstrap.servers": ",".join(self.kafka_brokers)}
+        if self.kafka_user is None or self.kafka_password is None:
+            return where
+        return {
+            **where,
+            "security.protocol": "SASL_SSL",
+            "sasl.mechanism": "SCRAM-SHA-512",
+            "sasl.username": self.kafka_user,
+            "sasl.password": self.kafka_password.get_secret_value(),
+        }
 
 
 class StoreSettings(WarehouseSettings):

@@ -12,7 +12,8 @@ CREATE TABLE IF NOT EXISTS tallies
 ENGINE = ReplacingMergeTree(at)
 PARTITION BY toYYYYMM(day)
 ORDER BY (kind, counter, course, lecture, day, item)
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
+-- By default an index entry covers 8,192 rows, and a course's days are spread over one such range in each month.
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, index_granularity = 1024;
 
 -- How far the change stream has been read, where no Kafka remembers it.
 CREATE TABLE IF NOT EXISTS progress

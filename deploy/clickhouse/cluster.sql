@@ -1,5 +1,6 @@
 -- The warehouse on a cluster of ClickHouse called `analytics`: replicated, and sharded by course. Run it once on any node, before
--- the first start of `python -m warehouse`, which then finds its tables. Not run here: no cluster was at hand.
+-- the first start of `python -m warehouse`, which then finds its tables. Parsed by tests with the real engine; it has not been
+-- run: no cluster was at hand. With the profile of users.sql an insert waits for its shards and for a quorum of replicas.
 CREATE TABLE tallies_local ON CLUSTER analytics
 (
     kind Enum8('course' = 1, 'day' = 2, 'lecture' = 3),
@@ -13,7 +14,8 @@ CREATE TABLE tallies_local ON CLUSTER analytics
 )
 ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/course_analytics/tallies', '{replica}', at)
 PARTITION BY toYYYYMM(day)
-ORDER BY (kind, counter, course, lecture, day, item);
+ORDER BY (kind, counter, course, lecture, day, item)
+SETTINGS index_granularity = 1024;
 
 -- All rows of a course lie on one shard, so FINAL sees every version of a key.
 CREATE TABLE tallies ON CLUSTER analytics AS tallies_local

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tests.chaos import load
 from tests.chaos.ledger import Account, Audit
 from tests.chaos.overload import SENDERS, overload
 from tests.chaos.stage import Stage, kill_until, stage, write
+from tests.warehouse.brokers import mock_kafka
 
 COURSES = 6
 LEARNERS = 5  # of each course
@@ -34,10 +36,13 @@ def course(number: int) -> Course:
     return Course(f"{number:024x}", f"Course {number}", CREATOR, (Section(f"{number:023x}f", lectures),))
 
 
-async def run(seconds: float, folder: Path) -> Audit:
-    """Load, readers and kills for so long; then everything is brought back, flushed and counted."""
+async def run(seconds: float, folder: Path, kafka: str | None = None) -> Audit:
+    """Load, readers and kills for so long; then everything is brought back, flushed and counted.
+
+    With a Kafka there is a warehouse as well, whose programs are killed too, and which must be equal in the end.
+    """
     secret = secrets.token_hex(32)
-    audit, actors = Audit(), stage(folder, secret)
+    audit, actors = Audit(), stage(folder, secret, kafka)
     courses = [course(number) for number in range(1, COURSES + 1)]
     accounts = [Account(each.id, retried=number % 2 == 0) for number, each in enumerate(courses)]
     try:
@@ -48,6 +53,8 @@ async def run(seconds: float, folder: Path) -> Audit:
         await _play(seconds, actors, courses, accounts, audit=audit, secret=secret)
         _flush(actors, folder)
         _count(actors, accounts, audit)
+        if actors.warehouse:
+            _compare(actors, folder, audit)
     finally:
         for child in reversed(actors.children):
             if child.running:
@@ -65,7 +72,9 @@ async def _play(
     instructor = load.bearer(secret, CREATOR)
     async with asyncio.TaskGroup() as tasks:
         kills = [
-            tasks.create_task(kill_until(stop_kills, victims, audit)) for victims in (actors.flushers, actors.servers)
+            tasks.create_task(kill_until(stop_kills, victims, audit))
+            for victims in (actors.flushers, actors.servers, actors.warehouse)
+            if victims
         ]
         learners = [
             tasks.create_task(
@@ -125,6 +134,17 @@ def _count(actors: Stage, accounts: list[Account], audit: Audit) -> None:
             audit.settle(account, counted)
 
 
+def _compare(actors: Stage, folder: Path, audit: Audit) -> None:
+    """Asks `audit` until the warehouse has caught up, or for so long that it never will."""
+    asked = Program("warehouse", folder / "audit", actors.settings, "audit")
+    deadline = time.monotonic() + 120
+    asked.launch()
+    while asked.wait(60) != 0 and time.monotonic() < deadline:
+        asked.launch()
+    audit.warehouse_differs = asked.wait(0) != 0
+    print(asked.tail())
+
+
 def _print_table(accounts: list[Account], audit: Audit) -> None:
     rows = {
         "acknowledged": sum(account.acknowledged for account in accounts),
@@ -139,6 +159,7 @@ def _print_table(accounts: list[Account], audit: Audit) -> None:
         "torn reads": audit.torn,
         "unexpected errors": audit.unexpected_errors,
         "kills and pauses survived": audit.kills,
+        "the warehouse differs": audit.warehouse_differs,
     }
     print(*(f"{name:26} {value:>10}" for name, value in rows.items()), sep="\n")
 
@@ -147,9 +168,13 @@ def main() -> int:
     """Entry point; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seconds", type=float, default=120)
-    seconds: float = parser.parse_args().seconds
-    with tempfile.TemporaryDirectory() as folder:
-        audit = asyncio.run(run(seconds, Path(folder)))
+    parser.add_argument("--warehouse", action="store_true", help="a Kafka and a warehouse too")
+    arguments = parser.parse_args()
+    seconds: float = arguments.seconds
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        kafka = stack.enter_context(mock_kafka()) if arguments.warehouse else None
+        audit = asyncio.run(run(seconds, Path(folder), kafka))
     print("\nOverload", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         courses = [course(number) for number in range(1, SENDERS + 2)]

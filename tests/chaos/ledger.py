@@ -34,11 +34,12 @@ class Audit:
     kills: int = 0
     lost: int = 0
     doubled: int = 0
+    warehouse_differs: bool = False
 
     def clean(self) -> bool:
         """Whether nothing at all was wrong."""
         wrong = self.dips + self.below_acknowledged + self.above_attempted + self.torn
-        return wrong + self.unexpected_errors + self.lost + self.doubled == 0
+        return wrong + self.unexpected_errors + self.lost + self.doubled + self.warehouse_differs == 0
 
     def read(self, dashboard: dashboard_pb2.GetCourseDashboardResponse, shown_before: int, low: int, high: int) -> int:
         """Notes one answer: acknowledged before it was asked for are `low` events, attempted until it came `high`."""

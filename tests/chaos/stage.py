@@ -17,6 +17,7 @@ from tests.chaos.ledger import Audit
 
 INGEST_SERVERS = 2
 FLUSHERS = 3
+RELAYS = 2
 PAUSE_SECONDS = (0.2, 1.5)
 # Shorter than a paused flusher's nap, so that it wakes up behind its lock.
 LOCK_SECONDS = 1
@@ -31,6 +32,7 @@ class Stage:
     ingest: tuple[Program, ...]
     flushers: tuple[Program, ...]
     query: Program
+    warehouse: tuple[Program, ...]  # two relays, and the program that writes and answers; none without a Kafka
     settings: dict[str, str]
 
     @property
@@ -41,11 +43,11 @@ class Stage:
     @property
     def children(self) -> tuple[Child, ...]:
         """Every process once, in the order of starting."""
-        return (self.redis, self.mongo, *self.ingest, *self.flushers, self.query)
+        return (self.redis, self.mongo, *self.ingest, *self.flushers, self.query, *self.warehouse)
 
 
-def stage(folder: Path, secret: str) -> Stage:
-    """The processes with their data below `folder`; nothing is started yet."""
+def stage(folder: Path, secret: str, kafka: str | None = None) -> Stage:
+    """The processes with their data below `folder`; nothing is started yet. With a Kafka there is a warehouse."""
     redis, mongo = RedisServer(folder / "redis"), MongoServer(folder / "mongod")
     settings = {
         "ANALYTICS_REDIS_URL": redis.url,
@@ -60,7 +62,14 @@ def stage(folder: Path, secret: str) -> Stage:
     )
     flushers = tuple(Program("flusher", folder / f"flusher-{n}", settings) for n in range(FLUSHERS))
     query = Program("query_server", folder / "query", {**settings, "ANALYTICS_QUERY_ADDRESS": _address()})
-    return Stage(redis, mongo, ingest, flushers, query, settings)
+    warehouse: tuple[Program, ...] = ()
+    if kafka is not None:
+        settings["ANALYTICS_KAFKA_BROKERS"] = kafka
+        settings["ANALYTICS_WAREHOUSE_DIR"] = str(folder / "clickhouse")
+        relays = (Program("warehouse", folder / f"relay-{n}", settings, "relay") for n in range(RELAYS))
+        answering = {**settings, "ANALYTICS_WAREHOUSE_ADDRESS": _address()}
+        warehouse = (*relays, Program("warehouse", folder / "warehouse", answering))
+    return Stage(redis, mongo, ingest, flushers, query, warehouse, settings)
 
 
 def _address() -> str:

@@ -15,18 +15,19 @@ from devstack.gateway import check_open_files
 from devstack.servers import REDIS_OPTIONS, packaged
 from shared.serving import lifecycle
 from shared.setting_names import PREFIX
-from shared.settings import Settings
 from tests.deploy.guarded import DEPLOY
+from warehouse.settings import PlatformSettings
 
 ROOT = DEPLOY.parent
 KUBERNETES = DEPLOY / "kubernetes"
-MANIFESTS = sorted(KUBERNETES.glob("*.yaml"))
+WAREHOUSE = KUBERNETES / "warehouse"
+MANIFESTS = sorted([*KUBERNETES.glob("*.yaml"), *WAREHOUSE.glob("*.yaml")])
 DOCUMENTS = [document for path in MANIFESTS for document in yaml.safe_load_all(path.read_text())]
-KUSTOMIZATION = yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text())
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
 DOCKERFILE = ROOT / "Dockerfile"
 GUIDE = ROOT / "docs" / "operations.md"
 FILES = [DOCKERFILE, ROOT / "compose.yaml", ROOT / "gateway" / "kustomization.yaml", *MANIFESTS]
+SCRIPTS = [DEPLOY / "kafka" / "setup.sh", *(DEPLOY / "clickhouse").glob("*.sql")]
 
 Manifest = dict[str, Any]
 
@@ -43,7 +44,7 @@ def name(resource: Manifest) -> str:
 DEPLOYMENTS = {name(each): each for each in resources("Deployment")}
 PODS = {name(each): each["spec"]["template"]["spec"] for kind in ("Deployment", "Job") for each in resources(kind)}
 CONTAINERS = {pod: spec["containers"][0] for pod, spec in PODS.items()}
-PROGRAMS = {"ingest", "query", "flusher"}
+PROGRAMS = {"ingest", "query", "flusher", "relay", "warehouse"}
 MOVED = "/tmp/envoy.yaml"  # noqa: S108 - the container's own
 
 
@@ -53,21 +54,23 @@ def settings_in(text: str) -> set[str]:
 
 @pytest.mark.parametrize("path", [*FILES, GUIDE], ids=lambda path: path.name)
 def test_every_setting_that_a_file_names_is_one(path: Path) -> None:
-    known = {PREFIX + field.upper() for field in Settings.model_fields}
+    known = {PREFIX + field.upper() for field in PlatformSettings.model_fields}
     assert set() == settings_in(path.read_text()) - known
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*FILES, *SCRIPTS], ids=lambda path: path.name)
 def test_every_file_says_how_far_it_was_tried(path: Path) -> None:
-    assert re.search(r"^# .*it has not been (run|built)", path.read_text(), re.MULTILINE)
+    assert re.search(r"^(#|--) .*it has not been(\n-- )? ?(run|built)", path.read_text(), re.MULTILINE)
 
 
 class TestKubernetes:
     def test_the_kustomization_has_every_manifest_but_the_placeholders(self) -> None:
-        own = {path.name for path in MANIFESTS} - {"kustomization.yaml", "secrets.example.yaml"}
-        others = {"../../gateway", "../../page", "../../player"}
-        assert own | others == set(KUSTOMIZATION["resources"])
-        assert [] == [folder for folder in others if not (KUBERNETES / folder / "kustomization.yaml").exists()]
+        beside = {KUBERNETES: {"../../gateway", "../../page", "../../player"}, WAREHOUSE: set()}
+        for folder, others in beside.items():
+            own = {path.name for path in folder.glob("*.yaml")} - {"kustomization.yaml", "secrets.example.yaml"}
+            kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
+            assert own | others == set(kustomization["resources"])
+            assert [] == [other for other in others if not (folder / other / "kustomization.yaml").exists()]
 
     @pytest.mark.parametrize("pod", PODS)
     def test_a_container_can_do_no_more_than_its_work(self, pod: str) -> None:
@@ -101,7 +104,7 @@ class TestKubernetes:
     @pytest.mark.parametrize("deployment", DEPLOYMENTS)
     def test_a_pod_is_given_longer_than_its_stop_takes(self, deployment: str) -> None:
         stop = {"gateway": 5}.get(deployment, 20)
-        sleep = {"gateway": 10, "flusher": 0}.get(deployment, 5)
+        sleep = {"gateway": 10, "flusher": 0, "relay": 0}.get(deployment, 5)
         assert PODS[deployment]["terminationGracePeriodSeconds"] >= stop + sleep
 
     @pytest.mark.parametrize("kind", ["Deployment", "PodDisruptionBudget"])
@@ -115,13 +118,20 @@ class TestKubernetes:
         given = {name(secret): set(secret["stringData"]) for secret in resources("Secret")}
         stores = {"ANALYTICS_REDIS_URL", "ANALYTICS_MONGO_URL"}
         with_tokens = stores | {"ANALYTICS_JWT_SECRET"}
-        assert {"ingest": with_tokens, "query": with_tokens, "flusher": stores} == given
+        of_kafka = {"ANALYTICS_MONGO_URL", "ANALYTICS_KAFKA_USER", "ANALYTICS_KAFKA_PASSWORD"}
+        assert {
+            "ingest": with_tokens,
+            "query": with_tokens,
+            "flusher": stores,
+            "relay": of_kafka,
+            "warehouse": {*of_kafka, "ANALYTICS_JWT_SECRET", "ANALYTICS_CLICKHOUSE_URL"},
+        } == given
         mounted = {pod: PODS[pod]["volumes"][0]["secret"]["secretName"] for pod in (*PROGRAMS, "init")}
-        assert {"ingest": "ingest", "query": "query", "flusher": "flusher", "init": "flusher"} == mounted
+        assert {**{program: program for program in PROGRAMS}, "init": "flusher"} == mounted
 
     def test_no_secret_of_the_example_is_one(self) -> None:
-        values = [value for secret in resources("Secret") for value in secret["stringData"].values()]
-        assert [] == [value for value in values if "PLACEHOLDER" not in value]
+        given = [item for secret in resources("Secret") for item in secret["stringData"].items()]
+        assert [] == [value for setting, value in given if "PLACEHOLDER" not in value and not setting.endswith("_USER")]
 
     def test_a_program_listens_where_its_ports_and_the_policies_say(self) -> None:
         for program in PROGRAMS:
@@ -170,7 +180,7 @@ class TestGateway:
             for cluster in configuration["clusters"]
         }
         headless = {name(each): each["spec"]["ports"][0]["port"] for each in resources("Service")}
-        for server in ("ingest", "query"):
+        for server in ("ingest", "query", "warehouse"):
             assert {"address": server, "port_value": headless[server]} == servers[server]["socket_address"]
             assert COMPOSE["services"][server]
 
@@ -220,12 +230,19 @@ class TestServedFiles:
 
 
 class TestCompose:
+    def test_the_warehouse_is_there_for_who_asks_and_the_rest_does_without(self) -> None:
+        assert {"clickhouse", "warehouse"} == {
+            name for name, service in COMPOSE["services"].items() if service.get("profiles") == ["warehouse"]
+        }
+        needed = {each for service in COMPOSE["services"].values() for each in service.get("depends_on", ())}
+        assert "warehouse" not in needed
+
     def test_its_redis_keeps_what_it_answers_for(self) -> None:
         words = COMPOSE["services"]["redis"]["command"].split()
         given = dict(zip((word.removeprefix("--") for word in words[1::2]), words[2::2], strict=True))
         assert given.items() >= REDIS_OPTIONS.items()
 
-    @pytest.mark.parametrize("program", sorted(PROGRAMS))
+    @pytest.mark.parametrize("program", sorted(PROGRAMS - {"relay"}))
     def test_a_program_can_do_no_more_than_its_work(self, program: str) -> None:
         service = COMPOSE["services"][program]
         assert (True, ["ALL"], ["no-new-privileges:true"]) == (

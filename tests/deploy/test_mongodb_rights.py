@@ -1,6 +1,7 @@
 """deploy/mongodb/roles.json: with it each program can do all of its work, and needs every right that it grants."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -24,6 +25,10 @@ from shared.stores import day_zone, mongo
 from shared.stores.mongo import ANALYTICS_SETTINGS, Document
 from tests.deploy.guarded import ROLES, GuardedMongo, rights, without
 from tests.flusher.stage import LECTURE, ONE_PING, course
+from warehouse.events import PIPELINE, Events
+from warehouse.record import Record
+from warehouse.snapshot import Snapshot
+from warehouse.source import MongoProgress
 
 NEW = course(1)
 COUNTED = {
@@ -48,7 +53,7 @@ def administrator(guarded_mongo: GuardedMongo) -> Iterator[MongoClient[Document]
         database = client.get_default_database()
         for role in ROLES:
             database.command("updateRole", role["createRole"], privileges=role["privileges"])
-        for name in (*(kind.collection for kind in KINDS), schema.FLUSH_EPOCH, ANALYTICS_SETTINGS):
+        for name in (*(kind.collection for kind in KINDS), schema.FLUSH_EPOCH, ANALYTICS_SETTINGS, "analyticsrelay"):
             database[name].delete_many({})
 
 
@@ -87,10 +92,35 @@ async def flush(database: AsyncDatabase[Document]) -> None:
     await status.read([], database)
 
 
+async def relay(database: AsyncDatabase[Document]) -> None:
+    """What the relay reads and writes: changes, all documents, and its place."""
+    async with await database.watch(PIPELINE, max_await_time_ms=1) as changes:
+        await changes.try_next()
+        for _ in range(2):
+            await MongoProgress(database).save({"_data": secrets.token_hex(4)})
+        assert await MongoProgress(database).load()
+        await Snapshot(database, generation=0).deliver(_nowhere)
+        await Events(database, 0).learn_courses()
+
+
+async def _nowhere(_records: Sequence[Record]) -> None:
+    pass
+
+
+async def warehouse(database: AsyncDatabase[Document]) -> None:
+    """What the warehouse reads of MongoDB behind Kafka: all documents, to compare, and titles."""
+    for kind in KINDS:
+        await database[kind.collection].distinct("courseId")
+        await database[kind.collection].find({}).to_list()
+    assert await database[mongo.COURSES].find_one({}, {"title": 1})
+
+
 WORK: dict[str, Callable[[AsyncDatabase[Document]], Awaitable[None]]] = {
     "analyticsIngest": ingest,
     "analyticsQuery": query,
     "analyticsFlusher": flush,
+    "analyticsRelay": relay,
+    "analyticsWarehouse": warehouse,
 }
 
 

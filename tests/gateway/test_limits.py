@@ -239,7 +239,9 @@ def test_the_more_memory_open_calls_take_the_sooner_they_end(start_gateway: Call
     def change(text: str) -> str:
         text = text.replace("stream_idle_timeout: 6s", "stream_idle_timeout: 3600s")
         text = text.replace("scaling_threshold: 0.03", "scaling_threshold: 0.0001")
-        return text.replace("saturation_threshold: 0.1", "saturation_threshold: 0.0002").replace("2.5s", "0.2s")
+        return text.replace("saturation_threshold: 0.1", "saturation_threshold: 0.0002").replace(
+            "min_timeout: 3s", "min_timeout: 0.2s"
+        )
 
     gateway = start_gateway(change=change)
     head = f"POST {TELEMETRY} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer a.b.c\r\ncontent-length: 9\r\n\r\nx"

@@ -19,6 +19,11 @@ def mock_kafka() -> Iterator[str]:
     cluster.flush(1)
 
 
+def at(brokers: str) -> dict[str, str]:
+    """How a cluster without users is reached."""
+    return {"bootstrap.servers": brokers}
+
+
 def messages(brokers: str, topic: str, wanted: int, seconds: float) -> list[Message]:
     """The first messages of a topic: so many, or what has come after so many seconds."""
     consumer = Consumer({"bootstrap.servers": brokers, "group.id": "of nobody"})

@@ -113,6 +113,21 @@ async def test_a_collection_or_document_that_is_touched_as_a_whole_is_so_in_the_
         await until_equal(database, store)
 
 
+async def test_a_database_that_is_dropped_before_anything_was_counted_is_followed_again(
+    database: Database, store: Store
+) -> None:
+    """The end of the stream is then all that tells of it."""
+    await database["courses"].insert_one({"title": "One"})
+    async with following(database, store):
+        async with asyncio.timeout(PATIENCE):
+            while await store.saved("resume token") is None:  # noqa: ASYNC110 - another task writes it
+                await asyncio.sleep(0.01)
+        await drop_everything(database)
+        await flush(database, 3)
+        await until_equal(database, store)
+        assert (await audit(database, store, again_after=0))[1] != ["equal: 0 counters"]
+
+
 async def test_a_course_that_another_relay_has_seen_first_is_counted_here_too(database: Database) -> None:
     """Both save their place in the same document, so one may go on where the other was."""
     events = Events(database, 0)

@@ -11,7 +11,7 @@ from confluent_kafka import Producer
 from devstack.child import free_port
 from devstack.programs import Program
 from tests.servers import PATIENCE
-from tests.warehouse.brokers import messages, mock_kafka
+from tests.warehouse.brokers import at, messages, mock_kafka
 from tests.warehouse.documents import COURSE_ID, write_day
 from tests.warehouse.test_program import audit, until
 from warehouse import kafka
@@ -31,7 +31,7 @@ def brokers() -> Iterator[str]:
 @asynccontextmanager
 async def subscribed(brokers: str, store: Store) -> AsyncIterator[None]:
     stop = asyncio.Event()
-    following = asyncio.create_task(Subscriber([brokers], Sink(store)).follow(stop))
+    following = asyncio.create_task(Subscriber(at(brokers), Sink(store)).follow(stop))
     try:
         yield
     finally:
@@ -52,7 +52,7 @@ async def test_records_arrive_and_what_is_none_is_put_aside_with_its_reason(brok
     raw.produce(TOPIC, b'{"v": "\\ud800"}')
     raw.produce(TOPIC, b"x" * 500_000)
     raw.flush(PATIENCE)
-    await Publisher([brokers]).deliver([Record("no tally", 5, {"x": 1}), Record(COURSE_ID, 5, {"course_views": 7})])
+    await Publisher(at(brokers)).deliver([Record("no tally", 5, {"x": 1}), Record(COURSE_ID, 5, {"course_views": 7})])
 
     async with subscribed(brokers, store):
         await until_stored(store, 7)
@@ -83,7 +83,7 @@ async def test_a_store_that_is_away_for_long_does_not_end_the_reading(
         return await write(sink, records)
 
     monkeypatch.setattr(Sink, "write", late)
-    publisher = Publisher([brokers])
+    publisher = Publisher(at(brokers))
     await publisher.deliver([Record(COURSE_ID, 8, {"course_views": 8})])
     async with subscribed(brokers, store):
         await refused.wait()
@@ -97,12 +97,12 @@ async def test_a_record_of_the_largest_course_is_handed_on_in_messages_that_a_br
         f"{name}:{number:024x}": 2**62 for name in ("lecture_views", "lecture_watchtime") for number in range(10_000)
     }
 
-    await Publisher([brokers]).deliver([Record("650000000000000000000003", 5, lectures, cleared=True)])
+    await Publisher(at(brokers)).deliver([Record("650000000000000000000003", 5, lectures, cleared=True)])
 
 
 @pytest.mark.minutes
 async def test_a_broker_that_is_away_is_told_to_the_relay() -> None:
-    publisher = Publisher([f"127.0.0.1:{free_port()}"])
+    publisher = Publisher(at(f"127.0.0.1:{free_port()}"))
 
     with pytest.raises(NotDelivered):
         await publisher.deliver([Record(COURSE_ID, 5, {"course_views": 7})])

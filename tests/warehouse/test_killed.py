@@ -9,7 +9,7 @@ import pytest
 from flusher.tools.forget import forget
 from shared.data.tallies import COURSE
 from tests.servers import PATIENCE
-from tests.warehouse.brokers import mock_kafka
+from tests.warehouse.brokers import at, mock_kafka
 from tests.warehouse.stage import COURSE_ID, Database, flush, following, until_equal
 from warehouse.audit import audit
 from warehouse.events import Events
@@ -89,19 +89,19 @@ async def test_who_reads_kafka_is_killed_at_a_step(
     await flush(database, 3)
     death = Death(step, 0)
     with mock_kafka() as brokers:
-        await Snapshot(database, generation=0).deliver(Publisher([brokers]).deliver)
+        await Snapshot(database, generation=0).deliver(Publisher(at(brokers)).deliver)
         with monkeypatch.context() as patched:
             for name, moment in (("_receive", "received"), ("_put_aside", "put aside")):
                 patched.setattr(Subscriber, name, _dying(getattr(Subscriber, name), death, moment))
             for owner, name, moment in ((Sink, "write", "written"), (Subscriber, "_commit", "committed")):
                 patched.setattr(owner, name, _dying_later(getattr(owner, name), death, moment))
             with pytest.raises(Killed):
-                await Subscriber([brokers], Sink(store)).follow(asyncio.Event())
+                await Subscriber(at(brokers), Sink(store)).follow(asyncio.Event())
         stop = asyncio.Event()
-        following = asyncio.create_task(Subscriber([brokers], Sink(store)).follow(stop))
+        following = asyncio.create_task(Subscriber(at(brokers), Sink(store)).follow(stop))
         await until_equal(database, store)
         await flush(database)
-        await Snapshot(database, generation=0).deliver(Publisher([brokers]).deliver)
+        await Snapshot(database, generation=0).deliver(Publisher(at(brokers)).deliver)
         await until_equal(database, store)
         stop.set()
         await following

@@ -1,6 +1,8 @@
 """The warehouse as an operator starts it: it follows MongoDB, answers, is killed and goes on."""
 
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +21,12 @@ from tests.warehouse.documents import COURSE_ID, YESTERDAY, write_day
 OTHER = "650000000000000000000002"
 
 Start = Callable[..., Program]
+
+LOSE = """
+import sys
+from chdb.session import Session
+Session(sys.argv[1]).query("ALTER TABLE tallies DELETE WHERE counter = 'lecture_views' SETTINGS mutations_sync = 1")
+"""
 
 
 @pytest.fixture
@@ -48,7 +56,11 @@ def until(program: Program, views: list[int]) -> Any:
 
 
 def audit(start_program: Start, folder: Path) -> tuple[int, str]:
-    program = start_program("warehouse", "audit", wait=False, warehouse_dir=folder)
+    return ran(start_program, "audit", folder)
+
+
+def ran(start_program: Start, command: str, folder: Path) -> tuple[int, str]:
+    program = start_program("warehouse", command, wait=False, warehouse_dir=folder)
     program.process.wait(PATIENCE)
     code = program.process.returncode
     return code, program.tail()
@@ -82,6 +94,26 @@ def test_killed_at_any_moment_it_goes_on_where_it_was(start_program: Start, fold
 
     program = start_program("warehouse", warehouse_dir=folder)
     until(program, [3])
+    code, said = audit(start_program, folder)
+    assert 0 == code, said
+
+
+@pytest.mark.minutes
+@pytest.mark.parametrize("running", [True, False])
+def test_what_differs_is_mended_by_a_snapshot_whether_the_program_runs_or_was_killed(
+    start_program: Start, folder: Path, mongo_url: str, *, running: bool
+) -> None:
+    write_day(mongo_url, views=3)
+    program = start_program("warehouse", warehouse_dir=folder)
+    until(program, [3])
+    program.kill()
+    # By another process: one process has one ClickHouse.
+    subprocess.run([sys.executable, "-c", LOSE, str(folder)], check=True)
+    if running:
+        start_program("warehouse", warehouse_dir=folder)
+
+    assert 1 == audit(start_program, folder)[0]
+    assert 0 == ran(start_program, "snapshot", folder)[0]
     code, said = audit(start_program, folder)
     assert 0 == code, said
 
