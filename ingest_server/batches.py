@@ -13,7 +13,7 @@ from ingest_server.commit import COURSE_WEIGHT
 from ingest_server.committer import Committer
 from ingest_server.events import Event, Refused, Telemetry, seconds_of, weight
 from ingest_server.identity import UserKey
-from ingest_server.reasons import error_of, refused
+from ingest_server.reasons import all_refused, error_of, refused
 from ingest_server.refusals import Refusals
 from shared.identity.auth import Caller
 from shared.serving.errors import InvalidRequest, NotFound, PermissionDenied, ServiceError
@@ -22,6 +22,9 @@ WRITE_SCOPE = "analytics:write"
 
 # Of so many refused events of a batch the reasons are told.
 MAX_REASONS = 100
+# So many events are judged between two turns of the event loop: a ping waits for a millisecond, and not for a batch.
+SLICE = 100
+
 NO_REASON = f"refused; of one batch only {MAX_REASONS} reasons are told"
 
 
@@ -47,21 +50,23 @@ class SortedEvents:
 
 
 def check_room(events: Sequence[ingest_pb2.Event], caller: Caller, committer: Committer, refusals: Refusals) -> None:
-    """Raises Overloaded for a batch that has no room, however light its events: before they are judged one by one."""
+    """Raises Overloaded for a batch that has no room, before its events are judged one by one."""
+    requests = [validation.of_event(event) for event in events]
     try:
-        committer.check_room(len(events), caller.user_id)
+        committer.check_room(sum(map(validation.least_weight, requests)), caller.user_id)
     except ServiceError as error:
-        requests = map(validation.of_event, events)
-        refusals.count(refused(request.course_id, validation.seconds_of(request), error) for request in requests)
+        refusals.count(all_refused([(each.course_id, validation.seconds_of(each)) for each in requests], error))
         raise
 
 
-def parse(events: Sequence[ingest_pb2.Event], caller: Caller, user_key: UserKey) -> SortedEvents:
+async def parse(events: Sequence[ingest_pb2.Event], caller: Caller, user_key: UserKey) -> SortedEvents:
     """Sorts a call's events into valid and refused ones. Raises PermissionDenied for the whole."""
     batch = SortedEvents()
     own = user_key(caller.user_id)
     permit(map(validation.of_event, events), caller)  # first: what is refused as a whole is not judged one by one
     for index, event in enumerate(events):
+        if index and not index % SLICE:
+            await asyncio.sleep(0)
         request = validation.of_event(event)
         user = own
         if request.HasField("user_id"):
@@ -95,7 +100,7 @@ async def count(
     try:
         taken = committer.add_all(events, caller.user_id)
     except ServiceError as error:
-        refusals.count(refused(event.course_id, seconds_of(event), error) for event in events)
+        refusals.count(all_refused([(event.course_id, seconds_of(event)) for event in events], error))
         raise
     accepted = len(events)
     for told in await asyncio.gather(*taken):

@@ -100,12 +100,12 @@ class Committer:
         self._something.set()
         return taken
 
-    def refuse(self, event: Refused) -> None:
-        """Takes an event that is not counted. Nobody waits for it."""
+    def refuse(self, refused: Refused) -> None:
+        """Takes events that are not counted. Nobody waits for them."""
         if self._accepting:
-            sums = self._refused.setdefault((event.course_id, event.reason), [0, 0])
-            sums[0] += 1
-            sums[1] += event.seconds
+            sums = self._refused.setdefault((refused.course_id, refused.reason), [0, 0])
+            sums[0] += refused.events
+            sums[1] += refused.seconds
             self._something.set()
 
     def check_room(self, more: int, caller: str) -> None:

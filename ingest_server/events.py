@@ -47,11 +47,12 @@ Event = CourseView | Telemetry
 
 
 class Refused(NamedTuple):
-    """An event that is not counted: why not, in a word of `NotCounted.Reason`, and its watch time in whole seconds."""
+    """Events that are not counted: why not, in a word of `NotCounted.Reason`, and their watch time in whole seconds."""
 
     course_id: str
     reason: str
     seconds: int
+    events: int = 1
 
 
 # What an event or playback id adds to the weight, and a playback's bitmap.

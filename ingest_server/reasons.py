@@ -1,5 +1,7 @@
 """Why an event is not counted, in the words of `NotCounted.Reason`, and what its caller is told."""
 
+from collections.abc import Iterable, Iterator
+
 from ingest_server.events import Refused
 from shared.serving.errors import Implausible, ServiceError, SpoiltKey, UserLimit
 from shared.serving.validation import is_object_id
@@ -19,7 +21,18 @@ def error_of(reason: str) -> ServiceError:
     return SpoiltKey() if reason == SPOILT_KEY else DECIDED_BY_REDIS[reason]()
 
 
-def refused(course_id: str, seconds: int, error: ServiceError) -> Refused | None:
-    """The event as one that is not counted; None when the error is no reason, or the course no course's id."""
+def refused(course_id: str, seconds: int, error: ServiceError, events: int = 1) -> Refused | None:
+    """Events that are not counted; None when the error is no reason, or the course no course's id."""
     reason = DECIDED_HERE.get(error.cause)
-    return Refused(course_id, reason, seconds) if reason and is_object_id(course_id) else None
+    return Refused(course_id, reason, seconds, events) if reason and is_object_id(course_id) else None
+
+
+def all_refused(events: Iterable[tuple[str, int]], error: ServiceError) -> Iterator[Refused | None]:
+    """The events of a call, each a course and its whole seconds, that are refused for the same reason."""
+    sums: dict[str, list[int]] = {}
+    for course_id, seconds in events:
+        own = sums.setdefault(course_id, [0, 0])
+        own[0] += 1
+        own[1] += seconds
+    for course_id, (number, seconds) in sums.items():
+        yield refused(course_id, seconds, error, number)

@@ -24,15 +24,15 @@ class Refusals:
         self._unknown: list[Refused] = []
         self._some = asyncio.Event()
 
-    def count(self, events: Iterable[Refused | None]) -> None:
-        """Counts those that are events of a known course, at once or once it is known."""
-        for event in events:
-            if event is None:
+    def count(self, refused: Iterable[Refused | None]) -> None:
+        """Counts those of a known course, at once or once it is known."""
+        for each in refused:
+            if each is None:
                 continue
-            if self._catalog.has(event.course_id):
-                self._committer.refuse(event)
+            if self._catalog.has(each.course_id):
+                self._committer.refuse(each)
             elif len(self._unknown) < MAX_UNKNOWN:
-                self._unknown.append(event)
+                self._unknown.append(each)
                 self._some.set()
 
     async def run(self) -> None:
@@ -45,7 +45,7 @@ class Refusals:
             await self._some.wait()
             self._some.clear()
             unknown, self._unknown = self._unknown, []
-            await self._catalog.load({event.course_id: set() for event in unknown})
-            for event in unknown:
-                if self._catalog.has(event.course_id):
-                    self._committer.refuse(event)
+            await self._catalog.load({each.course_id: set() for each in unknown})
+            for each in unknown:
+                if self._catalog.has(each.course_id):
+                    self._committer.refuse(each)

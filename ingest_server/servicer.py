@@ -100,7 +100,7 @@ class IngestServicer:
         """Counts many events."""
         async with self._one_batch:
             batches.check_room(request.events, caller, self._committer, self._refusals)
-            batch = batches.parse(request.events, caller, self._user_key)
+            batch = await batches.parse(request.events, caller, self._user_key)
         accepted = await batches.count(batch, caller, self._catalog, self._committer, self._refusals)
         return ingest_pb2.TrackBatchResponse(accepted=accepted, rejected=batch.rejected)
 
@@ -115,7 +115,7 @@ class IngestServicer:
             data = await self._admission.wait(Sent(sent), caller)
             request = methods.parse(ingest_pb2.TrackStreamRequest, data)
             async with self._one_batch:
-                return Received(batches.parse(request.events, caller, self._user_key), len(data))
+                return Received(await batches.parse(request.events, caller, self._user_key), len(data))
 
         async def answer(batch: batches.SortedEvents) -> bytes:
             accepted = await batches.count(batch, caller, self._catalog, self._committer, self._refusals, held=True)

@@ -6,7 +6,7 @@ import re
 from course_analytics.v1 import ingest_pb2
 
 from ingest_server import played
-from ingest_server.events import CourseView, Event, Telemetry
+from ingest_server.events import ID_WEIGHT, CourseView, Event, Telemetry
 from shared.serving.errors import InvalidRequest, Violation
 from shared.serving.validation import check_object_id, is_object_id
 
@@ -82,6 +82,14 @@ def seconds_of(request: Request) -> int:
     if isinstance(request, ingest_pb2.TrackTelemetryRequest) and _is_watch_time(request.watch_time_delta):
         return _whole(request.watch_time_delta)
     return 0
+
+
+def least_weight(request: Request) -> int:
+    """What an event weighs at least when it is valid, see `events.weight`."""
+    weight = 1 + ID_WEIGHT * request.HasField("event_id")
+    if isinstance(request, ingest_pb2.TrackTelemetryRequest):
+        weight += ID_WEIGHT * request.HasField("playback_id")
+    return weight
 
 
 def of_event(request: ingest_pb2.Event) -> Request:

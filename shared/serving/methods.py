@@ -45,7 +45,8 @@ def add(
         for method in service.methods
         if hasattr(servicer, method.name)
     }
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
+    # Registered, each method has a queue of its own: a single call does not stand behind batches until it is accepted.
+    server.add_registered_method_handlers(service.full_name, handlers)
 
 
 def parse(message: type[Request], data: bytes) -> Request:

@@ -27,6 +27,7 @@ from tests.warehouse.brokers import mock_kafka
 
 COURSES = 6
 LEARNERS = 5  # of each course
+FLUSH_SECONDS = 0.05  # always in the middle of a flush
 CREATOR = "650000000000000000000099"
 
 
@@ -42,7 +43,7 @@ async def run(seconds: float, folder: Path, kafka: str | None = None) -> Audit:
     With a Kafka there is a warehouse as well, whose programs are killed too, and which must be equal in the end.
     """
     secret = secrets.token_hex(32)
-    audit, actors = Audit(), stage(folder, secret, kafka)
+    audit, actors = Audit(), stage(folder, secret, FLUSH_SECONDS, kafka)
     courses = [course(number) for number in range(1, COURSES + 1)]
     accounts = [Account(each.id, retried=number % 2 == 0) for number, each in enumerate(courses)]
     try:

@@ -54,7 +54,7 @@ class Overload:
 async def overload(seconds: float, folder: Path, courses: Sequence[Course]) -> Overload:
     """Lets one sender a course but the last overload one server for so long, and the lone learner watch the last."""
     secret = secrets.token_hex(32)
-    actors = stage(folder, secret)
+    actors = stage(folder, secret, flush_seconds=1)
     up = (actors.redis, actors.mongo, actors.ingest[0], actors.flushers[0], actors.query)
     try:
         for child in up:

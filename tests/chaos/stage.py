@@ -46,14 +46,17 @@ class Stage:
         return (self.redis, self.mongo, *self.ingest, *self.flushers, self.query, *self.warehouse)
 
 
-def stage(folder: Path, secret: str, kafka: str | None = None) -> Stage:
-    """The processes with their data below `folder`; nothing is started yet. With a Kafka there is a warehouse."""
+def stage(folder: Path, secret: str, flush_seconds: float, kafka: str | None = None) -> Stage:
+    """The processes with their data below `folder`, flushing so often; nothing is started yet.
+
+    With a Kafka there is a warehouse.
+    """
     redis, mongo = RedisServer(folder / "redis"), MongoServer(folder / "mongod")
     settings = {
         "ANALYTICS_REDIS_URL": redis.url,
         "ANALYTICS_MONGO_URL": mongo.url(),
         "ANALYTICS_JWT_SECRET": secret,
-        "ANALYTICS_FLUSH_INTERVAL_SECONDS": "0.05",  # always in the middle of a flush
+        "ANALYTICS_FLUSH_INTERVAL_SECONDS": str(flush_seconds),
         "ANALYTICS_FLUSH_LOCK_TTL_SECONDS": str(LOCK_SECONDS),
     }
     ingest = tuple(

@@ -310,15 +310,15 @@ def reason(event: ingest_pb2.Event) -> str | None:
 
 
 @given(events)
-def test_each_event_is_either_valid_or_refused_for_its_own_reason(events: list[ingest_pb2.Event]) -> None:
-    batch = batches.parse(events, Caller("ann", expires=0), str.encode)
+async def test_each_event_is_either_valid_or_refused_for_its_own_reason(events: list[ingest_pb2.Event]) -> None:
+    batch = await batches.parse(events, Caller("ann", expires=0), str.encode)
     reasons = {rejected.index: rejected.reason for rejected in batch.rejected}
     assert [reason(event) for event in events] == [reasons.get(index) for index in range(len(events))]
     assert [index for index, event in enumerate(events) if reason(event) is None] == [index for index, _ in batch.valid]
 
 
 @given(events, st.integers(min_value=0))
-def test_a_name_anywhere_refuses_a_whole_batch(events: list[ingest_pb2.Event], place: int) -> None:
+async def test_a_name_anywhere_refuses_a_whole_batch(events: list[ingest_pb2.Event], place: int) -> None:
     events.insert(place % (len(events) + 1), view(user="bob"))
     with pytest.raises(PermissionDenied):
-        batches.parse(events, Caller("ann", expires=0), str.encode)
+        await batches.parse(events, Caller("ann", expires=0), str.encode)

@@ -112,7 +112,7 @@ async def test_a_batch_for_which_there_is_no_room_is_counted_as_that(
     async with AsyncMongoClient[mongo.Document](mongo_url) as client:
         catalog = Catalog(client.get_default_database())
         refusals = Refusals(catalog, committer)
-        batch = batches.parse([view(), ping(seconds=7), ping(seconds=400)], ANN, str.encode)
+        batch = await batches.parse([view(), ping(seconds=7), ping(seconds=400)], ANN, str.encode)
         with pytest.raises(Overloaded):
             await batches.count(batch, ANN, catalog, committer, refusals)
         commit = await recording.arrival()
