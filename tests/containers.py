@@ -5,9 +5,11 @@ from contextlib import contextmanager
 
 from pymongo import MongoClient
 from testcontainers.core.container import DockerContainer
+from testcontainers.kafka import KafkaContainer
 
 from devstack.child import wait_until
 from devstack.servers import REDIS_OPTIONS, REPLICA_SET, answers_ping, has_replica_set, is_primary
+from tests.servers import answers_http
 
 START_SECONDS = 60
 REDIS_IMAGES = {"valkey": "valkey/valkey:9", "redis": "redis:8"}
@@ -23,6 +25,24 @@ def redis_container(flavour: str) -> Iterator[str]:
         host, port = container.get_container_host_ip(), int(container.get_exposed_port(6379))
         wait_until(lambda: answers_ping(host, port), START_SECONDS, f"{flavour} did not answer")
         yield f"redis://{host}:{port}/0"
+
+
+@contextmanager
+def kafka_container() -> Iterator[str]:
+    """The address of a Kafka of one broker in a container."""
+    with KafkaContainer().with_kraft() as container:
+        yield str(container.get_bootstrap_server())
+
+
+@contextmanager
+def clickhouse_container() -> Iterator[str]:
+    """The address of a ClickHouse in a container, as its HTTP interface."""
+    container = DockerContainer("clickhouse/clickhouse-server:26.3")
+    container.with_env("CLICKHOUSE_SKIP_USER_SETUP", "1").with_exposed_ports(8123)
+    with container:
+        url = f"http://{container.get_container_host_ip()}:{container.get_exposed_port(8123)}"
+        wait_until(lambda: answers_http(f"{url}/ping"), START_SECONDS, "ClickHouse did not answer")
+        yield url
 
 
 @contextmanager

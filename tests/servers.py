@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -43,6 +44,15 @@ def packaged_mongo(folder: Path) -> Iterator[str]:
     """The address of a MongoDB from its package."""
     with running(MongoServer(folder)) as server:
         yield server.url()
+
+
+def answers_http(url: str) -> bool:
+    """Whether a server of our own answers with 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=1) as answer:  # noqa: S310 - our own
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 def redis_of_this_run(folder: Path) -> AbstractContextManager[str]:

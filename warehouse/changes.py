@@ -1,6 +1,7 @@
 """From MongoDB's documents and change events to totals. Pure."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from shared.data.tallies import KINDS, Counter, Kind
@@ -10,6 +11,8 @@ Document = Mapping[str, Any]
 Totals = tuple[dict[str, int], list[str]]  # hash fields to totals, and the fields that hold no total
 
 USERS_PATH = "uniqueActiveUsers"
+
+remembered = lru_cache(maxsize=100_000)  # the same paths come again and again
 
 KIND_OF_COLLECTION = {kind.collection: kind for kind in KINDS}
 
@@ -24,6 +27,7 @@ def flatten(document: Document, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield path, value
 
 
+@remembered
 def field_of(kind: Kind, path: str) -> str | None:
     """The hash field of the counter that a document keeps at that path; None where it keeps none."""
     if path == USERS_PATH and kind.users:
@@ -81,7 +85,8 @@ def totals_of_update(kind: Kind, updated: Document, removed: Iterable[str]) -> T
     return {**known, **totals}, odd
 
 
-def _item_at(kind: Kind, path: str) -> list[str]:
+@remembered
+def _item_at(kind: Kind, path: str) -> Sequence[str]:
     """The fields of the counters that a document keeps in the subdocument at that path, which is one item's."""
     first, *rest = path.split(".")
     if len(rest) != 1:
@@ -89,6 +94,7 @@ def _item_at(kind: Kind, path: str) -> list[str]:
     return [counter.field(rest[0]) for counter in _counters_below(kind, first) if counter.leaf and counter.has(rest[0])]
 
 
+@remembered
 def _holds_counters(kind: Kind, path: str) -> bool:
     """Whether it is the path of a counter, of what holds some, or of something within."""
     first = path.partition(".")[0]

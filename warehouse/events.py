@@ -86,10 +86,15 @@ class Events:
         changes = event["updateDescription"]
         if COURSE.key in changes["updatedFields"] or COURSE.key in changes.get("removedFields", ()):
             raise Lost("a document is now another course's")
-        if known is None:  # another relay has read on meanwhile
-            found = await self._database[COURSE.collection].find_one({"_id": document_id}, {COURSE.key: 1})
-            known = self._courses[document_id] = str((found or {}).get(COURSE.key))
-        return known
+        return known or await self._looked_up(document_id)
+
+    async def _looked_up(self, document_id: object) -> str:
+        """For a document that only another relay has seen arrive; "" when it is gone, as an event to come will say."""
+        found = await self._database[COURSE.collection].find_one({"_id": document_id}, {COURSE.key: 1})
+        if found is None:
+            return ""
+        self._courses[document_id] = str(found.get(COURSE.key))
+        return self._courses[document_id]
 
 
 def _totals(kind: Kind, event: Document) -> Totals | None:

@@ -114,6 +114,8 @@ class Subscriber:
                 received = await asyncio.to_thread(self._receive)
                 if received.offsets:
                     await self._write(received, stop)
+                else:
+                    metrics.LAG.set(0)
         finally:
             await asyncio.to_thread(self._consumer.close)
 

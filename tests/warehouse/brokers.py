@@ -1,13 +1,20 @@
 """A Kafka for tests: librdkafka's mock cluster, which speaks the protocol over TCP to any process.
 
-It keeps its log in memory: ended and started again it is empty, as after the loss of a cluster.
+It keeps its log in memory: ended and started again it is empty, as after the loss of a cluster. A real one is taken
+where the environment names it, or in a container; neither has been run here.
 """
 
+import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from devstack.child import wait_until
+from warehouse.kafka import GROUP, REJECTED_TOPIC, TOPIC
 
 
 @contextmanager
@@ -17,6 +24,36 @@ def mock_kafka() -> Iterator[str]:
     (broker,) = cluster.list_topics(timeout=10).brokers.values()
     yield f"{broker.host}:{broker.port}"
     cluster.flush(1)
+
+
+@contextmanager
+def kafka_of_this_run() -> Iterator[str]:
+    """The address of an empty Kafka, of the kind that the environment asks for."""
+    if given := os.environ.get("ANALYTICS_TEST_KAFKA_BROKERS"):
+        make_topics_again(given)
+        yield given
+    elif os.environ.get("ANALYTICS_TEST_SERVERS") == "containers":
+        from tests.containers import kafka_container  # noqa: PLC0415  an ordinary run needs no Docker client
+
+        with kafka_container() as address:
+            make_topics_again(address)
+            yield address
+    else:
+        with mock_kafka() as address:
+            yield address
+
+
+def make_topics_again(brokers: str) -> None:
+    """Topics without a record, and no group that remembers one."""
+    admin = AdminClient({"bootstrap.servers": brokers})
+    topics = [TOPIC, REJECTED_TOPIC]
+    there = admin.list_topics(timeout=10).topics.keys() & topics
+    for removed in (*admin.delete_topics([*there]).values(), *admin.delete_consumer_groups([GROUP]).values()):
+        with suppress(KafkaException):  # a group that is not there
+            removed.result()
+    wait_until(lambda: not admin.list_topics(timeout=10).topics.keys() & topics, 60, "the topics are still there")
+    for made in admin.create_topics([NewTopic(topic, num_partitions=4) for topic in topics]).values():
+        made.result()
 
 
 def at(brokers: str) -> dict[str, str]:

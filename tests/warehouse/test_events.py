@@ -138,7 +138,7 @@ def histories(draw: st.DrawFn) -> list[tuple[Any, Any]]:
     return draw(st.lists(writes(identities), min_size=2, max_size=12))
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(histories(), st.randoms(use_true_random=False), st.data())
 async def test_repeats_in_any_order_end_equal_and_after_losses_a_snapshot_does(
     database: Database, history: list[Any], order: random.Random, data: st.DataObject

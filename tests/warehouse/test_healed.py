@@ -79,7 +79,8 @@ async def give_a_document_to_another_course(database: Database) -> None:
     await database["courseanalytics"].update_one({}, {"$set": {"courseId": ObjectId(OTHER_COURSE)}})
 
 
-async def delete_a_courses_document(database: Database) -> None:
+async def count_and_delete_a_courses_document(database: Database) -> None:
+    await flush(database)
     await database["courseanalytics"].delete_many({})
 
 
@@ -88,7 +89,7 @@ WHOLE = [
     drop_everything,
     put_an_older_one_in_its_place,
     give_a_document_to_another_course,
-    delete_a_courses_document,
+    count_and_delete_a_courses_document,
 ]
 
 

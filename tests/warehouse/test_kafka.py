@@ -11,10 +11,10 @@ from confluent_kafka import Producer
 from devstack.child import free_port
 from devstack.programs import Program
 from tests.servers import PATIENCE
-from tests.warehouse.brokers import at, messages, mock_kafka
+from tests.warehouse.brokers import at, kafka_of_this_run, messages, mock_kafka
 from tests.warehouse.documents import COURSE_ID, write_day
 from tests.warehouse.test_program import audit, until
-from warehouse import kafka
+from warehouse import kafka, metrics
 from warehouse.kafka import REJECTED_TOPIC, TOPIC, NotDelivered, Publisher, Subscriber
 from warehouse.record import Record
 from warehouse.rows import live
@@ -24,7 +24,7 @@ from warehouse.store import Store
 
 @pytest.fixture
 def brokers() -> Iterator[str]:
-    with mock_kafka() as address:
+    with kafka_of_this_run() as address:
         yield address
 
 
@@ -89,6 +89,22 @@ async def test_a_store_that_is_away_for_long_does_not_end_the_reading(
         await refused.wait()
         await publisher.deliver([Record(COURSE_ID, 9, {"course_views": 9})])
         await until_stored(store, 9)
+
+
+@pytest.mark.minutes
+async def test_the_lag_is_told_while_more_is_waiting_and_ends_with_it(
+    brokers: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka, "BATCH_RECORDS", 1)
+    told: list[float] = []
+    monkeypatch.setattr(metrics.LAG, "set", told.append)
+    await Publisher(at(brokers)).deliver([Record(COURSE_ID, 8, {"course_views": 8})])
+
+    async with subscribed(brokers, store):
+        await until_stored(store, 8)
+        async with asyncio.timeout(PATIENCE):
+            while not any(told) or told[-1]:  # noqa: ASYNC110 - another task tells it
+                await asyncio.sleep(0.05)
 
 
 @pytest.mark.minutes

@@ -60,7 +60,7 @@ async def follow(database: Database, store: Store, death: Death) -> None:
     await Source(database, Mortal(), deliver, snapshot, Events(database, 0)).follow(asyncio.Event())
 
 
-@pytest.mark.parametrize("after", range(4))
+@pytest.mark.parametrize("after", range(3))
 @pytest.mark.parametrize("step", ["read", "written", "saved"])
 async def test_who_follows_the_changes_is_killed_at_a_step(
     database: Database, store: Store, step: str, after: int
