@@ -142,6 +142,9 @@ local function recall(kind, seconds, older)
     local missing = {}
     in_steps(#rest, function(first, last)
       local found = redis.pcall('SMISMEMBER', name .. window - back, unpack(rest, first, last))
+      if found.err and not string.find(found.err, 'WRONGTYPE') then
+        error(found) -- such as a right that is missing: no id would be known
+      end
       for i = first, last do
         local id = rest[i]
         if found[i - first + 1] == 1 then
