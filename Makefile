@@ -33,20 +33,20 @@ $(CLICKHOUSE): $(READY) warehouse/requirements.lock
 run: setup $(if $(WAREHOUSE),$(CLICKHOUSE)) ## Start everything on this machine, with a demo course (WAREHOUSE=1: the warehouse too); Ctrl-C ends it
 	@$(BIN)/python -m devstack $(if $(WAREHOUSE),--warehouse)
 
-test: setup $(BROWSER) $(CLICKHOUSE) ## Run the whole test suite against real servers
+test: setup $(BROWSER) $(CLICKHOUSE) ## Run the whole test suite against real servers (about eight minutes on two cores)
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 model: setup ## Search a model of the protocol exhaustively, and show what goes wrong without each of its measures (about ten minutes)
 	@$(BIN)/python -m tests.model
 
 long: setup $(BROWSER) $(CLICKHOUSE) ## The tests that `make test` leaves out because they take long (about ten minutes)
-	@$(BIN)/python -m pytest -m minutes
+	@$(BIN)/python -m pytest -v -m minutes
 
-browser: setup $(BROWSER) ## The tests in a browser that take minutes of real time
-	@$(BIN)/python -m pytest tests/browser -m minutes
+browser: setup $(BROWSER) ## The tests in a browser that take minutes of real time (about six minutes)
+	@$(BIN)/python -m pytest -v tests/browser -m minutes
 
 screenshots: setup $(BROWSER) ## Make the pictures of the instructor's page in docs/pictures again
-	@$(BIN)/python -m pytest --quiet tests/browser/page/pictures.py
+	@$(BIN)/python -m pytest -v tests/browser/page/pictures.py
 
 lint: setup $(BROWSER) $(CLICKHOUSE) ## Format and lint checks, types, architecture, protos, deployment files
 	@$(BIN)/ruff format --check
@@ -73,19 +73,19 @@ audit: setup ## Look for known vulnerabilities in the locked dependencies (needs
 	@$(BIN)/uv tool run pip-audit@2.10.1 --requirement tests/browser/requirements.lock --require-hashes --disable-pip --strict \
 		--progress-spinner off
 
-bench: setup $(CLICKHOUSE) ## Measure, print a table, and write docs/benchmarks.md
+bench: setup $(CLICKHOUSE) ## Measure, print a table, and write docs/benchmarks.md (about fifteen minutes)
 	@$(BIN)/python -m bench
 
 siege: setup ## Attacks on the whole service, a learner beside them, and a search for more; a table (SECONDS=30 each, 10 minutes)
 	@$(BIN)/python -m tests.siege --seconds $(or $(SECONDS),30)
 
 alerts: setup ## Provoke the alerts with real programs: kill them, mend them, and look who fires (about four minutes)
-	@$(BIN)/python -m pytest -q tests/alerts/provoke.py
+	@$(BIN)/python -m pytest -v tests/alerts/provoke.py
 
-chaos: setup $(CLICKHOUSE) ## Load, readers and the killing of everything; ends in a table (SECONDS=120; WAREHOUSE=1: relays and a warehouse too)
+chaos: setup $(CLICKHOUSE) ## Load, readers and the killing of everything; ends in a table (SECONDS=120, four minutes; WAREHOUSE=1: relays and a warehouse too)
 	@$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),120) $(if $(WAREHOUSE),--warehouse)
 
-endurance: setup ## MongoDB away under full load: counts must stay exact, memory flat (SECONDS=600)
+endurance: setup ## MongoDB away under full load: counts must stay exact, memory flat (SECONDS=600, 13 minutes)
 	@$(BIN)/python -m tests.endurance --seconds $(or $(SECONDS),600)
 
 format: setup ## Format the code

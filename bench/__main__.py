@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from bench import dashboard, flush, gateway, ingest, report, warehouse
+from bench import dashboard, flush, gateway, ingest, report, reports, warehouse
 from bench.report import Row
 from bench.stage import Stage, stage
 from shared import logs
@@ -26,6 +26,7 @@ SECTIONS: dict[str, Section] = {
     "partitions": ingest.partitions,
     "gateway": gateway.rest,
     "dashboard": dashboard.dashboards,
+    "reports": reports.reports,
     "flush": flush.whole,
     "apply": flush.mongo_part,
     "many": flush.many_tallies,
@@ -51,7 +52,8 @@ def main() -> int:
         print(f"{time.monotonic() - started:5.0f} s  {line}", flush=True)
 
     rows: list[Row] = []
-    for name in chosen:
+    for number, name in enumerate(chosen, 1):
+        say(f"part {number} of {len(chosen)}: {name}")
         with tempfile.TemporaryDirectory() as folder, stage(Path(folder)) as up:
             rows += asyncio.run(SECTIONS[name](up, arguments.rounds, arguments.seconds, say))
     print(report.table(rows))

@@ -64,7 +64,7 @@ async def dashboards(stage: Stage, rounds: int, seconds: float, say: Say) -> lis
                 "≤ 3" if size == 200 else "",
             ),
             Row("dashboard", f"{size} lectures, {IN_FLIGHT} in flight", "dashboards/s", tuple(measured["rate"])),
-            Row("dashboard", f"{size} lectures, processor time of the server", "µs", tuple(measured["cpu"])),
+            Row("dashboard", f"{size} lectures, CPU time of the server", "µs", tuple(measured["cpu"])),
         ]
     return rows
 

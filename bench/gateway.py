@@ -1,4 +1,4 @@
-"""What Envoy adds: a REST ping through the gateway against the same ping by gRPC, in processor time."""
+"""What Envoy adds: a REST ping through the gateway against the same ping by gRPC, in CPU time."""
 
 import asyncio
 import itertools
@@ -21,7 +21,7 @@ Say = Callable[[str], None]
 
 
 async def rest(stage: Stage, rounds: int, seconds: float, say: Say) -> list[Row]:
-    """Processor time of Envoy and the server for each ping, over that of the server alone."""
+    """CPU time of Envoy and the server for each ping, over that of the server alone."""
     server = stage.program("ingest_server")
     gateway = local_gateway(stage.folder / "envoy", port=free_port(), ingest=server.address, query=server.address)
     stage.stack.enter_context(ended(gateway))
@@ -43,7 +43,7 @@ async def rest(stage: Stage, rounds: int, seconds: float, say: Say) -> list[Row]
         grpc_cost = (cpu_seconds(server.pid) - before) / len(result.seconds)
         ratios.append(rest_cost / grpc_cost)
         say(f"gateway, round {number + 1}: {1e6 * rest_cost:.0f} µs by REST, {1e6 * grpc_cost:.0f} µs by gRPC")
-    return [Row("gateway", "REST ping ÷ gRPC ping, processor time", "×", tuple(ratios), "≤ 2")]
+    return [Row("gateway", "REST ping ÷ gRPC ping, CPU time", "×", tuple(ratios), "≤ 2")]
 
 
 async def _rest(url: str, bodies: Sequence[tuple[str, str]], seconds: float) -> int:

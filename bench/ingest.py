@@ -31,7 +31,7 @@ Say = Callable[[str], None]
 
 
 async def single(stage: Stage, rounds: int, seconds: float, say: Say) -> list[Row]:
-    """Single pings, in turns with the ceiling: rate, processor time, and latency at half load."""
+    """Single pings, in turns with the ceiling: rate, CPU time, and latency at half load."""
     calls = ping_calls(stage)
     server, ceiling = stage.program("ingest_server"), stage.ceiling()
     measured: dict[str, list[float]] = {name: [] for name in ("ours", "top", "cpu", "top cpu", "p50", "p99", "top p99")}
@@ -58,7 +58,7 @@ async def single(stage: Stage, rounds: int, seconds: float, say: Say) -> list[Ro
         Row(name, f"pings, {IN_FLIGHT} in flight", "pings/s", tuple(measured["ours"])),
         Row(name, "the same, handler that does nothing", "calls/s", tuple(measured["top"])),
         Row(name, "pings ÷ ceiling", "×", _ratios(measured["ours"], measured["top"]), "≥ 0.9"),
-        Row(name, "processor time of the server", "µs/ping", tuple(measured["cpu"])),
+        Row(name, "CPU time of the server", "µs/ping", tuple(measured["cpu"])),
         Row(name, "the same, handler that does nothing", "µs/call", tuple(measured["top cpu"])),
         Row(name, "p50 at half load", "ms", tuple(measured["p50"])),
         Row(name, "p99 at half load", "ms", tuple(measured["p99"]), "≤ ceiling's + 5"),
@@ -81,8 +81,8 @@ async def batches(stage: Stage, rounds: int, seconds: float, say: Say) -> list[R
         say(f"batches, round {number + 1}: {rates[-1]:,.0f} events/s")
     return [
         Row("ingest", f"events in batches of {BATCH}", "events/s", tuple(rates), "≥ 100,000"),
-        Row("ingest", "processor time of the server", "µs/event", tuple(costs)),
-        Row("ingest", "processor time of Redis", "µs/event", tuple(redis_costs)),
+        Row("ingest", "CPU time of the server", "µs/event", tuple(costs)),
+        Row("ingest", "CPU time of Redis", "µs/event", tuple(redis_costs)),
     ]
 
 
@@ -176,8 +176,8 @@ async def partitions(stage: Stage, rounds: int, seconds: float, say: Say) -> lis
         for what, value in (
             (name, result.rate),
             (f"{name}, scripts", scripts / sent),
-            (f"{name}, processor time of the server", 1e6 * cpu / sent),
-            (f"{name}, processor time of Redis", 1e6 * redis_cpu / sent),
+            (f"{name}, CPU time of the server", 1e6 * cpu / sent),
+            (f"{name}, CPU time of Redis", 1e6 * redis_cpu / sent),
         ):
             measured.setdefault(what, []).append(value)
         say(f"{number} partitions, round {turn + 1}: {result.rate:,.0f}/s")

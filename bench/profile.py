@@ -1,7 +1,7 @@
-"""Where the processor time of the ingest server goes, under full load: `python -m bench.profile`.
+"""Where the CPU time of the ingest server goes, under full load: `python -m bench.profile`.
 
 py-spy looks at the server's stacks from outside, some hundred times a second, while it serves; the shares of what it
-sees are given as microseconds of the processor time that the kernel accounts for.
+sees are given as microseconds of the CPU time that the kernel accounts for.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ async def profile(up: Stage, what: str, calls: Sequence[h2.Call], events: int, i
         raise AssertionError("py-spy failed: it needs to be allowed to trace (root, or ptrace_scope 0)")
     seen = parts_of(stacks.read_text().splitlines())
     each = 1e6 * cpu / len(result.seconds) / events
-    print(f"\n{what}: {each:.1f} µs of processor time each, {events * result.rate:,.0f}/s\n")
+    print(f"\n{what}: {each:.1f} µs of CPU time each, {events * result.rate:,.0f}/s\n")
     for part in (*PARTS, REST):
         share = seen[part] / seen.total()
         print(f"  {part:50} {100 * share:5.1f} %  {share * each:6.1f} µs")

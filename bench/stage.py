@@ -128,5 +128,5 @@ def write_courses(database: Database[Mapping[str, Any]], courses: list[Course]) 
 
 
 def cpu_seconds(pid: int) -> float:
-    """The processor time that a process has used so far."""
+    """The CPU time that a process has used so far."""
     return time.clock_gettime(~pid << 3 | 2)  # Linux's clock of another process: exact, where /proc has ticks of 10 ms

@@ -39,7 +39,7 @@ def arguments() -> argparse.Namespace:
 
 
 def check_ports(ports: Ports, *, with_warehouse: bool = False) -> None:
-    """StartError, with all of them and a line that works, when something else listens where the stack would."""
+    """Raises StartError if ports are taken, with all of them and a command that uses free ones."""
     wanted = {"gateway": ports.gateway, "ingest": ports.ingest, "query": ports.query}
     if with_warehouse:
         wanted["warehouse"] = ports.warehouse
@@ -55,7 +55,7 @@ def check_ports(ports: Ports, *, with_warehouse: bool = False) -> None:
 
 
 def jwt_secret(folder: Path) -> str:
-    """The secret of this data folder, made when it is first asked for: the tokens of an earlier run stay good."""
+    """The secret of this data folder, made on first use: the tokens of an earlier run stay valid."""
     path = folder / "jwt_secret"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,7 @@ def stop(child: Child) -> None:
 
 
 def interrupt(*_: object) -> NoReturn:
-    """Begins the way down, on which no further signal interferes."""
+    """Begins the shutdown, and ignores further signals."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt

@@ -43,7 +43,7 @@ def free_port() -> int:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, complaint: str) -> None:
-    """Returns when the condition holds. TimeoutError with the complaint when it does not in time."""
+    """Returns when the condition holds. Raises TimeoutError with the complaint if it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -109,7 +109,7 @@ class Child:
             )
 
     def ready(self) -> bool:
-        """Whether it can do its work. A server is asked; a plain command is ready at once."""
+        """Whether it is ready. A server is asked; a plain command is ready at once."""
         return True
 
     def wait_until_ready(self, seconds: float) -> None:
@@ -152,7 +152,7 @@ class Child:
         self.signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Lets a frozen one go on (SIGCONT)."""
+        """Resumes a frozen one (SIGCONT)."""
         self.signal(signal.SIGCONT)
 
     def signal(self, number: signal.Signals) -> None:
@@ -170,5 +170,5 @@ class Child:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def tail(self, lines: int = 15) -> str:
-        """Where its log is and how that ends."""
+        """The path of its log and its last lines."""
         return "\n  ".join([f"{self.log} ends with:", *self.output().splitlines()[-lines:]])

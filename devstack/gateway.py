@@ -14,7 +14,7 @@ GATEWAY = Path(__file__).parent.parent / "gateway"
 LOCAL_ORIGINS = r"http://(localhost|127\.0\.0\.1)(:[0-9]+)?"
 
 
-# Where nobody listens (RFC 863): the address of a warehouse that there is not.
+# Where nobody listens (RFC 863): the address of a missing warehouse.
 NOBODY = f"{HOST}:9"
 
 

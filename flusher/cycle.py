@@ -45,7 +45,7 @@ class Flusher:
     async def cycle(self, stop: asyncio.Event, *, everything: bool = False) -> Report:
         """Flushes what is due now, or all that is dirty; in a cluster all nodes at once.
 
-        Ends early, after the waves in flight, when a store is away or `stop` is set: a node that is away holds up only
+        Ends early, after the waves in flight, when a store is away or `stop` is set: a node that is away delays only
         its own tallies. Raises CannotRun when a store is unfit.
         """
         report = Report()

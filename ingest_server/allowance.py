@@ -17,7 +17,7 @@ BURST_EVENTS = 50_000
 
 ROUNDING_SECONDS = 1e-6
 
-# Users remembered at most; whoever is forgotten has a full bucket again.
+# Users remembered at most; a forgotten user has a full bucket again.
 USERS = 100_000
 
 
@@ -53,6 +53,6 @@ class Allowance:
         return 0
 
     def _forget(self, now: float) -> None:
-        """Those whose bucket is full, or else all."""
+        """Those whose bucket is full, or all if there are none."""
         owing = {user: full_again for user, full_again in self._full_again.items() if full_again > now}
         self._full_again = owing if len(owing) < USERS // 2 else {}

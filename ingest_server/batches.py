@@ -20,7 +20,7 @@ from shared.serving.errors import InvalidRequest, NotFound, PermissionDenied, Se
 
 WRITE_SCOPE = "analytics:write"
 
-# Of so many refused events of a batch the reasons are told.
+# How many refused events of a batch are answered with their reason.
 MAX_REASONS = 100
 # So many events are judged between two turns of the event loop: a ping waits for a millisecond, and not for a batch.
 SLICE = 100

@@ -35,7 +35,7 @@ COURSES_A_READ = 500
 COURSES_AN_ANSWER = 25
 TOO_MANY_ENTRIES = 2 * MAX_LECTURES  # also when some lectures are listed twice; so many are not even sent
 CACHED_ENTRIES = 500_000  # courses and lectures together, ~100 bytes each
-CACHED_MISSES = 100_000  # in a cache of their own: whoever asks for what does not exist drives out nothing that does
+CACHED_MISSES = 100_000  # in a cache of their own: unknown ids must not evict known courses
 
 log = structlog.get_logger()
 
@@ -65,7 +65,7 @@ class Catalog:
     """Answers whether a lecture exists. One request at a time is under way; what is asked meanwhile shares the next."""
 
     def __init__(self, database: AsyncDatabase[Document], now: Callable[[], float] = time.monotonic) -> None:
-        # Of what is odd in a document, only what is odd is lost.
+        # A malformed part of a document costs only that part.
         options: CodecOptions[Document] = CodecOptions(
             unicode_decode_error_handler="replace", datetime_conversion=DatetimeConversion.DATETIME_AUTO
         )
@@ -139,7 +139,7 @@ class Catalog:
             # Not gather(): a caller who goes away must not take the answer from the others.
             await asyncio.wait(waiting, timeout=WAIT_SECONDS)
         else:
-            await asyncio.sleep(0)  # a caller who tries again and again must not keep the answer from coming
+            await asyncio.sleep(0)  # a caller who retries often must not delay the answer
 
     def _ask(self, course_ids: Sequence[str]) -> None:
         loop = asyncio.get_running_loop()
@@ -200,7 +200,7 @@ class Catalog:
             self._silence.cancel()
 
     def _fall_silent(self) -> None:
-        """Nobody waits any longer, and nobody begins to; what is being read still counts when it comes."""
+        """Ends all waiting, present and future; a reading under way still fills the cache when it arrives."""
         self._silent = True
         self._give_up()
 

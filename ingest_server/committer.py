@@ -37,8 +37,9 @@ class Committer:
     What has no room there waits for a later one, by turns: single calls before batches, and then each caller as often
     as any other. A caller may have no more waiting than there is room left for others.
 
-    `linger` tells how many seconds a commit waits for company; after one that carried a single event the next does not
-    wait. With a `watch_credit`, in seconds, watch time is bounded. `today` tells the day that an event counts for.
+    `linger` tells how many seconds a commit lingers to batch more events; after one that carried a single event the
+    next does not linger. With a `watch_credit`, in seconds, watch time is bounded. `today` tells the day that an event
+    counts for.
     """
 
     def __init__(
@@ -127,7 +128,7 @@ class Committer:
         while True:
             await self._something.wait()
             if self._next.events or self._refused:
-                await self._wait_for_company(last)
+                await self._linger_before_sending(last)
                 last = await self._commit()
             if self._closing and not self._next.events and not self._refused:
                 return
@@ -169,7 +170,7 @@ class Committer:
             (course_id, reason), (events, seconds) = self._refused.popitem()
             self._next.refuse(course_id, reason, events, seconds)
 
-    async def _wait_for_company(self, last: int) -> None:
+    async def _linger_before_sending(self, last: int) -> None:
         linger = self._linger() if last > 1 and not self._batches else 0
         if linger and not self._closing:
             await asyncio.sleep(linger)
@@ -232,7 +233,7 @@ def _complete(waiting: Sequence[Waiter], outcome: Outcome) -> None:
             done, place = waiting[position]
             refused[done][place or 0] = reason
     for done, place in waiting:
-        if done.done():  # its caller has gone, or has been told with another event of the call
+        if done.done():  # its caller has gone, or has been answered with another event of the call
             continue
         if isinstance(outcome, Exception):
             done.set_exception(outcome)

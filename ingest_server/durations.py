@@ -13,7 +13,7 @@ class Durations:
         self._known: OrderedDict[tuple[str, str], set[int]] = OrderedDict()
 
     def admits(self, course_id: str, lecture_id: str, seconds: int) -> bool:
-        """Whether it may be counted: as one of the first eight different ones of its lecture."""
+        """Whether it may be counted: it is among the first eight durations of its lecture."""
         lecture = course_id, lecture_id
         known = self._known.get(lecture)
         if known is None:

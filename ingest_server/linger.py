@@ -1,17 +1,17 @@
-"""How long a commit waits for company.
+"""How long a commit lingers to batch more events.
 
-Company saves processor time: with two others in its commit, a ping costs a third more than with twenty. It costs
-waiting. So it is worth waiting for when the process is short of processor time, and only then.
+A larger commit saves CPU time: a ping that shares its commit with two others costs a third more than one that shares it
+with twenty. But lingering delays the answer. So a commit lingers only when the process is short of CPU time.
 """
 
 import time
 from collections.abc import Callable
 
-# Below this share of a core nobody waits, from the other on for the longest time; in between for a part of it.
+# Below the first share of a core a commit does not linger; from the second on it lingers longest; in between, in part.
 AT_EASE = 0.7
 BUSY = 1.0
 
-# So long is looked at for that share: long against a commit, short against a change of the load.
+# The period over which that share is measured: long compared with a commit, short compared with a change of load.
 WINDOW_SECONDS = 0.05
 
 
@@ -21,7 +21,7 @@ def share_of_linger(busy: float) -> float:
 
 
 class Linger:
-    """Follows the load of this process. `longest` in seconds; `cpu` is its processor time, `now` a monotonic clock."""
+    """Follows the load of this process. `longest` in seconds; `cpu` is its CPU time, `now` a monotonic clock."""
 
     def __init__(
         self, longest: float, *, cpu: Callable[[], float] = time.process_time, now: Callable[[], float] = time.monotonic

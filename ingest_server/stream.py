@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from shared.serving.errors import Overloaded, Unauthenticated, Unavailable
 
-# A connection comes to its end some time, and a stream before it, with all answers: its sender opens another one.
+# Connections are closed after a while, and streams before them, after all answers: their senders open new ones.
 MAX_SECONDS = 60 * 60
 
 # So many batches of a stream are being counted or wait to be answered, and so many bytes of them or of their answers.
@@ -111,7 +111,7 @@ class Stream(Generic[Request]):
         raise Unavailable("this server is stopping; what has no answer was not counted", cause="stopping")
 
     def _abandon(self) -> None:
-        """Lets go of what was begun, when nobody waits for it any more. It may still be counted."""
+        """Cancels what was begun when nobody waits for it any more. It may still be counted."""
         while not self._answers.empty():
             answer = self._answers.get_nowait()
             if isinstance(answer, asyncio.Task):

@@ -44,7 +44,7 @@ class Documents(Mapping[str, Document]):
     """Tallies by name, each decoded when it is first looked at; the course's own totals have its id for a name."""
 
     def __init__(self, course_id: str, found: Iterable[RawBSONDocument]) -> None:
-        self._raw = {document.get("_id", course_id): document for document in found}
+        self._raw = {_name_of(document) or course_id: document for document in found}
         self._decoded: dict[str, Document] = {}
 
     def __getitem__(self, name: str) -> Document:
@@ -179,6 +179,15 @@ async def _aside_if(is_large: bool, work: Callable[..., Answer], *parts: object)
 
 def _raw(database: AsyncDatabase[Document], collection: str) -> RawCollection:
     return cast("RawCollection", database.get_collection(collection, codec_options=cast("Any", RAW)))
+
+
+def _name_of(document: RawBSONDocument) -> str:
+    """Its `_id`, "" for none. Nearly always a text that comes first: to decode the document takes 20 times as long."""
+    raw = bytes(document.raw)
+    if raw[4:9] != b"\x02_id\x00":
+        return str(document.get("_id", ""))
+    length = int.from_bytes(raw[9:13], "little")
+    return raw[13 : 12 + length].decode(errors="replace")
 
 
 def decoded(document: RawBSONDocument) -> Document:

@@ -78,17 +78,15 @@ class Courses:
 
     async def _hot(self, course_ids: Sequence[str], last_days: Sequence[str]) -> dict[str, Hot]:
         """One transaction a partition."""
-        partitions: defaultdict[int, list[str]] = defaultdict(list)
+        partitions: defaultdict[int, tuple[list[Tally], list[Tally]]] = defaultdict(lambda: ([], []))
         for course_id in course_ids:
-            partitions[keys.partition_of(course_id)].append(course_id)
+            totals, of_days = partitions[keys.partition_of(course_id)]
+            totals.append(course_tally(course_id))
+            of_days += (day_tally(course_id, day) for day in last_days)
         found: dict[str, Hot] = {}
-        for each in await asyncio.gather(*(self._of_partition(ids, last_days) for ids in partitions.values())):
-            found |= each
+        for each in await self._hot_store.read_many_days(list(partitions.values())):
+            found |= each.tallies
         return found
-
-    async def _of_partition(self, course_ids: Sequence[str], last_days: Sequence[str]) -> Mapping[str, Hot]:
-        tallies: list[Tally] = [day_tally(course_id, day) for course_id in course_ids for day in last_days]
-        return (await self._hot_store.read_days([course_tally(course_id) for course_id in course_ids], tallies)).tallies
 
 
 def _summaries(

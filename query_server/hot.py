@@ -1,8 +1,9 @@
 """Tallies in Redis: those of one course are read in one transaction."""
 
 import asyncio
+import itertools
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from redis.exceptions import ResponseError
@@ -50,8 +51,7 @@ class HotStore:
         Raises RedisUnreachable, RedisError.
         """
         partition = keys.partition_of(tallies[0].name)
-        commands = [command for tally in tallies for command in replies.reading(partition, tally)]
-        return replies.hot_of(tallies, await self._ask_each(partition, [*commands, replies.TIME]))
+        return replies.hot_of(tallies, await self._ask_each(partition, replies.reading_all(partition, tallies)))
 
     async def read_lecture(self, lecture: Tally) -> HotTallies:
         """A lecture's tally, and the course's first day in Redis. Raises as `read_tallies`."""
@@ -65,10 +65,23 @@ class HotStore:
         It is looked for first. What comes to another day between the look and the read is newer than the question.
         Raises as `read_tallies`.
         """
-        partition = keys.partition_of(days[0].name)
-        found = replies.found(days, await self._ask_each(partition, replies.finding(partition, days)))
-        tallies = await self.read_tallies(list(dict.fromkeys([*always, *found.days])))
-        return HotTallies(tallies, found.first_day, found.unsaved)
+        (tallies,) = await self.read_many_days([(always, days)])
+        return tallies
+
+    async def read_many_days(self, asked: Sequence[tuple[Sequence[Tally], Sequence[Tally]]]) -> list[HotTallies]:
+        """The same of several partitions: a transaction each, and all that one node is asked in one write."""
+        partitions = [keys.partition_of(days[0].name) for _, days in asked]
+        looks = {number: replies.finding(number, days) for number, (_, days) in zip(partitions, asked, strict=True)}
+        answers = await self._ask_partitions(looks)
+        found = [replies.found(days, answers[number]) for number, (_, days) in zip(partitions, asked, strict=True)]
+        wanted = [list(dict.fromkeys([*always, *each.days])) for (always, _), each in zip(asked, found, strict=True)]
+        answers = await self._ask_partitions(
+            {number: replies.reading_all(number, each) for number, each in zip(partitions, wanted, strict=True) if each}
+        )
+        return [
+            HotTallies(replies.hot_of(tallies, answers[number]) if tallies else {}, each.first_day, each.unsaved)
+            for number, tallies, each in zip(partitions, wanted, found, strict=True)
+        ]
 
     async def time(self, course_id: str) -> tuple[int, int]:
         """Seconds since the epoch, and microseconds, by the clock of Redis. Raises RedisUnreachable, RedisError."""
@@ -77,9 +90,26 @@ class HotStore:
 
     async def _ask_each(self, partition: int, commands: Sequence[Command]) -> Sequence[Reply]:
         """The replies of one transaction; where a key is of another type, its error."""
-        *_, answers = await self._ask_partition(partition, [("MULTI",), *commands, ("EXEC",)])
+        *_, answers = await self._ask_partition(partition, _transaction(commands))
         answered: Sequence[Reply] = answers
         return answered
+
+    async def _ask_partitions(self, asked: Mapping[int, Sequence[Command]]) -> dict[int, Sequence[Reply]]:
+        """The same of several partitions, all nodes at once."""
+        nodes = await self._topology.by_node(asked, timeout=TIMEOUT_SECONDS)
+        shares = [self._ask_together(node, {number: asked[number] for number in nodes[node]}) for node in nodes]
+        return {number: answers for share in await asyncio.gather(*shares) for number, answers in share.items()}
+
+    async def _ask_together(self, node: str, asked: Mapping[int, Sequence[Command]]) -> Mapping[int, Sequence[Reply]]:
+        if len(asked) > 1:
+            try:
+                replies = await self._ask(node, *(one for commands in asked.values() for one in _transaction(commands)))
+            except (RedisUnreachable, ResponseError):
+                pass  # Each by itself is looked for where it is now, and waited for.
+            else:
+                ends = itertools.accumulate(len(_transaction(commands)) for commands in asked.values())
+                return {number: replies[end - 1] for number, end in zip(asked, ends, strict=True)}
+        return {number: await self._ask_each(number, commands) for number, commands in asked.items()}
 
     async def _ask_partition(self, partition: int, commands: Sequence[Command]) -> list[Reply]:
         """Keys that are on their way to another node are waited for a little."""
@@ -142,3 +172,8 @@ class HotStore:
         finally:
             if connection.is_open:
                 self._idle[node].append(connection)
+
+
+def _transaction(commands: Sequence[Command]) -> list[Command]:
+    """The last reply is the list of all others."""
+    return [("MULTI",), *commands, ("EXEC",)]

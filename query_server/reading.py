@@ -14,6 +14,7 @@ from query_server.hot import HotStore
 from query_server.merge import Hot, HotTallies, are_consistent
 from shared.metrics import MONGODB_ERRORS
 from shared.serving.errors import StoreRefuses, Unavailable
+from shared.stores import mongo
 from shared.stores.mongo import Document
 from shared.stores.redis_connection import RedisUnreachable, error_code
 
@@ -83,6 +84,8 @@ async def ask(store: str, answer: Awaitable[Answer], until: float) -> Answer:
     """The answer of a store. Raises Unavailable when it is away, StoreRefuses for what will not pass by itself."""
     try:
         with SECONDS[store].time():
+            if store == "MongoDB":
+                return await mongo.within(answer, until - asyncio.get_running_loop().time())
             async with asyncio.timeout_at(until):
                 return await answer
     except (PyMongoError, RedisError, RedisUnreachable, TimeoutError) as error:

@@ -38,6 +38,11 @@ def reading(partition: int, tally: Tally) -> list[Command]:
     return commands
 
 
+def reading_all(partition: int, tallies: Sequence[Tally]) -> list[Command]:
+    """The commands that read tallies of one partition at one moment, for `hot_of`."""
+    return [*(command for tally in tallies for command in reading(partition, tally)), TIME]
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """Of which days Redis has anything, perhaps with a few of which it has not; the rest as in HotTallies."""

@@ -166,17 +166,22 @@ def hot_days(
 
 def _total(each: HotDay, counter: Counter, path: str) -> float:
     """The sum of a counter over all its items. A sum is clamped and not its parts, so that a flush changes nothing."""
+    stored, batches = count_of(each.document.get(path)), missing(each.hot, each.document)
+    if not batches:
+        return max(0, stored)
     field = f"{counter.name}:" if counter.item else counter.name
     added = sum(
         count
-        for batch in missing(each.hot, each.document)
+        for batch in batches
         for name, count in batch.counts.items()
         if (name.startswith(field) if counter.item else name == field)
     )
-    return max(0, count_of(each.document.get(path)) + added)
+    return max(0, stored + added)
 
 
 def _refused(each: HotDay) -> Refused:
+    if not each.hot.batches and NOT_COUNTED.parent not in each.document:
+        return {}
     only = {field: each.document.get(field) for field in (NOT_COUNTED.parent, "recentBatches")}
     counts = counts_of(DAY, each.hot, only)
     seconds = counts[NOT_COUNTED_SECONDS.name]

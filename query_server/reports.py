@@ -14,8 +14,8 @@ from query_server.metrics import MERGE_SECONDS
 from query_server.outline import Outline
 from query_server.reading import Question, ask, deadline, read_both
 from query_server.recorded import recorded_since
-from query_server.report import Day, Overview, Refused, day_of, refused_in
-from query_server.stretches import Stretches, in_both
+from query_server.report import Day, Overview, Refused, refused_in
+from query_server.stretches import Stretches
 from shared.data import days
 from shared.data.tallies import day_tally
 from shared.serving import periods
@@ -81,7 +81,7 @@ class Reports:
             previous = None
             if since and since <= before.first:
                 _, previous = await self._stretches.add_up(before.days(), hot, course, until)
-            (now,) = in_both([today], hot, course.documents, course_id)
+            now = await self._stretches.day(today, hot, course)
         return Report(
             stretch=stretch,
             zone=self._zone.key,
@@ -90,7 +90,7 @@ class Reports:
             overview=overview,
             previous=previous,
             days=in_range,
-            today=day_of(now),
+            today=now,
             refused=refused_in(in_range),
             outline=course.outline,
             seconds=moment[0],

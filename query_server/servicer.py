@@ -26,7 +26,7 @@ from shared.serving.errors import InvalidRequest, NotFound, Violation
 from shared.serving.methods import Context
 from shared.serving.validation import check_object_id
 
-# Of so many lectures a dashboard takes 2 ms, for which nobody else's call has to wait.
+# A dashboard of this many lectures takes 2 ms; larger ones must not delay other calls.
 MANY_LECTURES = 400
 
 # Numbers of one moment, for one caller: no browser and no proxy keeps them.
@@ -146,7 +146,7 @@ def _check(*checks: Callable[[], object]) -> None:
 
 
 def _check_ids(**ids: str) -> None:
-    """Raises InvalidRequest, which names all that are none."""
+    """Raises InvalidRequest, which names every malformed one."""
     violations = [check_object_id(field, value) for field, value in ids.items()]
     if any(violations):
         raise InvalidRequest([violation for violation in violations if violation is not None])

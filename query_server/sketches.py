@@ -34,7 +34,7 @@ _FOURTHS = sum(63 << (4 * _BITS * lane) for lane in range(REGISTERS // 4))
 
 
 class NotASketch(ValueError):
-    """The bytes are no HyperLogLog of Redis."""
+    """The bytes are not a HyperLogLog of Redis."""
 
 
 def users_of(sketches: Iterable[bytes]) -> int:

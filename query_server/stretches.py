@@ -8,7 +8,7 @@ whatever range is asked for, so that tomorrow's reports share them.
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import TypeVar
 
@@ -27,6 +27,8 @@ KEPT_SECONDS = 3_600
 
 Answer = TypeVar("Answer")
 Block = tuple[Sequence[Day], Sums]
+Days = tuple[str, ...]
+Key = tuple[str, bytes]
 
 
 class Stretches:
@@ -36,25 +38,28 @@ class Stretches:
         self._cold_store = cold_store
         self._aside = aside
         self._now = now
-        self._kept: ExpiringCache[tuple[str, bytes], Sums] = ExpiringCache(KEPT_LECTURES, now)
+        self._kept: ExpiringCache[Key, Sums] = ExpiringCache(KEPT_LECTURES, now)
 
     async def add_up(
         self, shown: Sequence[str], hot: HotTallies, course: Course, until: float
     ) -> tuple[Sequence[Day], Overview]:
         """The days and their overview. The course has these days without lectures. Raises Unavailable, StoreRefuses."""
-        found = [
-            await self._block(list(block), hot, course, until)
-            for _, block in itertools.groupby(shown, lambda day: days.days_between("1970-01-01", day) // BLOCK_DAYS)
-        ]
-        return await self._away(lambda: _joined(found, course))
+        blocks = {block: self._key(block, course) for block in _blocks(shown)}
+        kept = {block: sums for block, key in blocks.items() if (sums := self._kept.get(key)) is not None}
+        found = await self._away(lambda: _unchanged(kept, hot, course))
+        for block, key in blocks.items():
+            if block not in found:
+                found[block] = await self._add_up(block, key, hot, course, until)
+        return await self._away(lambda: _joined([found[block] for block in blocks], course))
 
-    async def _block(self, shown: Sequence[str], hot: HotTallies, course: Course, until: float) -> Block:
-        key = (course.course_id, course.documents.fingerprint(f"{course.course_id}/{day}" for day in shown))
-        kept = self._kept.get(key)
-        if kept is not None:
-            unchanged = await self._away(lambda: _unchanged(in_both(shown, hot, course.documents, course.course_id)))
-            if unchanged is not None:
-                return unchanged, kept
+    async def day(self, day: str, hot: HotTallies, course: Course) -> Day:
+        """One day by itself; the course has its sketch."""
+        return await self._away(lambda: day_of(*in_both([day], hot, course.documents, course.course_id)))
+
+    def _key(self, block: Days, course: Course) -> Key:
+        return course.course_id, course.documents.fingerprint(f"{course.course_id}/{day}" for day in block)
+
+    async def _add_up(self, shown: Days, key: Key, hot: HotTallies, course: Course, until: float) -> Block:
         whole = await self._whole(shown, hot, course.course_id, until)
         numbers, sums, is_kept = await self._away(lambda: _added_up(shown, hot, course, whole))
         if is_kept:
@@ -81,9 +86,19 @@ def in_both(shown: Sequence[str], hot: HotTallies, found: Mapping[str, Document]
     return hot_days(shown, lambda day: f"{course_id}/{day}", hot.tallies, hot.unsaved, found)
 
 
-def _unchanged(light: Sequence[HotDay]) -> list[Day] | None:
-    """The days, unless Redis has something that their documents have not."""
-    return None if any(day.is_changing for day in light) else [day_of(day) for day in light]
+def _blocks(shown: Sequence[str]) -> Iterator[Days]:
+    for _, block in itertools.groupby(shown, lambda day: days.days_between("1970-01-01", day) // BLOCK_DAYS):
+        yield tuple(block)
+
+
+def _unchanged(kept: Mapping[Days, Sums], hot: HotTallies, course: Course) -> dict[Days, Block]:
+    """The blocks of whose days Redis has nothing that their documents have not."""
+    found: dict[Days, Block] = {}
+    for block, sums in kept.items():
+        light = in_both(block, hot, course.documents, course.course_id)
+        if not any(day.is_changing for day in light):
+            found[block] = ([day_of(day) for day in light], sums)
+    return found
 
 
 def _added_up(

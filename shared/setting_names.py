@@ -1,4 +1,4 @@
-"""Names in the environment that are no setting: a misspelled one, or somebody else's."""
+"""Names in the environment that are not settings: misspelled ones, and those of others."""
 
 import difflib
 import re
@@ -9,7 +9,7 @@ PREFIX = "ANALYTICS_"
 # What Kubernetes tells each pod of a Service that is called analytics-…: ANALYTICS_INGEST_SERVICE_HOST and so on.
 OF_KUBERNETES = re.compile(r"(_SERVICE_HOST|_SERVICE_PORT(_\w+)?|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$")
 
-# From this likeness on, 1 being equality, it is a misspelling, and the program must not go on without the setting.
+# From this similarity on (1 is equality) it is a misspelling, and the program must not start without the setting.
 LIKENESS = 0.8
 
 
@@ -21,7 +21,7 @@ def misspelled(names: Iterable[str], settings: Iterable[str]) -> list[str]:
 
 
 def foreign(names: Iterable[str], settings: Iterable[str]) -> list[str]:
-    """One sentence for each other `ANALYTICS_*` name that is no setting, those of Kubernetes excepted."""
+    """One sentence for each other `ANALYTICS_*` name that is not a setting, except those of Kubernetes."""
     return [f"{name} is not a setting" for name, nearest in _unknown(names, settings) if not nearest]
 
 

@@ -153,7 +153,7 @@ class Settings(BaseSettings):
     @field_validator("*", mode="before")
     @classmethod
     def _text(cls, value: object) -> object:
-        """A value without the end of its line and other space around it, as if it came from a file."""
+        """A value without surrounding white space, such as the newline at the end of a file."""
         if isinstance(value, str):
             try:
                 value.encode()
@@ -223,7 +223,7 @@ def load(kind: type[S]) -> S:
     except ValidationError as error:
         complaints += _complaints(error)
     except SettingsError as error:
-        # With the name of the setting, and without what it was caused by: a decoding error quotes the file.
+        # With the name of the setting but without the cause: a decoding error quotes the file.
         raise CannotRun(f"{SECRETS_DIR}: {error}: not a file of text in UTF-8, or not ours to read") from None
     if complaints:
         raise CannotRun("\n  ".join(["invalid settings:", *complaints]))

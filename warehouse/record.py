@@ -21,7 +21,7 @@ MAX_GENERATION = 2**8 - 1
 
 
 class Malformed(ValueError):
-    """No record of a version that is known here; the text says why."""
+    """Not a record of a known version; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)

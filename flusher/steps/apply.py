@@ -46,14 +46,14 @@ class Verdict(enum.Enum):
     """What is certain about a batch after it was sent."""
 
     APPLIED = "applied"  # its document has it, now or from an earlier attempt
-    FENCED = "fenced"  # its document does not, and a newer flusher has been at it: hands off
+    FENCED = "fenced"  # its document does not, and a newer flusher has written it: leave it alone
     LEFT = "left"  # unknown: send it again, under a new epoch
-    REFUSED = "refused"  # MongoDB will never take it
+    REFUSED = "refused"  # MongoDB permanently rejects it
     RESURRECTED = "resurrected"  # Redis came back older: its document has the id, but some of these counts may be new
 
 
 class Outcome(NamedTuple):
-    """A verdict, and MongoDB's words where it refused."""
+    """A verdict, with MongoDB's message if it refused."""
 
     verdict: Verdict
     reason: str = ""
@@ -94,7 +94,7 @@ def update_of(batch: Batch, epoch: int) -> UpdateOne:
 
 @lru_cache(maxsize=8)  # one for all updates of a wave: to make it anew was a fifth of the time that an update takes
 def not_newer(epoch: int) -> Document:
-    """The filter that keeps out who is older than the document; also where its epoch is none, so that nobody knows."""
+    """The filter that excludes flushers older than the document; also when its epoch is malformed."""
     return {
         "$or": [{"epoch": None}, {"epoch": {"$lte": epoch}}],
         "epoch": {"$not": {"$type": "array"}},  # of which one element would do
@@ -153,7 +153,7 @@ async def _apply(
         sent = Sent(complete=not error.details["writeConcernErrors"], errors=failed)
     except PyMongoError as error:
         if isinstance(error, OperationFailure) and error.code == TOO_LARGE:
-            # The whole command is refused for one update, and it is not said for which.
+            # MongoDB refuses the whole command for one update, and does not say which.
             if len(batches) > 1:
                 return await _apply_halves(collection, batches, epoch, timeout=timeout)
             sent = Sent(complete=True, errors={0: (TOO_LARGE, "the update is larger than MongoDB takes")})
@@ -214,7 +214,7 @@ async def close(collection: AsyncCollection[Document], refused: Sequence[Batch],
     updates = []
     for batch in refused:
         document = batch.tally.identity()
-        # An epoch that is no number would stay one whatever it is compared with, and shut out everybody for good.
+        # $max would keep an epoch that is not a number, and it would exclude every flusher for good.
         updates.append(UpdateOne({**document, "epoch": {"$not": {"$type": "number"}}}, {"$set": {"epoch": epoch}}))
         updates.append(UpdateOne({**document, "epoch": {"$type": "array"}}, {"$set": {"epoch": epoch}}))
         updates.append(UpdateOne(document, {"$max": {"epoch": epoch}}, upsert=True))

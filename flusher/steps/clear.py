@@ -1,4 +1,4 @@
-"""The last step in Redis: what MongoDB has is cleared, what it will never take goes aside."""
+"""The last step in Redis: what MongoDB has is cleared, what it permanently rejects is quarantined."""
 
 from collections import defaultdict
 from collections.abc import Sequence

@@ -52,7 +52,7 @@ async def unsaved_days(connection: RedisConnection, partitions: Sequence[int]) -
 
 
 def _listed(partitions: Sequence[int], replies: Sequence[Reply]) -> Listed:
-    """A set that is none, or on another node, holds up only its own partition."""
+    """A key that is not a set, or is on another node, delays only its own partition."""
     listed = Listed()
     for partition, members in zip(partitions, replies, strict=True):
         if is_elsewhere(members):

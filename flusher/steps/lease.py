@@ -17,7 +17,7 @@ REDIS_SECONDS = 2
 
 
 class LeaseLost(Exception):
-    """The lock has, or may have, passed to somebody else."""
+    """Another flusher has, or may have, the lock."""
 
 
 class Lease:

@@ -1,4 +1,4 @@
-"""What a wave does in Redis with what it took: clears what MongoDB has, puts aside what it will never take."""
+"""What a wave does in Redis with what it took: clears what MongoDB has, quarantines what it permanently rejects."""
 
 import secrets
 from collections.abc import Sequence

@@ -1,9 +1,9 @@
 """Documents to which counts cannot be added, because a platform or a person has written something else there.
 
-MongoDB refuses by itself to add to what is no number. It does add to NaN, to infinity, and to a double that is so large
-that nothing is added; and what is added to a negative count is not shown. Such a document is told before the write. If
-it becomes one between the look and the write, somebody has just overwritten its counts anyway; what would let an older
-update in, an `epoch` of another type, the filter of the update itself refuses.
+MongoDB itself refuses to add to a value that is not a number. But it adds to NaN, to infinity, and to a double so large
+that the sum does not change; and what is added to a negative count is not shown. Such a document is found before the
+write. If it becomes one between that check and the write, somebody has just overwritten its counts anyway. An `epoch`
+of another type, which would let an older update in, is excluded by the filter of the update itself.
 """
 
 import math
@@ -20,7 +20,7 @@ from shared.stores.mongo import Document
 MOST = 2**53
 """Above it a double no longer grows by one."""
 
-_COUNT: Document = {"minimum": 0, "maximum": MOST}  # says nothing about what is no number
+_COUNT: Document = {"minimum": 0, "maximum": MOST}  # does not constrain values that are not numbers
 
 
 def _schema(kind: Kind) -> Document:
@@ -61,14 +61,14 @@ async def misshapen(collection: AsyncCollection[Document], tallies: Sequence[Tal
 def complaints(kind: Kind, document: Mapping[str, Any]) -> Iterator[str]:
     """What keeps counts from being added to a document, or from being shown. Pure."""
     if not isinstance(document.get("recentBatches", []), list):
-        yield "recentBatches is no list"
+        yield "recentBatches is not an array"
     epoch = document.get("epoch")
     if epoch is not None and not _is_count(epoch):
-        yield f"epoch is {_shown(epoch)}, and no number"
+        yield f"epoch is {_shown(epoch)}, not a number"
     values = {path: value for counter in kind.counters.values() for path, value in _values(counter, document)}
     for path, value in values.items():
         if not _is_count(value):
-            yield f"{path} is {_shown(value)}, and no count"
+            yield f"{path} is {_shown(value)}, not a count"
 
 
 def _values(counter: Counter, document: Mapping[str, Any]) -> Iterator[tuple[str, object]]:

@@ -127,8 +127,8 @@ def _transaction(lease: Lease, partition: int, names: Sequence[str]) -> list[Com
 def taken_of(partition: int, name: str, renamed: Reply, flat: Reply, users: Reply) -> Taken:
     """What one tally's replies mean: of RENAMENX (an error when there is nothing hot), HGETALL and PFCOUNT.
 
-    What nobody here has written is malformed, so that it holds up no other tally. A HyperLogLog that Redis cannot read
-    holds up no counts.
+    A hash that no version of ingest writes is malformed, so that it does not block other tallies. A HyperLogLog that
+    Redis cannot read does not block the counts.
     """
     if isinstance(flat, ResponseError):
         return Malformed(partition, name, "", {}, str(flat))

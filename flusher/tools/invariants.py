@@ -12,7 +12,7 @@ from flusher.steps.shape import complaints, number_of
 from flusher.steps.take import readable
 from flusher.tools.counted import counted, hashes, kind_of
 from flusher.tools.strays import CountersKey, of_another_type, strays
-from flusher.tools.sums import excesses
+from flusher.tools.sums import differences
 from shared.data import keys
 from shared.data.tallies import (
     COURSE_VIEWS,
@@ -25,11 +25,18 @@ from shared.data.tallies import (
     fields_of,
     tally_of,
 )
-from shared.stores.mongo import Document
+from shared.stores.mongo import COURSES, Document
 from shared.stores.redis_connection import RedisConnection, text_of
 
 # An estimate may be above the truth: three standard errors of a HyperLogLog.
 SKETCH_ERROR = 3 * 0.0081
+
+
+async def advice(database: AsyncDatabase[Document]) -> AsyncIterator[str]:
+    """One sentence for each thing that makes the programs slow, though nothing is wrong. Raises PyMongoError."""
+    indexes = await database[COURSES].index_information()  # of a collection that is not there, none
+    if indexes and not any([name for name, _ in each["key"][:2]] == ["creator", "_id"] for each in indexes.values()):
+        yield f"{COURSES} has no index {{creator: 1, _id: -1}}: each page of the list of courses reads all of them"
 
 
 async def findings(nodes: Sequence[RedisConnection], database: AsyncDatabase[Document]) -> AsyncIterator[str]:
@@ -39,8 +46,8 @@ async def findings(nodes: Sequence[RedisConnection], database: AsyncDatabase[Doc
             yield complaint
         async for stray in strays(node):
             yield f"{stray.name} holds counts, but its tally is not in the dirty set: the next sweep puts it there"
-    for excess in await excesses(nodes, database):
-        yield excess
+    for difference in await differences(nodes, database):
+        yield difference
     hot: defaultdict[str, Counter[str]] = defaultdict(Counter)
     async for key, fields in hashes(nodes):
         hot[key.tally].update(counted(key, fields))
@@ -78,7 +85,7 @@ def about_hash(key: CountersKey, fields: Mapping[str, str]) -> Iterator[str]:
         yield "names no batch: the next flush quarantines it"
     _, unreadable = readable(kind_of(key.tally), {name: text for name, text in fields.items() if name != keys.BATCH})
     for name, text in unreadable.items():
-        yield f"has a field that is no counter: {name} = {text}"
+        yield f"has a field that is not a counter: {name} = {text}"
 
 
 def about_key(kind: Kind, document: Mapping[str, Any]) -> Iterator[str]:
@@ -87,9 +94,9 @@ def about_key(kind: Kind, document: Mapping[str, Any]) -> Iterator[str]:
     if kind.key == "_id":
         tally = tally_of(key) if isinstance(key, str) else None
         if tally is None or tally.kind is not kind:
-            yield "has the name of no tally of its kind: nothing is added to it, and nobody is shown it"
+            yield "is not named like a tally of its kind: it is neither updated nor shown; rename or delete it"
     elif not isinstance(key, ObjectId):
-        yield f"has a {kind.key} that is no ObjectId: nothing is added to it, and nobody is shown it; see `migrate`"
+        yield f"has a {kind.key} that is not an ObjectId: it is neither updated nor shown; run `migrate`"
 
 
 def about_document(kind: Kind, document: Mapping[str, Any], hot: Mapping[str, int]) -> Iterator[str]:
@@ -117,7 +124,7 @@ def _about_segments(counts: Mapping[str, int]) -> Iterator[str]:
 def _about_users(stored: object, views: int) -> Iterator[str]:
     users = number_of(stored)
     if users is None or users < 0:
-        yield f"has a number of users that is none: {str(stored)[:60]}"
+        yield f"has a uniqueActiveUsers that is not a count: {str(stored)[:60]}; unset it"
     # Every user's first event counts a view. An estimate may be above the truth.
     elif users > views * (1 + SKETCH_ERROR) + 1:
         yield f"has more users ({users}) than views ({views}): Redis has lost counts"

@@ -55,7 +55,7 @@ async def of_another_type(connection: RedisConnection) -> AsyncIterator[str]:
         )
         for name, reply in zip(names, replies, strict=True):
             if error_code(reply) == "WRONGTYPE":
-                yield f"{text_of(name)} is no hash: its tally is not counted, and not shown; rename the key"
+                yield f"{text_of(name)} is not a hash: its tally is neither counted nor shown; rename the key"
         if cursor == b"0":
             break
     sets = [
@@ -64,7 +64,7 @@ async def of_another_type(connection: RedisConnection) -> AsyncIterator[str]:
     replies = await connection.call_each(*(("SISMEMBER", name, "") for name in sets), timeout=REDIS_SECONDS)
     for name, reply in zip(sets, replies, strict=True):
         if error_code(reply) == "WRONGTYPE":
-            yield f"{name} is no set: nothing of its partition is flushed; rename the key"
+            yield f"{name} is not a set: nothing of its partition is flushed; rename the key"
 
 
 async def strays(connection: RedisConnection) -> AsyncIterator[CountersKey]:

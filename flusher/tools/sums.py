@@ -1,44 +1,89 @@
-"""Whether the days of a course add up to no more than its totals, hot and quarantined counts included."""
+"""Whether the days of a course add up to its totals, hot and quarantined counts included.
 
+They never have more. They have as much where the course is younger than the days of the installation.
+"""
+
+import datetime as dt
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
+from bson import ObjectId
 from pymongo.asynchronous.database import AsyncDatabase
 
 from flusher.tools.counted import hot_counts
 from shared.data.tallies import COURSE, DAY, Kind, tally_of
-from shared.stores.mongo import Document
+from shared.stores.day_zone import DAYS_ID, RECORDED_SINCE
+from shared.stores.mongo import ANALYTICS_SETTINGS, Document
 from shared.stores.redis_connection import RedisConnection
 
 Sums = defaultdict[str, Counter[str]]  # by course, then by counter
+Differences = dict[tuple[str, str], str]  # a sentence for a course and counter
+
+# In the first days after an upgrade counts of the version before, which knew no days, may still be flushed.
+SETTLED = dt.timedelta(days=3)
 
 
-async def excesses(nodes: Sequence[RedisConnection], database: AsyncDatabase[Document]) -> list[str]:
-    """One sentence for each course and counter of which its days have more. Raises RedisUnreachable, PyMongoError.
+async def differences(nodes: Sequence[RedisConnection], database: AsyncDatabase[Document]) -> list[str]:
+    """One sentence for each course and counter whose days say something else. Raises RedisUnreachable, PyMongoError.
 
     While a flush is under way, or a ping comes between two reads, a sum can be wrong: only what is found twice is said.
     """
-    first = await _excesses(nodes, database)
-    second = await _excesses(nodes, database) if first else {}
-    return [second[name] for name in sorted(first.keys() & second.keys())]
+    found = []
+    for look in (_excesses, _shortfalls):
+        first = await look(nodes, database)
+        second = await look(nodes, database) if first else {}
+        found += [second[name] for name in sorted(first.keys() & second.keys())]
+    return found
 
 
-async def _excesses(nodes: Sequence[RedisConnection], database: AsyncDatabase[Document]) -> dict[tuple[str, str], str]:
-    """In this order: days before courses, and of a day first its document, of a course first its hashes.
-
-    So a count that moves meanwhile is seen once or not at all among the days, and once or twice in the totals.
-    """
-    days, totals = Sums(Counter), Sums(Counter)
-    await _add_documents(database, DAY, days)
-    _add_hot(await hot_counts(nodes, DAY), days)
-    _add_hot(await hot_counts(nodes, COURSE), totals)
-    await _add_documents(database, COURSE, totals)
+async def _excesses(nodes: Sequence[RedisConnection], database: AsyncDatabase[Document]) -> Differences:
+    days, totals = await _sums(nodes, database, DAY, COURSE)
     return {
         (course_id, counter): f"the days of course {course_id} have {counter} {count}, and its totals {total}"
         for course_id, counts in days.items()
         for counter, count in counts.items()
         if count > (total := totals[course_id][counter])
     }
+
+
+async def _shortfalls(nodes: Sequence[RedisConnection], database: AsyncDatabase[Document]) -> Differences:
+    young = await _born_with_days(database)
+    totals, days = await _sums(nodes, database, COURSE, DAY)
+    return {
+        (course_id, counter): f"the days of course {course_id} have only {counter} {count}, and its totals {total}"
+        for course_id in young
+        for counter, total in totals[course_id].items()
+        if total > (count := days[course_id][counter])
+    }
+
+
+async def _born_with_days(database: AsyncDatabase[Document]) -> list[str]:
+    """The courses whose totals began after the installation had days."""
+    settings = await database[ANALYTICS_SETTINGS].find_one({"_id": DAYS_ID}) or {}
+    try:
+        first_day = dt.datetime.fromisoformat(settings[RECORDED_SINCE]).replace(tzinfo=dt.UTC)
+    except (KeyError, TypeError, ValueError):
+        return []
+    after = {"_id": {"$gt": ObjectId.from_datetime(first_day + SETTLED)}}
+    return [
+        str(document.get("courseId")) async for document in database[COURSE.collection].find(after, {"courseId": 1})
+    ]
+
+
+async def _sums(
+    nodes: Sequence[RedisConnection], database: AsyncDatabase[Document], first: Kind, then: Kind
+) -> tuple[Sums, Sums]:
+    """The sums of tallies of two kinds, by course. The first have no more than the others where these have as much.
+
+    Of the first their documents are read before their hashes, of the others their hashes before their documents: a
+    count that moves meanwhile is seen once or not at all among the first, and once or twice among the others.
+    """
+    less, more = Sums(Counter), Sums(Counter)
+    await _add_documents(database, first, less)
+    _add_hot(await hot_counts(nodes, first), less)
+    _add_hot(await hot_counts(nodes, then), more)
+    await _add_documents(database, then, more)
+    return less, more
 
 
 def _add_hot(hot: Mapping[str, Mapping[str, int]], sums: Sums) -> None:

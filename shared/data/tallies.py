@@ -246,6 +246,8 @@ def _fields(value: object) -> Mapping[str, Any]:
 
 def count_of(value: object) -> float:
     """A number of any of BSON's types, 0 for anything else; whole unless it has a fraction. It fits into 64 bits."""
+    if type(value) is int and -LARGEST <= value <= LARGEST:  # nearly every one
+        return value
     if isinstance(value, Decimal128):
         number = value.to_decimal()
         value = float(number) if number.is_finite() else None

@@ -31,7 +31,7 @@ log = structlog.get_logger()
 
 
 def not_alive(registry: CollectorRegistry, now: float) -> str | None:
-    """Why the program should be started again, None when it is well; `now` in seconds since 1970."""
+    """Why the program should be restarted, None when it is healthy; `now` in seconds since 1970."""
     beat = registry.get_sample_value("analytics_heartbeat_timestamp_seconds")
     if beat is None or now - beat <= ALIVE_SECONDS:
         return None  # a supervisor whose workers have all died is about to start others
@@ -86,7 +86,7 @@ class _Workers(Collector):
         self._folder = folder
 
     def collect(self) -> Iterable[Metric]:
-        # A file is empty for a moment when it is made, which the client takes for a broken one.
+        # A new file is empty for a moment, and the client would report it as corrupt.
         files = [str(path) for path in self._folder.glob("*.db") if _size(path)]
         merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
         return merged
@@ -100,7 +100,7 @@ def _size(path: Path) -> int:
 
 
 def forget(worker: str) -> None:
-    """Takes a dead worker out of what is only true of the living; its counts stay."""
+    """Removes a dead worker's gauges; its counters stay."""
     if WORKERS_FOLDER in os.environ:
         mark_process_dead(worker)  # type: ignore[no-untyped-call]
         reasons.forget(worker)

@@ -19,7 +19,7 @@ from shared.serving.refusals import refused
 
 RETRY_AFTER = RetryInfo(retry_delay=Duration(seconds=1))
 
-# In whose vocabulary the reason of an ErrorInfo is a word.
+# The domain of the reasons in an ErrorInfo.
 ERROR_DOMAIN = "course_analytics.v1"
 
 Response = TypeVar("Response")
@@ -188,7 +188,7 @@ class SpoiltKey(ServiceError):
 
 
 class CallerGone(Unavailable):
-    """There is nobody left to be answered."""
+    """The caller has gone."""
 
 
 def status_of(error: ServiceError) -> Status:
@@ -212,7 +212,7 @@ def answers_errors(call: Callable[..., Awaitable[Response]], method: str) -> Cal
 
     `call` takes a request and the context; `method` is its name in metrics and logs.
     """
-    metrics.CALLS_REFUSED.labels(method, "INTERNAL", "bug")  # to Prometheus the first is no increase otherwise
+    metrics.CALLS_REFUSED.labels(method, "INTERNAL", "bug")  # else the first error is no increase to Prometheus
 
     async def answer(request: object, context: "grpc.aio.ServicerContext[Any, Any]") -> Response:
         try:

@@ -12,7 +12,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2
 
-# A name, and little more.
+# Room for a name and little more.
 MAX_MESSAGE_BYTES = 1024
 
 
@@ -24,7 +24,7 @@ class Health:
         self._changed = asyncio.Event()
 
     def set(self, name: str, status: int) -> None:
-        """Waits for nobody: who watches hears of it when they read."""
+        """Does not block: watchers see the change when they read."""
         self._statuses[name] = status
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()

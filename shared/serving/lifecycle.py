@@ -19,11 +19,11 @@ from shared.serving.program import CannotRun
 from shared.serving.reflection import add_reflection
 
 STOP_SECONDS = 20
-# What is in hand takes 2 s at most; only those who watch the health stay longer.
+# Calls under way take 2 s at most; only health watchers stay longer.
 CALLS_SECONDS = 5
 PROBE_SECONDS = 0.5
 
-# What one caller can have of a server, whether it means well or not: see docs/limits.md.
+# What one caller can use of a server, malicious or not: see docs/limits.md.
 MAX_MESSAGE_BYTES = 64 * 1024  # unpacked
 # What a message may be packed with; gRPC's numbers.
 IDENTITY, GZIP = grpc.Compression.NoCompression.value, grpc.Compression.Gzip.value
@@ -78,7 +78,7 @@ def stop_on_signal() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, begin)
     parent = multiprocessing.parent_process()
-    if parent is not None:  # a worker does not outlive its supervisor
+    if parent is not None:  # a worker must not outlive its supervisor
         loop.add_reader(parent.sentinel, orphaned, parent.sentinel)
     return stop
 

@@ -1,4 +1,4 @@
-"""The outside of a program: its command line, and its last word when it cannot run."""
+"""What all programs share: the command line, and the message when one cannot run."""
 
 import argparse
 import sys
@@ -10,7 +10,7 @@ CANNOT_RUN = 2
 
 
 class CannotRun(Exception):
-    """The program cannot do its work as it is set up; the text is one sentence that says how to mend it."""
+    """The program is misconfigured; the text is one sentence that says how to fix it."""
 
 
 def command_line(name: str, description: str) -> argparse.ArgumentParser:

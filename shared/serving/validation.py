@@ -7,7 +7,7 @@ from shared.serving.errors import Violation
 _OBJECT_ID = re.compile(r"[0-9a-f]{24}")
 
 # MongoDB's time for an update grows with the square of its counters. One of 10,000 lectures takes a second or three;
-# with more the flusher would not get it acknowledged in its time, and a dashboard would hold up everybody else's.
+# with more it would not be acknowledged within the flusher's timeout, and one dashboard would delay all others.
 MAX_LECTURES = 10_000
 TOO_MANY_LECTURES = Violation(
     "courseId", f"the course has more than {MAX_LECTURES:,} lectures, which are not counted or shown"

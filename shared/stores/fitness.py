@@ -15,13 +15,13 @@ IS_NO_CLUSTER = "ANALYTICS_REDIS_URL leads to a Redis that is no cluster: unset 
 
 
 class UnsuitableRedis(CannotRun):
-    """This Redis cannot keep counts, or not as it is set up; the text says what mends it."""
+    """This Redis cannot keep counts, or is misconfigured; the text says how to fix it."""
 
 
 async def check_kind(connection: RedisConnection, *, cluster: bool, timeout: float) -> None:
     """Raises UnsuitableRedis when one node of a cluster is taken for all of Redis. Raises RedisUnreachable.
 
-    A cluster that is none is found by the topology.
+    A server that is not a cluster is found by the topology.
     """
     if cluster:
         return

@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from typing import Any
+from collections.abc import Awaitable
+from typing import Any, TypeVar
 
 import pymongo
 from pymongo import AsyncMongoClient
@@ -12,6 +13,7 @@ from pymongo.errors import ConfigurationError, PyMongoError, ServerSelectionTime
 from shared.serving.program import CannotRun
 
 Document = dict[str, Any]
+Answer = TypeVar("Answer")
 
 COURSES = "courses"
 SECTIONS = "sections"
@@ -20,6 +22,7 @@ COURSE_ANALYTICS = "courseanalytics"
 ANALYTICS_SETTINGS = "analyticssettings"
 
 CLOSE_SECONDS = 1.0
+ABANDONED_SECONDS = 1.0
 PING_SECONDS = 0.8
 
 
@@ -31,7 +34,7 @@ class Client(AsyncMongoClient[Document]):
     """A client that can be closed also when its server has fallen silent."""
 
     async def close(self) -> None:
-        """Says goodbye to the server; an answer that does not come must not hold up a program's stop."""
+        """Closes the connections; a server that does not answer must not delay a program's stop."""
         with pymongo.timeout(CLOSE_SECONDS):
             await super().close()
 
@@ -40,7 +43,7 @@ def connect(url: str, *, program: str) -> Client:
     """A client that connects lazily, and whose writes are acknowledged by a majority, on disk.
 
     With `w:1`, acknowledged writes were lost when a primary was killed. Raises CannotRun when an option of the URL is
-    of no use, such as a file that holds no certificate.
+    invalid, such as a file that holds no certificate.
     """
     try:
         return Client(
@@ -49,7 +52,7 @@ def connect(url: str, *, program: str) -> Client:
             w="majority",
             journal=True,
             tz_aware=True,
-            # A platform's document may hold what Python has no word for; that must not keep others from being read.
+            # A platform's document may hold values that Python cannot represent; others must stay readable.
             datetime_conversion="DATETIME_AUTO",
             unicode_decode_error_handler="replace",
             connectTimeoutMS=1_000,
@@ -64,11 +67,31 @@ def database(client: AsyncMongoClient[Document]) -> AsyncDatabase[Document]:
     return client.get_default_database()
 
 
+async def within(answer: Awaitable[Answer], seconds: float) -> Answer:
+    """The driver's answer. Raises TimeoutError after so many seconds; then the driver soon gives it up by itself.
+
+    It is never cancelled, not even with the caller. A task that is cancelled while the driver takes back the lock of
+    its topology leaves that locked, and no later question is ever answered (pymongo 4.20, `wait_for` of CPython 3.11).
+    """
+    with pymongo.timeout(max(0.0, seconds) + ABANDONED_SECONDS):
+        asked = asyncio.ensure_future(answer)
+    asked.add_done_callback(_look_at)
+    done, _ = await asyncio.wait({asked}, timeout=max(0.0, seconds))
+    if not done:
+        raise TimeoutError
+    return asked.result()
+
+
+def _look_at(asked: "asyncio.Future[Any]") -> None:
+    """Else asyncio would complain of an error that nobody has seen."""
+    if not asked.cancelled():
+        asked.exception()
+
+
 async def ping(client: AsyncMongoClient[Document]) -> None:
     """Raises MongoUnreachable with what each member failed with, such as a certificate that is not trusted."""
     try:
-        async with asyncio.timeout(PING_SECONDS):  # the client's own limit is exact to half a second
-            await client.admin.command("ping")
+        await within(client.admin.command("ping"), PING_SECONDS)  # the client's own limit is exact to half a second
     except (TimeoutError, ServerSelectionTimeoutError):
         members = client.topology_description.server_descriptions().values()
         reasons = sorted({str(member.error) for member in members if member.error})
@@ -76,5 +99,5 @@ async def ping(client: AsyncMongoClient[Document]) -> None:
 
 
 def in_short(error: PyMongoError) -> str:
-    """What is the matter, without the driver's account of its state, which goes on for lines."""
+    """The problem in short, without the driver's description of its state, which takes several lines."""
     return re.split(r" \(configured timeouts|, Timeout: |, full error: ", str(error), maxsplit=1)[0]

@@ -27,7 +27,7 @@ Command = tuple[str | bytes | int, ...]
 
 TLS_SECONDS = 60
 
-# A name may lead to another server by now, such as a replica that was promoted.
+# The name may resolve to another server by now, such as a promoted replica.
 MAX_AGE_SECONDS = 30.0
 
 

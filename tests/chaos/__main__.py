@@ -19,6 +19,7 @@ from pymongo import MongoClient
 
 from devstack.programs import Program
 from devstack.seed import Course, Lecture, Section
+from shared.data.tallies import COURSE, DAY, LECTURE
 from tests.chaos import load
 from tests.chaos.ledger import Account, Audit
 from tests.chaos.overload import SENDERS, overload
@@ -91,23 +92,24 @@ async def _play(
             for each, account in zip(courses, accounts, strict=True)
             for n in range(LEARNERS)
         ]
-        for account in accounts:
+        for each, account in zip(courses, accounts, strict=True):
             tasks.create_task(load.reader(query, account, instructor, audit, stop_readers))
+            tasks.create_task(load.comparer(query, each, account, metadata=instructor, audit=audit, stop=stop_readers))
         await _progress(seconds, accounts, audit)
         stop_kills.set()
         await asyncio.gather(*kills)
         stop_learners.set()
         await asyncio.gather(*learners)
         stop_readers.set()
-    for each in (*ingest, query):
-        await each.close()
+    for channel in (*ingest, query):
+        await channel.close()
 
 
 async def _progress(seconds: float, accounts: list[Account], audit: Audit) -> None:
     start = time.monotonic()
     while (passed := time.monotonic() - start) < seconds:
         acknowledged = sum(account.acknowledged for account in accounts)
-        line = f"{passed:4.0f}/{seconds:.0f} s  {acknowledged} acknowledged  {audit.reads} reads  {audit.kills} kills"
+        line = f"{passed / seconds:4.0%}  {acknowledged} acknowledged  {audit.reads} reads  {audit.kills} kills"
         print(line, flush=True)
         await asyncio.sleep(min(5, seconds - passed))
 
@@ -127,12 +129,11 @@ def _flush(actors: Stage, folder: Path) -> None:
 
 def _count(actors: Stage, accounts: list[Account], audit: Audit) -> None:
     with MongoClient[Mapping[str, Any]](actors.mongo.url()) as client:
-        documents = client.get_default_database()["courseanalytics"]
+        database = client.get_default_database()
         for account in accounts:
-            document = documents.find_one({"courseId": ObjectId(account.course_id)}) or {}
-            lectures = document.get("lectureStats", {}).values()
-            counted = document.get("totalViews", 0) + sum(lecture["views"] for lecture in lectures)
-            audit.settle(account, counted)
+            own = {"courseId": ObjectId(account.course_id)}
+            course = database[COURSE.collection].find_one(own) or {}
+            audit.settle(account, course, database[DAY.collection].find(own), database[LECTURE.collection].find(own))
 
 
 def _compare(actors: Stage, folder: Path, audit: Audit) -> None:
@@ -154,15 +155,19 @@ def _print_table(accounts: list[Account], audit: Audit) -> None:
         "lost": audit.lost,
         "doubled": audit.doubled,
         "dashboards read": audit.reads,
+        "lectures, days and totals compared": audit.comparisons,
         "dips seen": audit.dips,
         "below acknowledged": audit.below_acknowledged,
         "above attempted": audit.above_attempted,
         "torn reads": audit.torn,
+        "days above totals": audit.days_above_totals,
+        "lectures above totals": audit.lectures_above_totals,
+        "views above playbacks": audit.views_above_playbacks,
         "unexpected errors": audit.unexpected_errors,
         "kills and pauses survived": audit.kills,
         "the warehouse differs": audit.warehouse_differs,
     }
-    print(*(f"{name:26} {value:>10}" for name, value in rows.items()), sep="\n")
+    print(*(f"{name:36} {value:>10}" for name, value in rows.items()), sep="\n")
 
 
 def main() -> int:
@@ -176,7 +181,7 @@ def main() -> int:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         kafka = stack.enter_context(mock_kafka()) if arguments.warehouse else None
         audit = asyncio.run(run(seconds, Path(folder), kafka))
-    print("\nOverload", flush=True)
+    print(f"\nOverload for {seconds / 4:.0f} s", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         courses = [course(number) for number in range(1, SENDERS + 2)]
         rushed = asyncio.run(overload(seconds / 4, Path(folder), courses))

@@ -11,3 +11,4 @@ async def test_nothing_is_lost_doubled_or_seen_to_dip_while_everything_is_killed
     assert audit.clean(), audit
     assert audit.kills > 0
     assert audit.reads > 0
+    assert audit.comparisons > 0

@@ -14,8 +14,16 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from devstack.programs import Program
 from shared.data import keys
-from shared.data.tallies import COURSE, fields_of
-from shared.stores.mongo import COURSE_ANALYTICS, Document
+from shared.data.tallies import (
+    COURSE,
+    DAY,
+    DAY_LECTURE_WATCH_TIME,
+    LECTURE_WATCH_TIME,
+    SEGMENT_WATCHED,
+    Kind,
+)
+from shared.data.tallies import LECTURE as LECTURE_KIND
+from shared.stores.mongo import Document
 from tests.chaos.ledger import PING_SECONDS, Account, Audit, events_shown
 from tests.chaos.load import bearer, channel, reader
 from tests.flusher.stage import INSTRUCTOR, LECTURE
@@ -87,6 +95,8 @@ class Traffic:
                 lecture_id=LECTURE,
                 watch_time_delta=PING_SECONDS,
                 event_id=str(number),
+                playback_id=str(number),
+                played=[ingest_pb2.PlayedRange(from_seconds=0, to_seconds=PING_SECONDS)],
             )
             account.attempted += 1
             self.under_way += 1
@@ -125,13 +135,27 @@ class Traffic:
         return {account.course_id: account.acknowledged for account in self.accounts}
 
     async def flushed(self, database: AsyncDatabase[Document]) -> dict[str, int]:
-        """How many events MongoDB has of each course, by their seconds."""
+        """How many events MongoDB has of each course, by their seconds: the same in all of its tallies."""
         counts = {}
         for account in self.accounts:
-            document = await database[COURSE_ANALYTICS].find_one({"courseId": ObjectId(account.course_id)}) or {}
-            seconds = fields_of(COURSE.counts_of(document)).get(f"lecture_watchtime:{LECTURE}", 0)
-            counts[account.course_id] = seconds // PING_SECONDS
+            seconds = {
+                kind.name: await _seconds_of(database, kind, counter, account.course_id)
+                for kind, counter in (
+                    (COURSE, LECTURE_WATCH_TIME.name),
+                    (DAY, DAY_LECTURE_WATCH_TIME.name),
+                    (LECTURE_KIND, SEGMENT_WATCHED.name),
+                )
+            }
+            seconds[LECTURE_KIND.name] /= 10
+            assert len(set(seconds.values())) == 1, (account, seconds)
+            counts[account.course_id] = int(seconds[COURSE.name]) // PING_SECONDS
         return counts
+
+
+async def _seconds_of(database: AsyncDatabase[Document], kind: Kind, counter: str, course_id: str) -> float:
+    """The sum of a counter over a course's tallies of a kind."""
+    documents = database[kind.collection].find({"courseId": ObjectId(course_id)})
+    return sum([sum(kind.counts_of(document)[counter].values()) async for document in documents])
 
 
 async def write_courses(database: AsyncDatabase[Document], course_ids: list[str]) -> None:

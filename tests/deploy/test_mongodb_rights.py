@@ -14,7 +14,7 @@ from flusher import schema
 from flusher.steps import apply
 from flusher.steps.take import Batch
 from flusher.steps.wave import UTC
-from flusher.tools import status
+from flusher.tools import invariants, status
 from ingest_server.catalog import Catalog
 from query_server import documents
 from query_server.cold import ColdStore
@@ -90,6 +90,7 @@ async def flush(database: AsyncDatabase[Document]) -> None:
             assert [apply.Outcome(apply.Verdict.APPLIED)] == await apply.apply(analytics, [batch], epoch, timeout=4)
         assert {tally.name} == set(await apply.committed(analytics, [batch]))
     await status.read([], database)
+    assert [] != [sentence async for sentence in invariants.advice(database)]
 
 
 async def relay(database: AsyncDatabase[Document]) -> None:

@@ -16,8 +16,8 @@ class LocalStack(Child):
 
     def __init__(self, data: Path) -> None:
         self.data = data
-        names = ("gateway", "ingest", "query")
-        options = [word for name in names for word in (f"--{name}-port", str(free_port()))]
+        self.ports = {name: free_port() for name in ("gateway", "ingest", "query")}
+        options = [word for name, port in self.ports.items() for word in (f"--{name}-port", str(port))]
         command = [sys.executable, "-m", "devstack", "--data", str(data), *options]
         super().__init__("devstack", command, data.with_suffix(".out"))
 

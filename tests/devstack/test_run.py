@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,9 +12,13 @@ from devstack import keeper
 from devstack.__main__ import check_ports
 from devstack.child import HOST, Child, StartError, free_port, port_is_free, wait_until
 from devstack.keeper import Keeper
+from devstack.seed import DEMO_COURSE
 from devstack.stack import Ports, settings_of
 from tests.devstack.conftest import LocalStack, alive, run_line
 from tests.servers import PATIENCE, running
+
+ROOT = Path(__file__).parents[2]
+PORTS = {"gateway": 8080, "ingest": 50051, "query": 50052}  # as the pages say
 
 
 @pytest.mark.parametrize(
@@ -207,3 +212,54 @@ def test_a_killed_stack_leaves_nothing_behind(tmp_path: Path) -> None:
         children = stack.children()
 
     wait_until(lambda: not alive(children), 10, "its children lived on")
+
+
+def documented(page: str) -> list[str]:
+    """The blocks of shell commands of a page that call the API."""
+    blocks = re.findall(r"```(?:sh|bash)\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    return [block for block in blocks if "authorization: bearer" in block.lower()]
+
+
+@pytest.mark.parametrize(
+    ("page", "number", "shown"),
+    [
+        ("README.md", 0, ['{"message":"tracked"}', '"accepted":1', '"engagementFunnel"', "v1.IngestService", '"asOf"']),
+        ("docs/calls.md", 0, ['"fromDay"', '"uniqueUsersStandardError"']),
+        ("docs/calls.md", 1, ['"segmentSeconds"', '"recordedSince"']),
+        ("docs/calls.md", 2, ['"last28Days"', '"courseId"']),
+    ],
+)
+def test_the_documented_calls_work_as_pasted(
+    stack: LocalStack, tmp_path: Path, page: str, number: int, shown: list[str]
+) -> None:
+    tokens = re.findall(r"[Bb]earer ([\w-]+\.[\w-]+\.[\w-]+)", "\n".join(stack.command_lines()))
+    block = documented(page)[number].replace(".venv/bin/grpcurl", "grpcurl")
+    for name, port in stack.ports.items():
+        block = block.replace(f"127.0.0.1:{PORTS[name]}", f"127.0.0.1:{port}")
+    block = re.sub(r"^LEARNER=.*", f"LEARNER={tokens[0]}", block, flags=re.MULTILINE)
+    block = re.sub(r"^INSTRUCTOR=.*", f"INSTRUCTOR={tokens[2]}", block, flags=re.MULTILINE)
+    course = {"COURSE": DEMO_COURSE.id, "LECTURE": DEMO_COURSE.lectures[0].id, "TOKEN": tokens[2]}
+    api = {"API": f"http://127.0.0.1:{stack.ports['gateway']}/api/v1/analytics"}
+    path = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+    pasted = subprocess.run(
+        ["/bin/bash", "-e", "-c", block],
+        cwd=tmp_path,
+        env={**course, **api, **path},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+
+    assert 0 == pasted.returncode, pasted.stderr
+    assert [] == [text for text in shown if text not in pasted.stdout]
+    assert [] == [line for line in pasted.stdout.splitlines() if line.startswith('{"code":')]
+
+
+def test_every_documented_target_of_make_is_one() -> None:
+    listed = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S607
+    pages = "\n".join((ROOT / name).read_text() for name in listed.stdout.split())
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    named = set(re.findall(r"`make ([a-z]+)", pages)) | set(re.findall(r"^make ([a-z]+)", pages, re.MULTILINE))
+    assert set() == named - set(targets)

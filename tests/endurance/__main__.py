@@ -39,11 +39,13 @@ class Run:
         self._ingest, self._query = up.program("ingest_server"), up.program("query_server")
         self._flusher = up.program("flusher", flush_interval_seconds=1)
         self._processes = (self._ingest, self._flusher, self._query, up.redis_server)
+        self._began = self._length = 0.0
         self.audit = Audit([Memory(child.name) for child in self._processes])
 
     async def play(self, seconds: float) -> None:
         """A little with MongoDB, the time without it, a little with it again; then all is flushed and counted."""
         await asyncio.to_thread(self._flusher.wait_for, lambda: self._flushes() > 0, START_SECONDS, "did not flush")
+        self._began, self._length = time.monotonic(), seconds * 1.2
         await self._load(self._courses[: COURSES // 2], seconds / 10)
         failing = self._flushes()
         self._up.mongo_server.kill()
@@ -69,14 +71,16 @@ class Run:
             )
             self.audit.acknowledged += len(result.seconds)
             self.audit.refused += result.failed.total()
+            now = [resident_mb(child.pid) for child in self._processes]
+            self._tell(result.rate, now)
             if sampled:
-                self._sample(result.rate)
+                for memory, size in zip(self.audit.memories, now, strict=True):
+                    memory.samples.append(size)
 
-    def _sample(self, rate: float) -> None:
-        for memory, child in zip(self.audit.memories, self._processes, strict=True):
-            memory.samples.append(resident_mb(child.pid))
-        shown = "  ".join(f"{memory.name} {memory.samples[-1]:.0f} MB" for memory in self.audit.memories)
-        print(f"{self.audit.acknowledged:9,} pings  {rate:6,.0f}/s  {shown}", flush=True)
+    def _tell(self, rate: float, sizes: Sequence[float]) -> None:
+        share = min(1, (time.monotonic() - self._began) / self._length)
+        shown = "  ".join(f"{child.name} {size:.0f} MB" for child, size in zip(self._processes, sizes, strict=True))
+        print(f"{share:4.0%}  {self.audit.acknowledged:9,} pings  {rate:6,.0f}/s  {shown}", flush=True)
 
     async def _read(self, seconds: float) -> None:
         """Asks for a dashboard once a second while MongoDB is away."""

@@ -20,7 +20,8 @@ from devstack.programs import Program
 from devstack.seed import Course
 from devstack.tokens import mint
 from shared.serving.validation import MAX_LECTURES
-from tests.servers import JWT_SECRET, PATIENCE, assert_ends_well, fresh_database, program, running
+from tests.servers import JWT_SECRET, PATIENCE, fresh_database, program, running
+from tests.stage import servers
 
 BATCH = 1_000
 LARGE = course(1, 5_000)
@@ -53,14 +54,9 @@ def service(
     with ExitStack() as stack:
         mongo_url = stack.enter_context(fresh_database(mongo_server_url))
         write(mongo_url, LARGE, TOO_LARGE)
-        settings = {"redis_url": redis_server_url, "mongo_url": mongo_url, "jwt_secret": JWT_SECRET}
-        ingest, query = (program(module, folder, settings) for module in ("ingest_server", "query_server"))
-        for server in (ingest, query):
-            server.launch()
-            stack.callback(assert_ends_well, server)
-        for server in (ingest, query):
-            server.wait_until_ready(PATIENCE)
-        yield Service(ingest, query, program("flusher", folder, settings, "--once"))
+        stores = {"redis_url": redis_server_url, "mongo_url": mongo_url}
+        ingest, query = stack.enter_context(servers(folder, **stores))
+        yield Service(ingest, query, program("flusher", folder, stores, "--once"))
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ class TestWhatWasTaken:
 
         assert Malformed(7, course(1), "", {"course_views": "3"}, "the hash names no batch", fresh=True) == taken
 
-    def test_a_field_that_is_no_counter_is_named(self) -> None:
+    def test_a_field_that_is_not_a_counter_is_named(self) -> None:
         taken = taken_of(7, course(1), 1, hgetall({"batch": "b1", "course_views": 3, "stars": 5}), 2)
 
         assert isinstance(taken, Malformed)
@@ -118,7 +118,7 @@ class TestBulks:
         assert taken == [one for bulk in bulks(taken, size) for one in bulk]
 
     @given(st.lists(batches), st.integers(1, 20))
-    def test_a_bulk_has_at_most_so_many_counters_or_one_batch(self, taken: list[Batch], size: int) -> None:
+    def test_a_bulk_write_has_a_bounded_number_of_counters_or_one_batch(self, taken: list[Batch], size: int) -> None:
         for bulk in bulks(taken, size):
             assert bulk
             assert len(bulk) == 1 or sum(len(one.counts) for one in bulk) <= size

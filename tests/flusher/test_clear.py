@@ -241,7 +241,7 @@ def read(entry: aside.Entry) -> aside.Quarantined:
     return aside.read(PARTITION, COURSE, entry.id, entry.text().encode())
 
 
-def test_batches_with_what_is_no_count_are_kept_as_one_of_bounded_size() -> None:
+def test_batches_with_malformed_counts_are_kept_as_one_of_bounded_size() -> None:
     kept: list[aside.Quarantined] = []
     for number in range(5):
         fields = {f"star {number} {each:03}": "5" * 1000 for each in range(80)}

@@ -97,7 +97,9 @@ async def test_no_lock_stays_behind(stage: Stage) -> None:
     assert [] == await stage.locks()
 
 
-async def test_what_mongodb_will_never_take_goes_aside_and_holds_up_nobody(stage: Stage, logged: Logged) -> None:
+async def test_a_batch_that_mongodb_permanently_rejects_is_quarantined_and_blocks_no_other(
+    stage: Stage, logged: Logged
+) -> None:
     refused, *others = COURSES
     await stage.database[COURSE_ANALYTICS].insert_one({"courseId": ObjectId(refused), "lectureStats": {"1": 5}})
     await stage.database[COURSE_ANALYTICS].update_one({"courseId": ObjectId(refused)}, {"$set": {"totalViews": "none"}})
@@ -112,7 +114,7 @@ async def test_what_mongodb_will_never_take_goes_aside_and_holds_up_nobody(stage
     assert {other: stage.acknowledged[other] for other in others} == await stage.flushed(*others)
 
 
-async def test_a_malformed_hash_goes_aside_and_holds_up_nobody(stage: Stage) -> None:
+async def test_a_malformed_hash_is_quarantined_and_blocks_no_other(stage: Stage) -> None:
     await stage.ping(*COURSES)
     malformed = COURSES[0]
     hot = keys.course_counters(keys.partition_of(malformed), malformed)
@@ -125,7 +127,7 @@ async def test_a_malformed_hash_goes_aside_and_holds_up_nobody(stage: Stage) -> 
     assert "unreadable: stars" == json.loads(text)["reason"]
 
 
-async def test_a_member_of_the_dirty_set_that_is_no_text_holds_up_nobody(stage: Stage) -> None:
+async def test_a_dirty_set_member_of_malformed_utf_8_blocks_no_other(stage: Stage) -> None:
     await stage.ping(course(1))
     await stage.call("SADD", keys.dirty_courses(keys.partition_of(course(1))), b"\xff")
 
@@ -134,7 +136,7 @@ async def test_a_member_of_the_dirty_set_that_is_no_text_holds_up_nobody(stage: 
     assert {course(1): ONE_PING} == await stage.flushed(course(1))
 
 
-async def test_a_key_of_another_type_holds_up_nobody(stage: Stage) -> None:
+async def test_a_key_of_another_type_blocks_no_other(stage: Stage) -> None:
     await stage.ping(*COURSES)
     wrong = next(courses_of(7))
     await stage.call("SET", keys.flushing_counters(7, wrong), "no hash")

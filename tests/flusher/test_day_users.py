@@ -100,7 +100,7 @@ async def test_a_day_whose_users_are_nowhere_is_owed_nothing(stage: Stage) -> No
 
 
 @pytest.mark.parametrize("garbage", ["SET", "HSET"])
-async def test_a_list_of_unsaved_days_of_another_type_stops_nobody(stage: Stage, garbage: str) -> None:
+async def test_an_unsaved_users_key_of_another_type_blocks_no_flush(stage: Stage, garbage: str) -> None:
     await stage.count(DAY, ONE_PING)
     await stage.call(garbage, UNSAVED, *(["x"] if garbage == "SET" else ["x", "y"]))
 

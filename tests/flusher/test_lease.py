@@ -37,7 +37,7 @@ async def test_a_lock_is_taken_by_one_only(stage: Stage, connection: RedisConnec
     assert b"a" == await stage.call("GET", keys.flush_lock(8))
 
 
-async def test_who_has_the_lock_already_has_it(stage: Stage, connection: RedisConnection) -> None:
+async def test_the_holder_of_a_lock_takes_it_again(stage: Stage, connection: RedisConnection) -> None:
     await stage.lease(stage.redis, token="a").acquire([7])
 
     assert {7} == await stage.lease(connection, token="a").acquire([7])

@@ -97,7 +97,7 @@ NO_LECTURES: list[object] = [[], None, "x", {"x": {"views": 1}}, {L1: 3}, {L1: {
     "fields",
     [{"totalViews": value} for value in NO_NUMBERS] + [{"lectureStats": value} for value in NO_LECTURES],
 )
-def test_a_number_that_is_none_is_not_guessed(fields: dict[str, Any]) -> None:
+def test_a_malformed_number_is_not_guessed(fields: dict[str, Any]) -> None:
     with pytest.raises(NotUnderstood):
         plan([written(**fields)])
 

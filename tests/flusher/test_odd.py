@@ -213,7 +213,7 @@ async def put(stage: Stage, name: str, content: tuple[str | bytes | int, ...]) -
 
 @FUZZ
 @given(st.dictionaries(st.sampled_from(OF_THE_TALLY), st.sampled_from(OF_ANOTHER_TYPE), min_size=1, max_size=3))
-async def test_keys_of_a_tally_of_any_type_stop_nobody_else(stage: Stage, odd: dict[Any, Any]) -> None:
+async def test_keys_of_a_tally_of_any_type_block_no_other_tally(stage: Stage, odd: dict[Any, Any]) -> None:
     await emptied(stage)
     await stage.ping(THEIRS, NEIGHBOUR, BESIDE)
     for key, content in odd.items():
@@ -242,7 +242,7 @@ async def test_keys_of_a_partition_of_any_type_stop_no_other_partition(
     await assert_the_tools_can_say_something(stage)
 
 
-async def test_a_name_that_is_no_text_leaves_the_dirty_set_and_its_counts_go_aside(stage: Stage) -> None:
+async def test_a_name_of_malformed_utf_8_leaves_the_dirty_set_and_its_counts_are_quarantined(stage: Stage) -> None:
     name = b"course_counters:{7}:\xff"
     await stage.call("HSET", name, keys.BATCH, "b", "course_views", 1)
     await stage.call("SADD", keys.dirty_courses(PARTITION), b"\xff", b"\xfe")
@@ -255,7 +255,7 @@ async def test_a_name_that_is_no_text_leaves_the_dirty_set_and_its_counts_go_asi
 
 
 @pytest.mark.parametrize("epoch", ["x", [3], math.nan, True, {"$numberLong": "5"}])
-async def test_an_epoch_that_is_none_keeps_every_update_out(stage: Stage, epoch: object) -> None:
+async def test_a_malformed_epoch_excludes_every_update(stage: Stage, epoch: object) -> None:
     """Also when it becomes one after the look at the documents: the update itself does not match."""
     collection = stage.database[COURSE_ANALYTICS]
     await collection.insert_one({"courseId": ObjectId(THEIRS), "totalViews": 5, "epoch": epoch})

@@ -19,7 +19,7 @@ from shared.data.batch_id import batch_id, born
 from shared.data.tallies import COURSE as COURSE_KIND
 from shared.data.tallies import COURSE_VIEWS, PLAYBACKS, course_tally, day_tally
 from shared.data.tallies import LECTURE as LECTURE_KIND
-from shared.stores.mongo import COURSE_ANALYTICS
+from shared.stores.mongo import ANALYTICS_SETTINGS, COURSE_ANALYTICS, COURSES
 from tests.flusher.stage import ONE_PING, Stage, course, pings
 from tests.servers import PATIENCE
 
@@ -247,9 +247,9 @@ class TestVerify:
     @pytest.mark.parametrize(
         ("fields", "said"),
         [
-            ({"batch": "b", "course_views": "-1"}, "has a field that is no counter: course_views = -1"),
-            ({"batch": "b", "course_views": "many"}, "has a field that is no counter: course_views = many"),
-            ({"batch": "b", "stars": "5"}, "has a field that is no counter: stars = 5"),
+            ({"batch": "b", "course_views": "-1"}, "has a field that is not a counter: course_views = -1"),
+            ({"batch": "b", "course_views": "many"}, "has a field that is not a counter: course_views = many"),
+            ({"batch": "b", "stars": "5"}, "has a field that is not a counter: stars = 5"),
             ({"course_views": "1"}, "names no batch: the next flush quarantines it"),
         ],
     )
@@ -263,13 +263,13 @@ class TestVerify:
     @pytest.mark.parametrize(
         ("document", "said"),
         [
-            ({"totalViews": -3}, "goes to quarantine with its next counts: totalViews is -3, and no count"),
-            ({"totalViews": math.nan}, "goes to quarantine with its next counts: totalViews is nan, and no count"),
-            ({"recentBatches": None}, "goes to quarantine with its next counts: recentBatches is no list"),
-            ({"epoch": "x"}, "goes to quarantine with its next counts: epoch is 'x', and no number"),
+            ({"totalViews": -3}, "goes to quarantine with its next counts: totalViews is -3, not a count"),
+            ({"totalViews": math.nan}, "goes to quarantine with its next counts: totalViews is nan, not a count"),
+            ({"recentBatches": None}, "goes to quarantine with its next counts: recentBatches is not an array"),
+            ({"epoch": "x"}, "goes to quarantine with its next counts: epoch is 'x', not a number"),
             ({"recentBatches": ["b"] * 33}, "remembers more than 32 batches"),
-            ({"uniqueActiveUsers": -1}, "has a number of users that is none: -1"),
-            ({"lectureStats": []}, "goes to quarantine with its next counts: lectureStats is [], and no count"),
+            ({"uniqueActiveUsers": -1}, "has a uniqueActiveUsers that is not a count: -1; unset it"),
+            ({"lectureStats": []}, "goes to quarantine with its next counts: lectureStats is [], not a count"),
             (
                 {"uniqueActiveUsers": 9, "totalViews": 5},
                 "has more users (9) than views (5): Redis has lost counts",
@@ -299,6 +299,35 @@ class TestVerify:
         assert 1 == code
         assert f"the days of course {COURSE} have course_views 4, and its totals 3\n" in said
 
+    @pytest.mark.parametrize(("recorded_since", "code"), [("2020-01-01", 1), ("2100-01-01", 0)])
+    async def test_days_that_have_less_are_one_where_the_course_is_younger_than_the_days(
+        self, stage: Stage, ask: Ask, recorded_since: str, code: int
+    ) -> None:
+        for tally in (course_tally(COURSE), day_tally(COURSE, "2026-11-25")):
+            await stage.count(tally, pings(2))
+        await stage.flush()
+        await stage.count(course_tally(COURSE), ONE_PING)
+        await stage.count(day_tally(COURSE, "2026-11-26"), ONE_PING)
+        settings = {"$set": {"zone": "UTC", "recordedSince": recorded_since}}
+        await stage.database[ANALYTICS_SETTINGS].update_one({"_id": "days"}, settings, upsert=True)
+        assert (0, "everything is as it must be\n") == ask("verify")
+
+        await stage.count(course_tally(COURSE), {COURSE_VIEWS.field(): 1})
+
+        found, said = ask("verify")
+        assert code == found
+        assert bool(code) == (f"the days of course {COURSE} have only course_views 3, and its totals 4\n" in said)
+
+    async def test_an_index_that_the_list_of_courses_needs_is_asked_for_and_is_no_finding(
+        self, stage: Stage, ask: Ask
+    ) -> None:
+        await stage.database[COURSES].insert_one({"creator": "ann"})
+        lacks = "courses has no index {creator: 1, _id: -1}: each page of the list of courses reads all of them\n"
+        assert (0, f"{lacks}everything is as it must be\n") == ask("verify")
+
+        await stage.database[COURSES].create_index([("creator", 1), ("_id", -1)])
+        assert (0, "everything is as it must be\n") == ask("verify")
+
     def test_more_views_of_a_segment_than_playbacks(self) -> None:
         document = {"playbacks": 1, "segments": {"7": {"watched": 50, "views": 2}}}
         said = "has more views of a segment (segment_views:7 = 2) than playbacks (1)"
@@ -312,20 +341,20 @@ class TestVerify:
         found = [sentence async for sentence in invariants.findings([stage.redis], stage.database)]
 
         assert [
-            f"{HOT} is no hash: its tally is not counted, and not shown; rename the key",
-            f"{DIRTY} is no set: nothing of its partition is flushed; rename the key",
+            f"{HOT} is not a hash: its tally is neither counted nor shown; rename the key",
+            f"{DIRTY} is not a set: nothing of its partition is flushed; rename the key",
         ] == found
 
     @pytest.mark.parametrize(
         ("collection", "document", "said"),
         [
-            ("courseanalytics", {"courseId": COURSE}, "has a courseId that is no ObjectId"),
-            ("courseanalytics", {"courseId": None}, "has a courseId that is no ObjectId"),
-            ("courseanalyticsdays", {"_id": COURSE}, "has the name of no tally of its kind"),
-            ("lectureanalytics", {"_id": 5}, "has the name of no tally of its kind"),
+            ("courseanalytics", {"courseId": COURSE}, "has a courseId that is not an ObjectId"),
+            ("courseanalytics", {"courseId": None}, "has a courseId that is not an ObjectId"),
+            ("courseanalyticsdays", {"_id": COURSE}, "is not named like a tally of its kind"),
+            ("lectureanalytics", {"_id": 5}, "is not named like a tally of its kind"),
         ],
     )
-    async def test_a_document_that_is_found_by_nobody_is_a_finding(
+    async def test_a_document_that_no_program_finds_is_a_finding(
         self, stage: Stage, collection: str, document: dict[str, Any], said: str
     ) -> None:
         await stage.database[collection].insert_one(document)

@@ -100,7 +100,7 @@ async def test_a_tally_in_quarantine_keeps_no_other_tally_of_its_course_from_mon
 
 
 @pytest.mark.parametrize("name", ["nobody", f"{course(1)}/2026-1-1", f"{course(1)}/x", f"{course(1)}/{LECTURE_ID}/9"])
-async def test_a_name_that_no_tally_has_goes_aside_and_stops_nobody(stage: Stage, name: str) -> None:
+async def test_an_unknown_tally_name_is_quarantined_and_blocks_no_other(stage: Stage, name: str) -> None:
     partition = keys.partition_of(course(1))
     await stage.count(COURSE_TALLY, ONE_PING)
     await stage.call("HSET", keys.course_counters(partition, name), keys.BATCH, "b", "course_views", 1)

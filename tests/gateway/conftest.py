@@ -1,5 +1,5 @@
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,15 +7,15 @@ from typing import Any
 
 import httpx
 import pytest
-from pymongo import MongoClient
 
 from devstack.child import free_port
 from devstack.gateway import local_gateway
 from devstack.programs import Program
-from devstack.seed import DEMO_COURSE, Course, Lecture, Section, write_course
+from devstack.seed import DEMO_COURSE, Course, Lecture, Section
 from devstack.servers import EnvoyServer
 from devstack.tokens import mint
-from tests.servers import JWT_SECRET, assert_ends_well, fresh_database, program, running
+from tests.servers import JWT_SECRET, running
+from tests.stage import gateway_before, platform, servers
 
 LARGE_COURSE = Course(
     id="660000000000000000000001",
@@ -49,17 +49,10 @@ def service(
 ) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("gateway")
     with ExitStack() as stack:
-        mongo_url = stack.enter_context(fresh_database(mongo_server_url))
-        with MongoClient[Mapping[str, object]](mongo_url) as client:
-            write_course(client.get_default_database(), DEMO_COURSE)
-            write_course(client.get_default_database(), LARGE_COURSE)
-        settings = {"redis_url": redis_server_url, "mongo_url": mongo_url, "jwt_secret": JWT_SECRET}
-        ingest, query = (program(module, folder, settings) for module in ("ingest_server", "query_server"))
-        for server in (ingest, query):
-            server.start()
-            stack.callback(assert_ends_well, server)
-        gateway = local_gateway(folder / "envoy", port=free_port(), ingest=ingest.address, query=query.address)
-        yield Service(stack.enter_context(running(gateway)), ingest, query, redis_server_url, mongo_url)
+        mongo_url = stack.enter_context(platform(mongo_server_url, DEMO_COURSE, LARGE_COURSE))
+        ingest, query = stack.enter_context(servers(folder, redis_url=redis_server_url, mongo_url=mongo_url))
+        gateway = stack.enter_context(gateway_before(ingest, query, folder))
+        yield Service(gateway, ingest, query, redis_server_url, mongo_url)
 
 
 def gateway_of(

@@ -72,7 +72,7 @@ def test_no_answer_is_kept_or_guessed_at(learner: httpx.Client, path: str) -> No
     assert ("no-store", "nosniff") == (headers["cache-control"], headers["x-content-type-options"])
 
 
-def test_a_dashboard_is_compressed_for_who_takes_it(instructor: httpx.Client) -> None:
+def test_a_dashboard_is_compressed_for_clients_that_accept_it(instructor: httpx.Client) -> None:
     path = f"{ANALYTICS}/instructor/{LARGE_COURSE.id}"
 
     compressed = instructor.get(path, headers={"accept-encoding": "gzip"})

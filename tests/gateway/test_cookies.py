@@ -5,7 +5,6 @@ import secrets
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,7 +23,8 @@ from devstack.tokens import mint
 from tests.gateway.conftest import Service, gateway_of
 from tests.gateway.rest import TRACKED, VIEW, assert_refused
 from tests.gateway.test_tokens import UNAUTHENTICATED, with_buckets
-from tests.servers import JWT_SECRET, PATIENCE, assert_ends_well, program, running
+from tests.servers import JWT_SECRET, PATIENCE, program, running
+from tests.stage import at_work
 
 ROOT = Path(__file__).parents[2]
 COOKIE, ORIGIN = "platform_session", "https://courses.example.org"
@@ -49,11 +49,9 @@ def by_cookie(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Ite
     folder = tmp_path_factory.mktemp("cookies")
     settings = {"redis_url": service.redis_url, "mongo_url": service.mongo_url, "jwt_secret": JWT_SECRET}
     ingest = program("ingest_server", folder, {**settings, "jwt_cookie": COOKIE})
-    with ExitStack() as stack:
-        ingest.start()
-        stack.callback(assert_ends_well, ingest)
-        gateway = gateway_of(folder / "envoy", ingest=ingest.address, change=documented)
-        yield stack.enter_context(running(gateway)), ingest
+    gateway = gateway_of(folder / "envoy", ingest=ingest.address, change=documented)
+    with at_work(ingest), running(gateway):
+        yield gateway, ingest
 
 
 @pytest.fixture
@@ -135,7 +133,7 @@ def test_a_server_refuses_two_cookies_of_the_name(by_cookie: tuple[EnvoyServer, 
     assert "more than one" in refusal(by_cookie[1].address, metadata)
 
 
-def test_without_the_setting_a_cookie_is_no_token(service: Service, learner: str) -> None:
+def test_without_the_setting_a_cookie_is_not_a_token(service: Service, learner: str) -> None:
     assert "authorization" in refusal(service.ingest.address, (("cookie", cookie(learner)), REQUESTED))
 
 

@@ -85,7 +85,7 @@ def test_text_is_compressed_and_video_is_not(anybody: httpx.Client) -> None:
 
 @pytest.mark.parametrize("path", [SCRIPT, PAGE, VIDEO])
 @pytest.mark.parametrize("asked", ["{}", 'W/"0123", {}', "*"], ids=["the tag", "one of several", "any"])
-def test_who_has_the_file_is_answered_304(anybody: httpx.Client, path: str, asked: str) -> None:
+def test_a_client_that_has_the_file_is_answered_304(anybody: httpx.Client, path: str, asked: str) -> None:
     first = anybody.get(path)
     second = anybody.get(path, headers={"if-none-match": asked.format(first.headers["etag"])})
 
@@ -94,7 +94,7 @@ def test_who_has_the_file_is_answered_304(anybody: httpx.Client, path: str, aske
     assert [first.headers[name] for name in kept] == [second.headers[name] for name in kept]
 
 
-def test_who_has_another_version_gets_the_file(anybody: httpx.Client) -> None:
+def test_a_client_that_has_another_version_gets_the_file(anybody: httpx.Client) -> None:
     assert 200 == anybody.get(PAGE, headers={"if-none-match": 'W/"0123456789abcdef"'}).status_code
 
 
@@ -147,7 +147,7 @@ def test_a_query_is_the_pages_own_affair(anybody: httpx.Client, path: str) -> No
         "/demo/lecture.webm.bak",
     ],
 )
-def test_a_path_that_is_no_file_is_404(service: Service, path: str) -> None:
+def test_a_path_that_is_not_a_file_is_404(service: Service, path: str) -> None:
     assert_refused(404, NOT_FOUND, raw_get(service, path))
 
 

@@ -250,7 +250,7 @@ def test_the_more_memory_open_calls_take_the_sooner_they_end(start_gateway: Call
         assert connection.recv(100).startswith(b"HTTP/1.1 408")
 
 
-def test_who_watches_without_a_token_keeps_nobody_from_being_counted(
+def test_health_watchers_without_a_token_do_not_keep_others_from_being_counted(
     start_gateway: Callable[..., EnvoyServer], service: Service
 ) -> None:
     gateway = start_gateway(

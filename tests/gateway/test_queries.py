@@ -88,5 +88,5 @@ def test_a_value_that_cannot_be_read_is_400(learner: httpx.Client, query: str) -
 
 
 @pytest.mark.parametrize("value", ["LAST_5_DAYS", "", "last_28_days", f"x%26courseId={OTHER}"])
-def test_a_period_that_is_none_is_400(learner: httpx.Client, value: str) -> None:
+def test_an_unknown_period_is_400(learner: httpx.Client, value: str) -> None:
     assert_refused(400, INVALID_ARGUMENT, learner.get(f"{REPORT}?period={value}"))

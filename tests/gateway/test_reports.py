@@ -33,7 +33,7 @@ def test_a_heatmap_names_its_lecture(instructor: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("path", [f"{REPORT}.csv", f"{REPORT}.csv?period=LAST_7_DAYS&table=funnel", f"{HEATMAP}.csv"])
-def test_a_file_is_saved_under_its_name_and_kept_by_nobody(instructor: httpx.Client, path: str) -> None:
+def test_a_file_is_saved_under_its_name_and_never_cached(instructor: httpx.Client, path: str) -> None:
     response = instructor.get(path, headers={"origin": ORIGIN, "accept-encoding": "identity"})
 
     assert (200, "text/csv") == (response.status_code, response.headers["content-type"].partition(";")[0])

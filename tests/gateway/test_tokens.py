@@ -39,7 +39,7 @@ def test_without_a_token_a_call_is_401_and_asked_for_one(learner: httpx.Client, 
     "authorization",
     ["Basic YTpi", "Bearer", "Bearer a.b", "Bearer a.b.", "Bearer a.b.c=", "Bearer a.b.c, Bearer a.b.c"],
 )
-def test_what_is_no_token_is_401_and_said_to_be_invalid(learner: httpx.Client, authorization: str) -> None:
+def test_a_malformed_token_is_401_and_said_to_be_invalid(learner: httpx.Client, authorization: str) -> None:
     response = learner.post(VIEW, headers={"authorization": authorization})
 
     assert_refused(401, UNAUTHENTICATED, response)

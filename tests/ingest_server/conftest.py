@@ -1,21 +1,21 @@
 """One ingest server for all tests of the contract, on the stores that all tests share, with the demo course."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import grpc
 import pytest
 import redis
-from pymongo import MongoClient
 
 from devstack.child import wait_until
 from devstack.programs import PROBE_OPTIONS, Program, is_serving
-from devstack.seed import DEMO_COURSE, Course, write_course
+from devstack.seed import DEMO_COURSE, Course
 from tests.faults.proxy import Proxy
 from tests.ingest_server.client import Player
 from tests.ingest_server.stored import Stored
-from tests.servers import JWT_SECRET, PATIENCE, assert_ends_well, fresh_database, program
+from tests.servers import JWT_SECRET, PATIENCE, program
+from tests.stage import at_work, platform
 
 OTHER_COURSES = [f"65000000000000000000010{n}" for n in range(7)]  # each of another partition
 
@@ -24,10 +24,7 @@ OTHER_COURSES = [f"65000000000000000000010{n}" for n in range(7)]  # each of ano
 def platform_url(mongo_server_url: str) -> Iterator[str]:
     """A MongoDB that has the demo course, and seven without lectures."""
     others = [Course(other, "Another course", DEMO_COURSE.creator, ()) for other in OTHER_COURSES]
-    with fresh_database(mongo_server_url) as url:
-        with MongoClient[Mapping[str, object]](url) as client:
-            for course in (DEMO_COURSE, *others):
-                write_course(client.get_default_database(), course)
+    with platform(mongo_server_url, DEMO_COURSE, *others) as url:
         yield url
 
 
@@ -36,9 +33,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, redis_server_url: str, plat
     """The server that no test may break."""
     settings = {"redis_url": redis_server_url, "mongo_url": platform_url, "jwt_secret": JWT_SECRET}
     started = program("ingest_server", tmp_path_factory.mktemp("ingest"), settings)
-    started.start()
-    yield started
-    assert_ends_well(started)
+    with at_work(started):
+        yield started
 
 
 def assert_no_error_was_logged(server: Program) -> None:
@@ -110,9 +106,8 @@ def proxied_server(
     """The server whose ways to Redis and MongoDB a test may break."""
     urls = {"redis_url": redis_proxy_of_package.url, "mongo_url": mongo_proxy_of_package.url}
     started = program("ingest_server", tmp_path_factory.mktemp("ingest"), {"jwt_secret": JWT_SECRET, **urls})
-    started.start()
-    yield started
-    assert_ends_well(started)
+    with at_work(started):
+        yield started
     assert_no_error_was_logged(started)
 
 

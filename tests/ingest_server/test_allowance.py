@@ -129,7 +129,7 @@ def test_a_single_call_is_charged_as_one_event(allowance: Allowance, method: str
 
 
 @pytest.mark.parametrize("sent", [batch(0), batch(1001)])
-def test_a_batch_that_is_none_is_not_charged(allowance: Allowance, sent: Sent) -> None:
+def test_a_malformed_batch_is_not_charged(allowance: Allowance, sent: Sent) -> None:
     admission = Admission(allowance)
     with pytest.raises(InvalidRequest):
         admission.check("TrackBatch", sent, ANN)

@@ -156,7 +156,7 @@ class TestOddData:
 
     @pytest.mark.parametrize("sections", [None, 5, "x", SECTION, {}, {"a": [SECTION]}, [[]], [None], True])
     @pytest.mark.usefixtures("patient")
-    async def test_of_what_is_no_list_of_sections_there_are_none(
+    async def test_a_malformed_list_of_sections_has_no_sections(
         self, courses: Catalog, database: AsyncDatabase[Document], sections: object
     ) -> None:
         await database.courses.insert_one({"_id": ObjectId(NONE), "sections": sections})
@@ -165,7 +165,7 @@ class TestOddData:
         assert [True, False] == [await has(courses, COURSE, FIRST), await has(courses, NONE, FIRST)]
 
     @pytest.mark.usefixtures("patient")
-    async def test_text_that_is_not_utf_8_is_no_id_and_spoils_nothing(
+    async def test_malformed_utf_8_is_not_an_id_and_affects_no_other(
         self, courses: Catalog, database: AsyncDatabase[Document]
     ) -> None:
         text = b"\x02" + b"0\0" + b"\x03\0\0\0\xff\xfe\0"

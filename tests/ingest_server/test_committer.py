@@ -119,7 +119,7 @@ async def test_a_lonely_request_after_another_does_not_wait(recording: Recording
             await committer.add(ONE_COURSE, ANN)
 
 
-async def test_a_busy_server_waits_for_company(recording: Recording) -> None:
+async def test_a_busy_server_lingers_to_batch_more_events(recording: Recording) -> None:
     async with running(Committer(recording.record, linger=lambda: 0.1)) as committer:
         busy = [committer.add(ONE_COURSE, ANN) for _ in range(100)]
         recording.answer()
@@ -127,9 +127,9 @@ async def test_a_busy_server_waits_for_company(recording: Recording) -> None:
         first = committer.add(ONE_COURSE, ANN)
         for _ in range(10):
             await asyncio.sleep(0)
-        company = committer.add(ONE_COURSE, ANN)
+        later = committer.add(ONE_COURSE, ANN)
         recording.answer()
-        await asyncio.gather(first, company)
+        await asyncio.gather(first, later)
     assert [100, 2] == [commit.events for commit in recording.commits]
 
 

@@ -10,7 +10,7 @@ LONGEST = 0.004
 
 @dataclass
 class Process:
-    """A process's clocks: its processor time, and the time that passes."""
+    """A process's clocks: its CPU time, and the time that passes."""
 
     cpu: float = 10.0
     now: float = 100.0

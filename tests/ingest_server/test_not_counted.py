@@ -96,9 +96,7 @@ async def test_what_is_refused_for_no_course_leaves_nothing(player: Player, stor
     assert [] == [key for key in stored.keys() if COURSE not in key and f"{{{partition()}}}" not in key]  # noqa: SIM118
 
 
-async def test_a_course_that_is_not_in_the_cache_is_looked_up_behind_the_callers_back(
-    player: Player, stored: Stored
-) -> None:
+async def test_a_course_that_is_not_in_the_cache_is_looked_up_in_the_background(player: Player, stored: Stored) -> None:
     for course in OTHER_COURSES:  # nobody has asked for some of them yet
         await refusal(player.ping(course, seconds=400))
         await_not_counted(stored, {"not_counted:INVALID_FIELDS": 1}, course)

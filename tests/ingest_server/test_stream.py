@@ -255,7 +255,7 @@ async def vanish(server: Program, player: Player) -> None:
     await asyncio.wait(sending)  # broken off by the channel's end
 
 
-async def test_a_client_that_vanishes_is_no_error_of_the_server(server: Program, player: Player) -> None:
+async def test_a_client_that_disconnects_is_not_an_error_of_the_server(server: Program, player: Player) -> None:
     before = len(server.output())
     await vanish(server, player)
     assert "tracked" == await player.ping()

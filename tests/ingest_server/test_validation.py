@@ -112,7 +112,7 @@ def test_no_watch_time(bad: float) -> None:
     assert ["watchTimeDelta"] == bad_fields_of_ping(watch_time_delta=bad)
 
 
-def test_a_watch_time_that_was_left_out_is_none() -> None:
+def test_an_omitted_watch_time_is_rejected() -> None:
     request = ingest_pb2.TrackTelemetryRequest(course_id=COURSE, lecture_id=LECTURE)
     with pytest.raises(InvalidRequest, match="watchTimeDelta"):
         validation.telemetry(request, USER)

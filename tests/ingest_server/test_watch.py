@@ -54,7 +54,7 @@ def test_in_no_stretch_of_time_more_is_counted_than_it_is_long_and_the_credit(
 
 
 @given(st.lists(st.integers(0, 60), max_size=30), st.integers(0, 60_000))
-def test_who_reports_what_the_clock_shows_is_never_refused(stretches: Sequence[int], pause: int) -> None:
+def test_a_player_that_reports_real_time_is_never_refused(stretches: Sequence[int], pause: int) -> None:
     """From the first ping on, whose seconds went before it, and with any pause; the credit is the longest stretch."""
     pings = [Ping(1000 * seconds + pause, seconds) for seconds in stretches]
     assert all(verdicts(pings, 1000 * max(stretches, default=0)))

@@ -13,7 +13,8 @@ from tests.ingest_server.backend import BACKEND, Report, exchange, ping, report,
 from tests.ingest_server.client import COURSE, FIRST, SECOND, Player, bearer, refusal, token
 from tests.ingest_server.conftest import OTHER_COURSES, assert_no_error_was_logged, connected
 from tests.ingest_server.stored import Stored, seconds, views
-from tests.servers import JWT_SECRET, assert_ends_well, program
+from tests.servers import JWT_SECRET, program
+from tests.stage import at_work
 
 CREDIT = 60
 MESSAGE = "watchTimeDelta: the user has not had the time to watch so much of this course"
@@ -32,9 +33,8 @@ def bounded_server(
 ) -> Iterator[Program]:
     stores = {"redis_url": proxy_of_module.url, "mongo_url": platform_url, "jwt_secret": JWT_SECRET}
     started = program("ingest_server", tmp_path_factory.mktemp("ingest"), {"watch_credit_seconds": CREDIT, **stores})
-    started.start()
-    yield started
-    assert_ends_well(started)
+    with at_work(started):
+        yield started
     assert_no_error_was_logged(started)
 
 

@@ -33,7 +33,7 @@ def test_of_any_bytes_it_makes_what_protobuf_does_or_refuses_them(data: bytes) -
 
 
 @pytest.mark.parametrize("data", [b"\x0a", b"\x0a\x05ab", b"\x0b", b"\x0f", b"\x80" * 11, b"\x09123", b"\x10\x80"])
-def test_bytes_that_are_no_message_are_unreadable(data: bytes) -> None:
+def test_malformed_bytes_are_unreadable(data: bytes) -> None:
     with pytest.raises(Unreadable):
         count_fields(data, 1, most=MOST)
 

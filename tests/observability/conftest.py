@@ -1,17 +1,16 @@
 """What a Prometheus and a kubelet see of a program."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
-from pymongo import MongoClient
 
 from devstack.child import HOST, free_port
-from devstack.seed import DEMO_COURSE, write_course
-from tests.servers import fresh_database
+from devstack.seed import DEMO_COURSE
+from tests.stage import platform
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,5 @@ def watcher() -> Watcher:
 @pytest.fixture(scope="package")
 def platform_url(mongo_server_url: str) -> Iterator[str]:
     """A MongoDB that has the demo course."""
-    with fresh_database(mongo_server_url) as url:
-        with MongoClient[Mapping[str, object]](url) as client:
-            write_course(client.get_default_database(), DEMO_COURSE)
+    with platform(mongo_server_url, DEMO_COURSE) as url:
         yield url

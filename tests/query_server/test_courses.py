@@ -121,7 +121,7 @@ async def test_a_title_of_any_type_is_shown_as_far_as_it_is_text(
 
 
 @given(st.text(max_size=40), st.text(min_size=1))
-def test_a_token_is_good_for_the_list_that_it_was_made_for_and_nothing_else_is(noise: str, creator: str) -> None:
+def test_a_page_token_is_valid_for_its_own_list_only(noise: str, creator: str) -> None:
     course_id = "0123456789abcdef01234567"
     assert course_id == last_of(token_after(course_id, creator), creator)
     if noise:

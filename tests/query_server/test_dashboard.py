@@ -150,7 +150,7 @@ async def test_counts_that_came_back_with_an_older_redis_are_not_shown_again(
     assert 1 == (await dashboards.of(course)).overview.total_views
 
 
-async def test_a_field_that_is_no_count_is_left_out(platform: Platform, dashboards: Dashboards) -> None:
+async def test_a_field_that_is_not_a_count_is_left_out(platform: Platform, dashboards: Dashboards) -> None:
     course = await platform.add_course(["Welcome"])
     await platform.counting(course, "A", {VIEWS: 2})
     await platform.redis.hset(platform.key("course_counters", course), views(course.lectures[0]), "many")
@@ -192,7 +192,7 @@ async def test_a_course_may_have_thousands_of_lectures(
     "course_id",
     ["", "0" * 23, "0" * 25, "A" * 24, "g" * 24, "0" * 24 + "\n", " " + "0" * 23, "{" + "0" * 22 + "}"],
 )
-async def test_a_course_id_that_is_none_is_refused(course_id: str, dashboards: Dashboards) -> None:
+async def test_a_malformed_course_id_is_refused(course_id: str, dashboards: Dashboards) -> None:
     refused = await dashboards.refusal(course_id, token("ann"))
     assert (grpc.StatusCode.INVALID_ARGUMENT, "courseId: must be 24 lower-case hexadecimal digits") == (
         refused.code(),

@@ -207,7 +207,7 @@ async def test_what_was_acknowledged_is_shown_beside_an_odd_number(platform: Pla
 
 
 @pytest.mark.parametrize("spoilt", [None, "all", 7, {"a": 1}, [None], [[], {}, "no id", 7], [{"_id": None}]])
-async def test_a_list_of_references_that_is_none_holds_none(
+async def test_a_malformed_list_of_references_is_empty(
     spoilt: object, platform: Platform, dashboards: Dashboards
 ) -> None:
     course = await platform.add_course(["A"], ["B"])
@@ -233,7 +233,7 @@ async def test_a_reference_may_be_a_string_or_a_document(
 
 
 @pytest.mark.parametrize(("title", "shown"), [(7, "7"), (1.5, "1.5"), (True, ""), (["x"], ""), (None, ""), ("é", "é")])
-async def test_a_title_that_is_no_text_is_shown_as_far_as_it_can_be(
+async def test_a_malformed_title_is_shown_as_far_as_possible(
     title: object, shown: str, platform: Platform, dashboards: Dashboards
 ) -> None:
     course = await platform.add_course(["A"])

@@ -62,7 +62,7 @@ def test_a_sparse_and_a_dense_sketch_of_the_same_users_are_the_same(store: "redi
     assert union([sparse]) == union([dense]) == union([dense, sparse])
 
 
-def test_nobody_has_been_seen_by_no_sketch() -> None:
+def test_no_sketches_stand_for_no_users() -> None:
     assert 0 == users_of([])
 
 
@@ -70,7 +70,7 @@ def test_nobody_has_been_seen_by_no_sketch() -> None:
     st.binary(max_size=40),
     st.sampled_from([b"", b"HYLL\x00\x00\x00\x00" + bytes(8), b"HYLL\x01\x00\x00\x00" + bytes(8)]),
 )
-def test_bytes_that_are_no_sketch_have_seen_nobody(noise: bytes, header: bytes) -> None:
+def test_bytes_that_are_not_a_sketch_stand_for_no_users(noise: bytes, header: bytes) -> None:
     assert users_of([header + noise]) >= 0
 
 

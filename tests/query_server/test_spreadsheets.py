@@ -93,7 +93,7 @@ async def test_a_file_has_the_rows_of_the_answer(platform: Platform, reports: Da
     assert [["reason", "events", "seconds"], ["OVERLOADED", "2", "0"]] == tables["notCounted"]
 
 
-async def test_a_file_is_an_attachment_of_csv_that_nobody_keeps(
+async def test_a_file_is_a_csv_attachment_that_is_never_cached(
     platform: Platform,
     reports: Dashboards,
 ) -> None:
@@ -117,7 +117,7 @@ async def test_a_heatmap_is_a_file_too(platform: Platform, reports: Dashboards) 
     assert ["0", "2", "10", "1", "0.5"] == rows((await call).data)[1]
 
 
-async def test_every_answer_is_one_that_nobody_keeps(platform: Platform, reports: Dashboards) -> None:
+async def test_no_answer_is_ever_cached(platform: Platform, reports: Dashboards) -> None:
     course = await platform.add_course(["A"])
     id_, who = course.course_id, metadata(course)
     calls: list[Any] = [

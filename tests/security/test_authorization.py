@@ -180,5 +180,5 @@ def test_rest_is_for_whom_the_table_says_too(
 
 
 @pytest.mark.parametrize("method", [VIEW, TELEMETRY, BATCH, STREAM, DASHBOARD])
-def test_of_bytes_that_are_no_message_the_token_is_judged_first(attacker: Attacker, method: str) -> None:
+def test_the_token_is_checked_before_malformed_bytes(attacker: Attacker, method: str) -> None:
     assert UNKNOWN == attacker.send(method, b"\xff\xff").code

@@ -68,9 +68,7 @@ def test_any_bytes_are_refused_and_count_nothing(attacker: Attacker, stored: Sto
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("data", [b"\xff\xff", b"\x0a\x02\xff\xfe", b"\x0a\x7f"], ids=["no tag", "no UTF-8", "cut off"])
-def test_bytes_that_are_no_message_are_a_bad_request_in_plain_words(
-    attacker: Attacker, method: str, data: bytes
-) -> None:
+def test_malformed_bytes_are_a_bad_request_in_plain_words(attacker: Attacker, method: str, data: bytes) -> None:
     if data == b"\x0a\x02\xff\xfe" and method in (BATCH, STREAM):
         data = b"\x0a\x06\x0a\x04" + data  # in the first event's course view
 

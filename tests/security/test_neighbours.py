@@ -26,7 +26,7 @@ def call_with(address: str, name: str, value: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["abc", "-1S", "0.5S", "999999999999S", ""])
-def test_a_deadline_that_is_none_fails_only_its_own_call(service: Service, value: str) -> None:
+def test_a_malformed_deadline_fails_only_its_own_call(service: Service, value: str) -> None:
     """The gateway sends both calls along one connection, in which headers are named by what came before."""
     call_with(service.gateway.address, "grpc-timeout", value)
 

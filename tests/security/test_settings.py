@@ -71,5 +71,5 @@ def test_a_key_is_never_told(name: str, more: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["user_hash_key", "jwt_secret", "jwt_issuer", "redis_url", "ingest_address"])
-def test_what_is_no_utf_8_is_refused_in_one_sentence(name: str) -> None:
+def test_malformed_utf_8_is_refused_in_one_sentence(name: str) -> None:
     assert f"ANALYTICS_{name.upper()} must be text in UTF-8" in what_is_said(**{name: "\udcff:1"})

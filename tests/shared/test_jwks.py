@@ -214,7 +214,7 @@ def test_a_key_that_this_machine_does_not_support_is_skipped_too(monkeypatch: py
         (key_set(*UNUSABLE), "it holds no usable key"),
     ],
 )
-def test_what_is_no_set_of_keys_is_refused_with_the_reason(text: bytes, reason: str) -> None:
+def test_a_malformed_key_set_is_refused_with_the_reason(text: bytes, reason: str) -> None:
     with pytest.raises(ValueError, match=f"^{reason}$"):
         parse(text)
 
@@ -238,7 +238,7 @@ async def test_a_token_of_a_key_that_is_new_is_good_at_once() -> None:
     assert "ann" == (await issuer.later(ROTATED.token(CLAIMS))).user_id
 
 
-async def test_names_of_keys_that_nobody_has_do_not_reach_the_issuer_more_than_once_in_a_while() -> None:
+async def test_unknown_key_names_reach_the_issuer_at_a_limited_rate() -> None:
     issuer = Issuer()
     for number in range(20):
         assert "its key is not known here" == await issuer.refusal(ROTATED.token(CLAIMS, kid=f"made up {number}"))
@@ -248,7 +248,7 @@ async def test_names_of_keys_that_nobody_has_do_not_reach_the_issuer_more_than_o
     assert 2 == issuer.source.reads
 
 
-async def test_those_who_wait_for_the_same_key_wait_for_one_reading() -> None:
+async def test_callers_that_wait_for_the_same_key_share_one_reading() -> None:
     issuer = Issuer()
     asking = (issuer.later(RSA.token({**CLAIMS, "sub": f"user-{number}"})) for number in range(20))
     callers = await asyncio.gather(*asking)
@@ -258,7 +258,7 @@ async def test_those_who_wait_for_the_same_key_wait_for_one_reading() -> None:
     )
 
 
-async def test_one_who_gives_up_does_not_take_the_reading_from_the_others() -> None:
+async def test_a_caller_that_gives_up_does_not_end_the_reading_for_others() -> None:
     issuer = Issuer()
     first = asyncio.create_task(issuer.later(RSA.token(CLAIMS)))
     second = asyncio.create_task(issuer.later(RSA.token({**CLAIMS, "sub": "bob"})))
@@ -273,7 +273,7 @@ async def test_a_token_seen_before_needs_no_waiting() -> None:
     assert issuer.now(RSA.token(CLAIMS)) is not None
 
 
-async def test_a_withdrawn_key_is_good_for_nothing_new() -> None:
+async def test_a_withdrawn_key_is_rejected_for_new_tokens() -> None:
     issuer = Issuer()
     seen = RSA.token(CLAIMS)
     await issuer.later(seen)
@@ -382,7 +382,7 @@ async def test_an_answer_without_keys_is_reported_and_changes_nothing(
     assert jwks.find(RSA.id, "RS256")
 
 
-async def test_an_issuer_who_says_nothing_holds_nobody_up(
+async def test_a_silent_issuer_delays_no_caller(
     monkeypatch: pytest.MonkeyPatch, logged: list[structlog.typing.EventDict]
 ) -> None:
     monkeypatch.setattr("shared.identity.jwks.READ_SECONDS", 0.1)

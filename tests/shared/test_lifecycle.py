@@ -87,7 +87,7 @@ async def test_a_peer_that_does_not_answer_is_left(monkeypatch: pytest.MonkeyPat
         assert b"ping_timeout" in await farewell(port)
 
 
-async def test_who_watches_the_health_and_does_not_read_keeps_it_from_nobody() -> None:
+async def test_a_health_watcher_that_does_not_read_blocks_no_other() -> None:
     port = free_port()
     server, servicer = await lifecycle.grpc_server(f"{HOST}:{port}", ["course"], shared_port=False)
     await server.start()
@@ -137,9 +137,7 @@ async def test_a_name_that_a_server_does_not_have_is_unknown() -> None:
     ids=["no message", "long", "long in gzip"],
 )
 @pytest.mark.parametrize("method", ["Check", "Watch"])
-async def test_what_asks_for_the_health_and_is_no_question_is_refused(
-    method: str, data: bytes, code: grpc.StatusCode
-) -> None:
+async def test_a_malformed_health_request_is_refused(method: str, data: bytes, code: grpc.StatusCode) -> None:
     async with served() as port, grpc.aio.insecure_channel(f"{HOST}:{port}", options=PROBE_OPTIONS) as channel:
         ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/grpc.health.v1.Health/{method}")
         packing = grpc.Compression.Gzip if len(data) > 10_000 else None
@@ -149,7 +147,7 @@ async def test_what_asks_for_the_health_and_is_no_question_is_refused(
     assert code == refused.value.code()
 
 
-async def test_a_packing_that_is_not_known_is_said_to_be() -> None:
+async def test_an_unknown_compression_is_named() -> None:
     async with served() as port, grpc.aio.insecure_channel(f"{HOST}:{port}", options=PROBE_OPTIONS) as channel:
         check: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/grpc.health.v1.Health/Check")
         with pytest.raises(grpc.aio.AioRpcError) as refused:

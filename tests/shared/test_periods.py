@@ -91,9 +91,9 @@ def test_what_cannot_be_asked_for_is_told_with_the_last_possible_day(
 
 
 @pytest.mark.parametrize("day", ["2026-02-29", "20261101", "2026-W01-1", "2026-1-1", "٢٠٢٦-01-01", "2026-11-01\n"])
-def test_what_is_no_day_is_named(day: str) -> None:
+def test_a_malformed_day_is_named(day: str) -> None:
     assert "fromDay: must be a day, written YYYY-MM-DD" == refusal(0, day, "2026-11-25")
 
 
-def test_a_period_that_is_none_is_named() -> None:
+def test_an_unknown_period_is_named() -> None:
     assert "period: must be LAST_7_DAYS, LAST_28_DAYS or LAST_90_DAYS" == refusal(7, "", "")

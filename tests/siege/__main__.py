@@ -107,14 +107,14 @@ class Siege:
             len(seen.counted) <= now - views <= len(seen.counted) + len(seen.failed),
         )
 
-    def search(self, seconds: float) -> dict[Program, Cost]:
+    def search(self, seconds: float, say: Callable[[str], None]) -> dict[Program, Cost]:
         """What a search of so many seconds finds."""
 
         def token() -> str:
             return f"Bearer {mint(self._stage.secret, secrets.token_hex(4))}"
 
         meters = Meters(self._cpu_seconds, self._memory)
-        return search(self._port, seconds, meters, token, seed=secrets.randbits(32))
+        return search(self._port, seconds, meters, token, seed=secrets.randbits(32), say=say)
 
     def _memory(self) -> float:
         """Of the gateway what is in use: it keeps what it has freed."""
@@ -156,7 +156,7 @@ def cells(row: Row) -> tuple[str, ...]:
 def run(seconds: float, chosen: list[str], say: Callable[[str], None]) -> bool:
     """Whether the service held."""
     spawning = get_context("spawn")
-    widths = (32, 9, 6, 6, 7, 7, 12, 7, 44, 6, 8)
+    widths = (37, 9, 6, 6, 7, 7, 12, 7, 44, 6, 8)
 
     def line(texts: tuple[str, ...]) -> None:
         say("  ".join(text.ljust(width) for text, width in zip(texts, widths, strict=True)).rstrip())
@@ -168,15 +168,21 @@ def run(seconds: float, chosen: list[str], say: Callable[[str], None]) -> bool:
         measured.stage(Path(folder)) as stage,
     ):
         siege = Siege(stage, pool)
+        plan = [((), 1.0), *(((name,), 1.0) for name in chosen), (tuple(chosen), TOGETHER)]
+        whole = len(plan) * (seconds + QUIET_SECONDS) + seconds * SEARCH
+        began = time.monotonic()
+        say(f"{len(plan)} rows, each after {seconds:.0f} s, and a search: {whole / 60:.0f} minutes in all")
         line(HEADER)
-        for names, share in [((), 1.0), *(((name,), 1.0) for name in chosen), (tuple(chosen), TOGETHER)]:
+        for names, share in plan:
             row = siege.under(names, share, seconds)
-            line(cells(row))
+            attack, *rest = cells(row)
+            line((f"{min(1, (time.monotonic() - began) / whole):4.0%} {attack}", *rest))
             held = held and row.held
             time.sleep(QUIET_SECONDS if names else 0)
-        found = siege.search(seconds * SEARCH)
+        say("\nsearching for more expensive programs of frames")
+        found = siege.search(seconds * SEARCH, say)
         for by, unit in enumerate(("ms of CPU time", "KB of memory")):
-            say(f"\nof {len(found)} programs of frames the dearest, in {unit} for each KB sent:")
+            say(f"\nof {len(found)} programs of frames the most expensive, in {unit} for each KB sent:")
             for program in dearest(found, by):
                 say(f"{found[program][by]:7.2f}  {described(program)}")
     return held
@@ -198,6 +204,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=30, help="of each attack (%(default)s)")
     parser.add_argument("--only", choices=ATTACKS, action="append", help="one attack, or several")
     options = parser.parse_args()
+    print("measuring what each refusal costs", flush=True)
     held = hold_costs(lambda text: print(text, flush=True))
     held = run(options.seconds, options.only or list(ATTACKS), lambda text: print(text, flush=True)) and held
     print("held" if held else "NOT HELD")

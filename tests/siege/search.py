@@ -166,7 +166,9 @@ async def flood(port: int, program: Program, token: str, memory: Callable[[], fl
     return sent, held
 
 
-def search(port: int, seconds: float, meters: Meters, token: Callable[[], str], seed: int) -> dict[Program, Cost]:
+def search(
+    port: int, seconds: float, meters: Meters, token: Callable[[], str], *, seed: int, say: Callable[[str], None]
+) -> dict[Program, Cost]:
     """What the programs cost that were tried in so many seconds, which are different ones for each seed."""
     chance = random.Random(seed)
     found: dict[Program, Cost] = {}
@@ -174,7 +176,11 @@ def search(port: int, seconds: float, meters: Meters, token: Callable[[], str], 
     before = meters.cpu_seconds()
     time.sleep(IDLE_SECONDS)
     idle = (meters.cpu_seconds() - before) / IDLE_SECONDS * SECONDS
-    while time.monotonic() < end:
+    said = 0.0
+    while (share := 1 - (end - time.monotonic()) / seconds) < 1:
+        if share >= said:
+            say(f"{share:4.0%}  {len(found)} programs tried")
+            said += 0.1
         best = dearest(found, by=chance.randrange(2))
         fresh = not best or chance.random() < 0.3
         program = (any_step(chance),) if fresh else changed(chance.choice(best), chance)

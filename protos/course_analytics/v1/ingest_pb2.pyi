@@ -117,11 +117,11 @@ class TrackTelemetryRequest(_message.Message):
     floor(x + 0.5), before it is added. Each ping is rounded by itself: 20 pings of 0.25 s count 0 s. So send whole seconds, and
     carry the rest over to the next ping. Required.
 
-    Where watch time is bounded (ANALYTICS_WATCH_CREDIT_SECONDS), a user and course have a time up to which the course has been
-    watched. A ping moves it on by its rounded seconds, from the present at the earliest, and is refused with FAILED_PRECONDITION,
-    whole, when that would be further ahead of Redis' clock than the credit: in any stretch of time a user can have its length and the
-    credit. Nothing of a refused ping is counted or remembered, so it may be sent again, later, with the same event id. A repeat of
-    what was counted is "tracked" as ever, and course views are not bounded.
+    Where watch time is bounded (ANALYTICS_WATCH_CREDIT_SECONDS), each user and course have a time up to which the user has watched
+    the course. A ping advances it by its rounded seconds, starting from the present if it lies in the past, and is refused as a whole
+    with FAILED_PRECONDITION if it would then be further ahead of Redis' clock than the credit: over any period, a user can accumulate
+    at most that period's length plus the credit. Nothing of a refused ping is counted or remembered, so it may be sent again later
+    with the same event id. A repeat of a counted ping is still answered "tracked", and course views are not bounded.
     """
     event_id: _builtins.str
     """Optional, 1 to 64 characters of [A-Za-z0-9_-]. Makes a retry safe: within 900 s of its first sight, a repeat of the id by the same

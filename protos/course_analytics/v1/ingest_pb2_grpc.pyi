@@ -61,16 +61,16 @@ class IngestServiceStub:
     """
     TrackBatch: _grpc.UnaryUnaryMultiCallable[_ingest_pb2.TrackBatchRequest, _ingest_pb2.TrackBatchResponse]
     """Counts up to 1,000 events, course views and telemetry mixed. Every valid event is counted; every bad one is answered with its
-    index and the reason that its own call would have been refused with. The call fails as a whole only for what concerns it as a
-    whole: the token, the number of events, a user that the token may not report for, or a store that is away. After
+    index and the reason that its own call would have been refused with. The call as a whole fails only because of the token, the
+    number of events, a user that the token may not report for, or a store that is away. After
     UNAVAILABLE some of the events may have been counted: repeat the batch with the same event ids. By REST a field of another
     name is ignored: with `eventID` for `eventId` a repeated batch counts again.
     """
     TrackStream: _grpc.StreamStreamMultiCallable[_ingest_pb2.TrackStreamRequest, _ingest_pb2.TrackStreamResponse]
-    """Batches in, answers in their order. A server that works slowly reads slowly: gRPC's flow control then holds the sender. The stream
-    ends with TrackBatch's own status at a batch that TrackBatch would refuse as a whole, with UNAUTHENTICATED when its token
-    expires, and with UNAVAILABLE after an hour and when the server stops; what was read until then is answered before. What has no answer after
-    INVALID_ARGUMENT, PERMISSION_DENIED or UNAUTHENTICATED has not been counted; after any other status it may have been.
+    """Batches in, answers in the same order. A server that works slowly reads slowly: gRPC's flow control then holds the sender. The
+    stream ends with TrackBatch's own status at a batch that TrackBatch would refuse as a whole, with UNAUTHENTICATED when its token
+    expires, and with UNAVAILABLE after an hour or when the server stops. Batches already read are answered first. A batch without an
+    answer has not been counted after INVALID_ARGUMENT, PERMISSION_DENIED or UNAUTHENTICATED; after any other status it may have been.
     """
 
 @_typing.type_check_only
@@ -87,16 +87,16 @@ class IngestServiceAsyncStub(IngestServiceStub):
     """
     TrackBatch: _aio.UnaryUnaryMultiCallable[_ingest_pb2.TrackBatchRequest, _ingest_pb2.TrackBatchResponse]  # type: ignore[assignment]
     """Counts up to 1,000 events, course views and telemetry mixed. Every valid event is counted; every bad one is answered with its
-    index and the reason that its own call would have been refused with. The call fails as a whole only for what concerns it as a
-    whole: the token, the number of events, a user that the token may not report for, or a store that is away. After
+    index and the reason that its own call would have been refused with. The call as a whole fails only because of the token, the
+    number of events, a user that the token may not report for, or a store that is away. After
     UNAVAILABLE some of the events may have been counted: repeat the batch with the same event ids. By REST a field of another
     name is ignored: with `eventID` for `eventId` a repeated batch counts again.
     """
     TrackStream: _aio.StreamStreamMultiCallable[_ingest_pb2.TrackStreamRequest, _ingest_pb2.TrackStreamResponse]  # type: ignore[assignment]
-    """Batches in, answers in their order. A server that works slowly reads slowly: gRPC's flow control then holds the sender. The stream
-    ends with TrackBatch's own status at a batch that TrackBatch would refuse as a whole, with UNAUTHENTICATED when its token
-    expires, and with UNAVAILABLE after an hour and when the server stops; what was read until then is answered before. What has no answer after
-    INVALID_ARGUMENT, PERMISSION_DENIED or UNAUTHENTICATED has not been counted; after any other status it may have been.
+    """Batches in, answers in the same order. A server that works slowly reads slowly: gRPC's flow control then holds the sender. The
+    stream ends with TrackBatch's own status at a batch that TrackBatch would refuse as a whole, with UNAUTHENTICATED when its token
+    expires, and with UNAVAILABLE after an hour or when the server stops. Batches already read are answered first. A batch without an
+    answer has not been counted after INVALID_ARGUMENT, PERMISSION_DENIED or UNAUTHENTICATED; after any other status it may have been.
     """
 
 class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -128,8 +128,8 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ingest_pb2.TrackBatchResponse, _abc.Awaitable[_ingest_pb2.TrackBatchResponse]]:
         """Counts up to 1,000 events, course views and telemetry mixed. Every valid event is counted; every bad one is answered with its
-        index and the reason that its own call would have been refused with. The call fails as a whole only for what concerns it as a
-        whole: the token, the number of events, a user that the token may not report for, or a store that is away. After
+        index and the reason that its own call would have been refused with. The call as a whole fails only because of the token, the
+        number of events, a user that the token may not report for, or a store that is away. After
         UNAVAILABLE some of the events may have been counted: repeat the batch with the same event ids. By REST a field of another
         name is ignored: with `eventID` for `eventId` a repeated batch counts again.
         """
@@ -140,10 +140,10 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_ingest_pb2.TrackStreamRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_ingest_pb2.TrackStreamResponse], _abc.AsyncIterator[_ingest_pb2.TrackStreamResponse]]:
-        """Batches in, answers in their order. A server that works slowly reads slowly: gRPC's flow control then holds the sender. The stream
-        ends with TrackBatch's own status at a batch that TrackBatch would refuse as a whole, with UNAUTHENTICATED when its token
-        expires, and with UNAVAILABLE after an hour and when the server stops; what was read until then is answered before. What has no answer after
-        INVALID_ARGUMENT, PERMISSION_DENIED or UNAUTHENTICATED has not been counted; after any other status it may have been.
+        """Batches in, answers in the same order. A server that works slowly reads slowly: gRPC's flow control then holds the sender. The
+        stream ends with TrackBatch's own status at a batch that TrackBatch would refuse as a whole, with UNAUTHENTICATED when its token
+        expires, and with UNAVAILABLE after an hour or when the server stops. Batches already read are answered first. A batch without an
+        answer has not been counted after INVALID_ARGUMENT, PERMISSION_DENIED or UNAUTHENTICATED; after any other status it may have been.
         """
 
 def add_IngestServiceServicer_to_server(servicer: IngestServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

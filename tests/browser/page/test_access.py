@@ -238,7 +238,7 @@ async def test_in_forced_colours_every_mark_can_be_seen(instructor: Instructor) 
 
 
 @pytest.mark.parametrize(("motion", "moving"), [("reduce", 0), ("no-preference", 6)])
-async def test_nothing_moves_for_who_wants_no_motion(
+async def test_nothing_moves_for_a_person_who_prefers_reduced_motion(
     instructor: Instructor, motion: Literal["reduce", "no-preference"], moving: int
 ) -> None:
     ended = asyncio.Event()

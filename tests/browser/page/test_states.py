@@ -239,7 +239,7 @@ async def test_a_late_answer_does_not_replace_the_range_that_was_chosen_after_it
     assert "25 Nov 2026, 7 days." in await instructor.page.locator("p.days").inner_text()
 
 
-async def test_who_is_not_signed_in_enters_a_token(instructor: Instructor) -> None:
+async def test_a_person_who_is_not_signed_in_enters_a_token(instructor: Instructor) -> None:
     await instructor.page.goto(f"{instructor.address}{A_COURSE}")
     await expect(instructor.page.get_by_role("heading", level=1)).to_have_text("Sign in")
     assert [] == instructor.answers.asked
