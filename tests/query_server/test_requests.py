@@ -11,6 +11,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from query_server.cold import OUTLINE_SECONDS, ColdStore
 from query_server.cold import Course as ColdCourse
 from query_server.hot import HotStore
+from shared.data.tallies import day_tally
 from shared.stores.mongo import Document
 from tests.query_server.conftest import Dashboards, serving
 from tests.query_server.platform import VIEWS, Course, Platform
@@ -152,3 +153,17 @@ async def test_how_often_mongodb_is_read_again_is_counted(platform: Platform, da
     await platform.cleared(course, "unknown to MongoDB")
     await dashboards.of(course)
     assert 1 == counted() - before
+
+
+async def test_days_of_which_redis_has_nothing_are_not_read(platform: Platform, hot_store: HotStore) -> None:
+    before = await redis_commands(platform)
+    found = await hot_store.read_days([], [day_tally("0" * 24, "2026-01-01")])
+    assert ({}, None) == (found.tallies, found.first_day)
+    assert 1 == (await redis_commands(platform) - before)["exec"]
+
+
+async def test_several_partitions_are_a_look_and_a_transaction_each(platform: Platform, hot_store: HotStore) -> None:
+    courses = [f"{number:024x}" for number in range(3)]
+    before = await redis_commands(platform)
+    found = await hot_store.read_many_days([([], [day_tally(course, "2026-01-01")]) for course in courses])
+    assert 3 == len(found) == (await redis_commands(platform) - before)["exec"]
