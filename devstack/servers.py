@@ -26,7 +26,13 @@ REDIS_BINARIES = {
 }
 
 # What the services require of Redis: an answer means "on disk", and nothing is ever evicted.
-REDIS_OPTIONS = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction", "save": '""'}
+REDIS_OPTIONS = {
+    "appendonly": "yes",
+    "appendfsync": "always",
+    "maxmemory-policy": "noeviction",
+    "save": '""',
+    "lazyfree-lazy-expire": "yes",
+}
 
 
 def packaged(path: str) -> Path:

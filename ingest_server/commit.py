@@ -42,16 +42,17 @@ Waiter = tuple["asyncio.Future[Told]", int | None]
 class Guarded:
     """An event that Redis decides on: it counts nothing when it was seen, and no view when its playback was.
 
-    And nothing when it has a `watch_key`, and that user has watched too much. `lecture_id` is None in a course view.
-    `position` tells which of those that wait for the partition is told when it is refused.
+    And nothing when it has a `watch_key`, and that user has watched too much. `event` and `playback` are the digests of
+    its ids. `lecture_id` is None in a course view. `position` tells which of those that wait for the partition is told
+    when it is refused.
     """
 
     user: bytes
     position: int
-    event_key: str | None
+    event: bytes | None
     lecture_id: str | None = None
     seconds: int = 0
-    playback_key: str | None = None
+    playback: bytes | None = None
     watch_key: str | None = None
     played: Played | None = None
     bitmap_key: str | None = None
@@ -121,7 +122,7 @@ class Commit:
         self.without_id += event.event_id is None
         self.weight += weight(event)
         if isinstance(event, CourseView):
-            _add_course_view(course, event, number, position)
+            _add_course_view(course, event, position)
         else:
             self._add_telemetry(course, event, number, position)
 
@@ -169,10 +170,10 @@ class Commit:
         return Played(played.segments, None)
 
 
-def _add_course_view(course: CourseCommit, view: CourseView, partition: int, position: int) -> None:
+def _add_course_view(course: CourseCommit, view: CourseView, position: int) -> None:
     if view.event_id is not None:
-        event_key = keys.seen(partition, "v", _digest(view.user, view.course_id, view.event_id))
-        course.guarded.append(Guarded(view.user, position, event_key))
+        event = _digest(view.user, view.course_id, view.event_id)
+        course.guarded.append(Guarded(view.user, position, event))
         return
     course.users.add(view.user)
     course.add(COURSE_VIEWS.field(), 1)
@@ -181,13 +182,12 @@ def _add_course_view(course: CourseCommit, view: CourseView, partition: int, pos
 def _guarded(ping: Telemetry, partition: int, position: int, *, bounded: bool) -> Guarded:
     guarded = Guarded(ping.user, position, None, ping.lecture_id, ping.seconds)
     if ping.event_id is not None:
-        guarded.event_key = keys.seen(partition, "t", _digest(ping.user, ping.course_id, ping.event_id))
+        guarded.event = _digest(ping.user, ping.course_id, ping.event_id)
     if ping.playback_id is not None:
-        digest = _digest(ping.user, ping.course_id, ping.lecture_id, ping.playback_id)
-        guarded.playback_key = keys.seen(partition, "p", digest)
-        guarded.bitmap_key = keys.seen(partition, "b", digest)
+        guarded.playback = _digest(ping.user, ping.course_id, ping.lecture_id, ping.playback_id)
+        guarded.bitmap_key = keys.seen(partition, "b", _text(guarded.playback))
     if bounded:
-        guarded.watch_key = keys.watch(partition, _digest(ping.user, ping.course_id))
+        guarded.watch_key = keys.watch(partition, _text(_digest(ping.user, ping.course_id)))
     return guarded
 
 
@@ -202,8 +202,11 @@ def _lecture_fields(lecture_id: str) -> tuple[str, str]:
     return LECTURE_VIEWS.field(lecture_id), LECTURE_WATCH_TIME.field(lecture_id)
 
 
-def _digest(user: bytes, *ids: str) -> str:
+def _digest(user: bytes, *ids: str) -> bytes:
     # Ids have no NUL in them, and the user comes last: no two different tuples make one text.
     text = "\0".join(ids).encode() + b"\0" + user
-    digest = hashlib.blake2b(text, digest_size=16).digest()
+    return hashlib.blake2b(text, digest_size=16).digest()
+
+
+def _text(digest: bytes) -> str:
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")

@@ -55,7 +55,7 @@ class Refused(NamedTuple):
     events: int = 1
 
 
-# What a key of an event or playback id adds to its weight.
+# What an event or playback id adds to the weight, and a playback's bitmap.
 ID_WEIGHT = 4
 
 

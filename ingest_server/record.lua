@@ -5,13 +5,17 @@
 --       with guarded events also 4 refused:{p}:<process>, and the hashes alive:{p}:<kind><window>, from a user to bytes:
 --         5 event ids of this window   6 playback ids of this window
 --         7 forgotten:{p}, from a lecture's tally to when it was emptied, in milliseconds of this server's clock
+--         8 to 11 such accounts of the version before, which exist while ids that it wrote may be alive
+--         and so many names of sets of ids as argument 8 says, by the caller's clock: for a cluster, which must know them
 --       then for each course and day: course_counters and course_users of the course, the same two of the day,
 --         course_counters of each lecture whose segments were played, and the keys of its guarded events, in their
---         order: seen: of an event id (t, v), of a playback id (p) and of its segments (b), watch: of a bounded ping
+--         order: seen: of the segments of a playback (b), watch: of a bounded ping
 -- ARGV  1 number of the commit   2 id of the batch, should this commit start one
 --       3 seconds that an event id is remembered   4 seconds that a playback id is, after its last ping
 --       5 the watch credit in milliseconds, 0 where watch time is not bounded   6 1 with guarded events, else 0
---       7 how many bytes of ids of a kind a user may add in a window   8 the window of playback ids
+--       7 how many bytes of ids of a kind a user may add in a window   8 how many sets of ids are among the keys
+--       with guarded events the digests of their ids, in their order: how many event ids of course views, and these; the
+--         same of pings; the same of playback ids
 --       then for each course and day: names of the course's tally and of the day's, when the day's users expire;
 --         how many sums, users that count for certain, users, lectures, guarded events;
 --         the sums: field, count;   the users;   with guarded events the digests of the users, for their accounts;
@@ -27,9 +31,11 @@
 -- ping moves it on by its seconds, from now at the earliest. It may be ahead of the clock by the credit, and no more.
 -- Once the clock has come up with it, it says nothing any more, and ends.
 --
--- An id is alive in the window in which it came, or its playback had its last ping, and in the next one. It is charged to
--- its user with about what it takes in Redis. Who has reached the limit of a window may repeat, and go on with what has
--- begun.
+-- An id is a digest in a set seen:{p}:<kind><window> (v, t: event ids of course views and of pings; p: playback ids): that
+-- of the window, by this server's clock, in which it came, or its playback had its last ping. Event ids are looked for in
+-- this window and the last, which are as long as they are remembered; playback ids in this and the last two, half as long.
+-- An id is charged to its user with no less than it takes in Redis. Who has reached the limit of a window may repeat, and go
+-- on with what has begun.
 --
 -- The bits of a playback's segments: bit 0 that it was counted as a playback, bit n + 1 its view of segment n. They live
 -- as long as the playback's id, and begin anew when the lecture's tally was emptied after its last ping: no segment has
@@ -93,16 +99,13 @@ local function arguments(count)
   return taken
 end
 local dirty, refused = {}, {}
-local now
 local has_forgotten = false
 if guarding then
-  k = 8
+  k = 12 + ARGV[8]
   has_forgotten = redis.call('EXISTS', KEYS[7]) == 1
 end
-if credit > 0 or has_forgotten then
-  local time = redis.call('TIME')
-  now = time[1] * 1000 + math.floor(time[2] / 1000)
-end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 -- What the users of one course and day have alive. An account is a hash, what it has of each user, and who was charged.
 local ID_BYTES = 120
@@ -113,6 +116,83 @@ local function in_steps(count, f)
   for first = 1, count, 1000 do
     f(first, math.min(first + 999, count))
   end
+end
+
+-- The name under which the version before has kept the digest of an id: base64url, without padding.
+local LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+local function name_before(digest)
+  local letters = {}
+  for i = 1, #digest, 3 do
+    local first, second, third = string.byte(digest, i, i + 2)
+    local bits = first * 65536 + (second or 0) * 256 + (third or 0)
+    for _, unit in ipairs({ 262144, 4096, 64, 1 }) do
+      local letter = math.floor(bits / unit) % 64 + 1
+      letters[#letters + 1] = string.sub(LETTERS, letter, letter)
+    end
+  end
+  return string.sub(table.concat(letters), 1, math.ceil(#digest * 4 / 3))
+end
+
+-- The next digests, and what is known of them: `known` in any of the windows that are looked at, `current` in this one.
+local function recall(kind, seconds, older)
+  local ids = arguments(next_argument())
+  local name, window = 'seen:' .. string.match(KEYS[2], '{.*}') .. ':' .. kind, math.floor(time[1] / seconds)
+  local known, current, rest = {}, {}, ids
+  for back = 0, older do
+    local missing = {}
+    in_steps(#rest, function(first, last)
+      local found = redis.pcall('SMISMEMBER', name .. window - back, unpack(rest, first, last))
+      if found.err and not string.find(found.err, 'WRONGTYPE') then
+        error(found) -- such as a right that is missing: no id would be known
+      end
+      for i = first, last do
+        local id = rest[i]
+        if found[i - first + 1] == 1 then
+          known[id], current[id] = true, back == 0
+        else
+          missing[#missing + 1] = id
+        end
+      end
+    end)
+    rest = missing
+  end
+  if #rest > 0 and redis.call('EXISTS', KEYS[8], KEYS[9], KEYS[10], KEYS[11]) > 0 then
+    for _, id in ipairs(rest) do
+      known[id] = redis.call('EXISTS', name .. name_before(id)) == 1 or nil
+    end
+  end
+  local expires = (window + older + 1) * seconds
+  return { ids = ids, at = 0, known = known, current = current, new = {}, set = name .. window, expires = expires }
+end
+
+local function next_id(memory)
+  memory.at = memory.at + 1
+  return memory.ids[memory.at]
+end
+
+-- Whether the id is new in this window.
+local function remember(memory, id)
+  if memory.current[id] then
+    return false
+  end
+  memory.known[id], memory.current[id] = true, true
+  memory.new[#memory.new + 1] = id
+  return true
+end
+
+local function keep(memory)
+  in_steps(#memory.new, function(first, last)
+    if type(redis.pcall('SADD', memory.set, unpack(memory.new, first, last))) == 'table' then
+      redis.call('EXPIRE', memory.set, 0) -- it is of another type: away with it
+      redis.call('SADD', memory.set, unpack(memory.new, first, last))
+    end
+    redis.call('EXPIREAT', memory.set, memory.expires)
+  end)
+end
+
+local views, pings, plays
+if guarding then
+  views, pings, plays = recall('v', ARGV[3], 1), recall('t', ARGV[3], 1), recall('p', ARGV[4] / 2, 2)
 end
 
 local function account(key, users)
@@ -165,8 +245,12 @@ local function write(sums, counters, tally)
   local is_new = redis.call('HSETNX', counters, 'batch', ARGV[2]) == 1
   dirty[#dirty + 1] = tally
   for field, count in pairs(sums) do
-    if type(redis.pcall('HINCRBY', counters, field, count)) == 'table' then -- there is no number
-      redis.call('HSET', counters, field, count)
+    local result = redis.pcall('HINCRBY', counters, field, count)
+    if type(result) == 'table' then
+      if not string.find(result.err, 'integer') and not string.find(result.err, 'overflow') then
+        error(result) -- such as a right that is missing
+      end
+      redis.call('HSET', counters, field, count) -- there is no number
     end
   end
   return is_new
@@ -188,50 +272,24 @@ local function watch(key, seconds, user)
   return true
 end
 
-local function is_new(key)
-  return key and redis.call('EXISTS', key) == 0
-end
-
--- Why an event must not count that would count otherwise; nil when it may.
-local function refusal(event, playback, watched, seconds, user)
-  if is_full(events, user) and (event or is_new(watched)) or is_full(playbacks, user) and is_new(playback) then
+-- Why the event counts nothing; nil when it does, and its id is remembered.
+local function judge(memory, event, playback, watched, seconds, user)
+  if event and memory.known[event] then -- a repeat costs no credit
+    return 'REPEATED'
+  end
+  if is_full(events, user) and (event or watched and redis.call('EXISTS', watched) == 0) then
+    return 'USER_LIMIT'
+  end
+  if playback and is_full(playbacks, user) and not plays.known[playback] then
     return 'USER_LIMIT'
   end
   if watched and not watch(watched, seconds, user) then
     return 'IMPLAUSIBLE'
   end
-end
-
--- Why the event counts nothing; nil when it does, and is remembered.
-local function judge(event, playback, watched, seconds, user)
-  if watched or is_full(events, user) or is_full(playbacks, user) then
-    if event and not is_new(event) then -- a repeat costs no credit
-      return 'REPEATED'
-    end
-    local reason = refusal(event, playback, watched, seconds, user)
-    if reason then
-      return reason
-    end
-  end
   if event then
-    if not redis.call('SET', event, '', 'NX', 'EX', ARGV[3]) then
-      return 'REPEATED'
-    end
+    remember(memory, event)
     charge(events, user, ID_BYTES)
   end
-end
-
--- Remembers a playback anew; whether it is a new one, and whether it was charged, for the first time in this window.
-local function remember(playback, user)
-  local before = redis.pcall('SET', playback, ARGV[8], 'EX', ARGV[4], 'GET')
-  if type(before) == 'table' then
-    redis.call('SET', playback, ARGV[8], 'EX', ARGV[4])
-  end
-  if before == ARGV[8] then
-    return false, false
-  end
-  charge(playbacks, user, ID_BYTES)
-  return not before, true
 end
 
 -- Empties the bits when the tally was emptied after the playback's last ping, which renewed their life.
@@ -279,13 +337,14 @@ end
 
 -- Counts one guarded event, or why not; whether it counts.
 local function guard(course, sums, lectures, user)
-  local position = next_argument()
-  local event = next_argument() == '1' and next_key()
-  local lecture, seconds = next_argument(), 0
+  local position, lecture, seconds = ARGV[a], ARGV[a + 2], 0
+  local memory = lecture == '' and views or pings
+  local event = ARGV[a + 1] == '1' and next_id(memory)
   local playback, lecture_sums, bits, watched, duration, segments, first
+  a = a + 3
   if lecture ~= '' then
     seconds = tonumber(next_argument())
-    playback = next_argument() == '1' and next_key()
+    playback = next_argument() == '1' and next_id(plays)
     bits = playback and next_key()
     lecture_sums = lectures[tonumber(next_argument())]
     if lecture_sums then
@@ -295,7 +354,7 @@ local function guard(course, sums, lectures, user)
     watched = credit > 0 and next_key()
   end
 
-  local reason = judge(event, playback, watched, seconds, user)
+  local reason = judge(memory, event, playback, watched, seconds, user)
   if reason then
     add(sums, 'not_counted:' .. reason, 1)
     if lecture ~= '' then
@@ -310,9 +369,10 @@ local function guard(course, sums, lectures, user)
     add(sums, 'course_views', 1)
     return true
   end
-  local is_view, is_charged = true, false
-  if playback then
-    is_view, is_charged = remember(playback, user)
+  local is_view = not (playback and plays.known[playback])
+  local is_charged = playback and remember(plays, playback)
+  if is_charged then
+    charge(playbacks, user, ID_BYTES)
   end
   if is_view then
     add(sums, 'lecture_views:' .. lecture, 1)
@@ -387,6 +447,11 @@ while k <= #KEYS do
   add_users(day_users, users, expires)
 end
 
+if guarding then
+  keep(views)
+  keep(pings)
+  keep(plays)
+end
 in_steps(#dirty, function(first, last)
   redis.pcall('SADD', KEYS[2], unpack(dirty, first, last))
 end)

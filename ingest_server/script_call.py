@@ -30,21 +30,54 @@ def script_call(
 ) -> tuple[list[str], list[Argument]]:
     """The call for one partition. `batch` is the id of batches that the commit starts; `now`, since the epoch."""
     guarded = any(course.guarded for course in partition.courses.values())
+    ids: dict[str, list[bytes]] = {}
+    sets: list[str] = []
     names = [keys.last_commit(number, process), keys.dirty_courses(number), keys.unsaved_users(number)]
     if guarded:
         names.append(keys.refused(number, process))
-        names += (*_accounts(number, now), keys.forgotten(number))
+        names += (*_accounts(number, now), keys.forgotten(number), *_accounts_before(number, now))
+        ids = _ids(partition)
+        sets = [name for kind, those in ids.items() if those for name in _sets(number, kind, now)]
+        names += sets
     credit = 0 if watch_credit is None else round(watch_credit * 1000)
     arguments: list[Argument] = [commit, batch, EVENT_SECONDS, keys.PLAYBACK_SECONDS, credit, int(guarded)]
-    arguments += (USER_BYTES, int(now) // keys.PLAYBACK_SECONDS)
+    arguments += (USER_BYTES, len(sets))
+    for those in ids.values():
+        arguments += (len(those), *those)
     for course in partition.courses.values():
         _add_course(names, arguments, number, course)
     return names, arguments
 
 
 def _accounts(number: int, now: float) -> Iterator[str]:
-    yield keys.alive(number, "e", int(now) // EVENT_SECONDS)
-    yield keys.alive(number, "p", int(now) // keys.PLAYBACK_SECONDS)
+    yield keys.alive(number, "events", int(now) // EVENT_SECONDS)
+    yield keys.alive(number, "playbacks", int(now) // keys.PLAYBACK_SECONDS)
+
+
+def _accounts_before(number: int, now: float) -> Iterator[str]:
+    """What the version before has written together with its ids, in this window and the last."""
+    for kind, seconds in (("e", EVENT_SECONDS), ("p", keys.PLAYBACK_SECONDS)):
+        window = int(now) // seconds
+        yield from (keys.alive(number, kind, window), keys.alive(number, kind, window - 1))
+
+
+def _ids(partition: PartitionCommit) -> dict[str, list[bytes]]:
+    """The digests of the guarded events' ids, by kind."""
+    ids: dict[str, list[bytes]] = {"v": [], "t": [], "p": []}
+    for course in partition.courses.values():
+        for guarded in course.guarded:
+            if guarded.event is not None:
+                ids["v" if guarded.lecture_id is None else "t"].append(guarded.event)
+            if guarded.playback is not None:
+                ids["p"].append(guarded.playback)
+    return ids
+
+
+def _sets(number: int, kind: str, now: float) -> Iterator[str]:
+    """The sets of a kind that the script may need, if the clock of Redis is off by no more than a window."""
+    seconds, older = (keys.PLAYBACK_SECONDS // 2, 2) if kind == "p" else (EVENT_SECONDS, 1)
+    window = int(now) // seconds
+    return (keys.seen(number, kind, str(each)) for each in range(window - older - 1, window + 2))
 
 
 @lru_cache(maxsize=100_000)
@@ -76,15 +109,15 @@ def _add_course(names: list[str], arguments: list[Argument], number: int, course
     numbers = {lecture_id: index for index, lecture_id in enumerate(lectures, start=1)}
     for guarded in course.guarded:
         names += _names(guarded)
-        arguments += (users[guarded.user], guarded.position, int(guarded.event_key is not None))
+        arguments += (users[guarded.user], guarded.position, int(guarded.event is not None))
         arguments += (guarded.lecture_id or "",)
         if guarded.lecture_id is not None:
-            arguments += (guarded.seconds, int(guarded.playback_key is not None))
+            arguments += (guarded.seconds, int(guarded.playback is not None))
             arguments += _played(guarded.played, numbers.get(guarded.lecture_id, 0))
 
 
 def _names(guarded: Guarded) -> Iterator[str]:
-    for name in (guarded.event_key, guarded.playback_key, guarded.bitmap_key, guarded.watch_key):
+    for name in (guarded.bitmap_key, guarded.watch_key):
         if name is not None:
             yield name
 

@@ -82,12 +82,22 @@ def flush_lock(partition: int) -> str:
     return f"analytics_flush_lock:{{{partition}}}"
 
 
-def seen(partition: int, kind: str, digest: str) -> str:
-    """An event or playback id that was counted, or the segments of a playback.
+def seen(partition: int, kind: str, rest: str) -> str:
+    """What was counted already; ingest alone.
 
-    Ingest alone; 900 s, or 24 h after the last ping of a playback.
+    Sets of the digests of event ids (kinds v and t) and of playback ids (p), the rest being the number of a window of
+    900 s and 12 h by the clock of Redis: until the end of the next, and of the next but one. And the bitmap of the
+    segments that a playback has seen (b), the rest being its digest: 24 h after its last ping.
     """
-    return f"seen:{{{partition}}}:{kind}{digest}"
+    return f"seen:{{{partition}}}:{kind}{rest}"
+
+
+def alive(partition: int, kind: str, window: int) -> str:
+    """Hash from a user's digest to the bytes that their ids take which came in that window.
+
+    Ingest alone; twice the window, which is 900 s for events and 24 h for playbacks.
+    """
+    return f"alive:{{{partition}}}:{kind}{window}"
 
 
 def forgotten(partition: int) -> str:
@@ -96,14 +106,6 @@ def forgotten(partition: int) -> str:
     `flusher forget` writes, ingest reads; until 24 h after the last one, when no older playback is left.
     """
     return f"forgotten:{{{partition}}}"
-
-
-def alive(partition: int, kind: str, window: int) -> str:
-    """Hash from a user's digest to the bytes that their ids take which came in that window of 900 s (e) or 24 h (p).
-
-    Ingest alone; twice the window.
-    """
-    return f"alive:{{{partition}}}:{kind}{window}"
 
 
 def watch(partition: int, digest: str) -> str:

@@ -232,7 +232,10 @@ class TestOneRightLess:
         with pytest.raises(UnsuitableRedis, match=HIDDEN[:40]):
             await ingest(guarded.url_of(INGEST))
 
-    @pytest.mark.parametrize(("right", "refusal"), [("evalsha", UnsuitableRedis), ("hincrby", ResponseError)])
+    @pytest.mark.parametrize(
+        ("right", "refusal"),
+        [("evalsha", UnsuitableRedis), ("hincrby", ResponseError), ("smismember", ResponseError)],
+    )
     async def test_ingest_counts_nothing_silently(
         self, guarded: GuardedRedis, right: str, refusal: type[Exception]
     ) -> None:

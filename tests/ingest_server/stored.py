@@ -67,6 +67,10 @@ class Stored:
         """How many users a course has had, or a day of it."""
         return int(self.redis.pfcount(key("course_users", course)))
 
+    def ids(self, kind: str, course: str = COURSE) -> int:
+        """How many event or playback ids of this kind are remembered."""
+        return sum(self.redis.scard(name) for name in self.seen(kind, course))
+
     def seen(self, kind: str, course: str = COURSE) -> list[str]:
-        """The keys of event or playback ids of this kind."""
+        """The sets of event or playback ids of this kind, and the bitmaps (b)."""
         return sorted(map(str, self.redis.keys(f"seen:{{{partition(course)}}}:{kind}*")))

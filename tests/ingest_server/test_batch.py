@@ -20,7 +20,7 @@ from tests.faults.proxy import Proxy
 from tests.ingest_server.backend import BACKEND, Events, Report, ping, report, report_alone, view
 from tests.ingest_server.client import COURSE, FIRST, NONE, SECOND, Player, bearer, refusal, token
 from tests.ingest_server.conftest import OTHER_COURSES
-from tests.ingest_server.stored import Stored, seconds, views
+from tests.ingest_server.stored import Stored, partition, seconds, views
 
 ALL = 1_000_000
 COMMIT = containing(b"EVALSHA")
@@ -286,6 +286,15 @@ class TestWithoutRedis:
         redis_proxy.heal()
         assert Report(900, []) == await report(proxied_player, events, BACKEND)
         assert {"course_views": 900} == stored.counters()
+
+
+async def test_a_partition_that_fails_fails_the_call_and_not_the_others(player: Player, stored: Stored) -> None:
+    await player.view()
+    (commit,) = stored.redis.keys(f"commit:{{{partition()}}}:*")
+    stored.redis.set(commit, "no number")
+    refused = await refusal(report(player, [view(), *map(view, OTHER_COURSES)]))
+    assert (StatusCode.INTERNAL, "internal error") == (refused.code, refused.message)
+    assert [{"course_views": 1}] * len(OTHER_COURSES) == [stored.counters(course) for course in OTHER_COURSES]
 
 
 events = st.lists(st.sampled_from([view(), ping(), NEITHER, view("x"), ping(seconds=-1), ping(event="")]), min_size=1)

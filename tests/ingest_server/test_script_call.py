@@ -1,8 +1,9 @@
 """What `record.lua` is called with: everything that the commit holds, and as much of each as it announces."""
 
+import base64
 import hashlib
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, cast
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from ingest_server.script_call import Argument, script_call
 from shared.data import keys
 from tests.ingest_server.test_commit import COURSES, LECTURES, commit_of, ids, pings, users, views
 
-# In window 289 of event ids and 3 of playback ids.
+# In window 289 of event ids, and 6 of playback ids, of which there are two a day.
 NOW = 3 * 86_400 + 901.5
 
 segments = st.builds(Segment, st.integers(0, 4319), st.integers(1, 100), st.booleans())
@@ -39,6 +40,7 @@ class Reader:
     def __init__(self, call: Call) -> None:
         self.keys = iter(call.keys)
         self.arguments = iter(call.arguments)
+        self.ids: dict[str, Iterator[bytes]] = {}
 
     def take(self, number: int) -> list[Argument]:
         return [next(self.arguments) for _ in range(number)]
@@ -52,13 +54,13 @@ class Reader:
     def guarded(self, everybody: Sequence[Argument]) -> tuple[Guarded, int]:
         """A guarded event, and which lecture's segments it has, 0 for none."""
         user, position, has_event, lecture = self.take(4)
-        event_key = next(self.keys) if has_event else None
-        found = Guarded(bytes(everybody[int(user) - 1]), int(position), event_key)  # type: ignore[arg-type]
+        event = next(self.ids["v" if lecture == "" else "t"]) if has_event else None
+        found = Guarded(bytes(everybody[int(user) - 1]), int(position), event)  # type: ignore[arg-type]
         if lecture == "":
             return found, 0
         found.lecture_id, found.seconds = str(lecture), self.number()
         if self.number():
-            found.playback_key, found.bitmap_key = next(self.keys), next(self.keys)
+            found.playback, found.bitmap_key = next(self.ids["p"]), next(self.keys)
         tally = self.number()
         if tally:
             duration, length = self.take(2)
@@ -98,19 +100,37 @@ def test_a_call_says_what_the_commit_holds(events: list[Event]) -> None:
         sent = call(number, partition)
         reader = Reader(sent)
         guarding = any(course.guarded for course in partition.courses.values())
-        assert [7, "p-7-0", 900, 86400, 0, int(guarding), 2**19, 3] == reader.take(8)
+        sets = sets_of(number, partition)
+        assert [7, "p-7-0", 900, 86400, 0, int(guarding), 2**19, len(sets)] == reader.take(8)
         header = [f"commit:{{{number}}}:p", f"dirty_analytics_courses:{{{number}}}", f"unsaved_users:{{{number}}}"]
         if guarding:
             header += [
                 f"refused:{{{number}}}:p",
-                f"alive:{{{number}}}:e289",
-                f"alive:{{{number}}}:p3",
+                f"alive:{{{number}}}:events289",
+                f"alive:{{{number}}}:playbacks3",
                 f"forgotten:{{{number}}}",
+                *(f"alive:{{{number}}}:{window}" for window in ("e289", "e288", "p3", "p2")),
+                *sets,
             ]
+            for kind in "vtp":
+                reader.ids[kind] = iter(cast("list[bytes]", reader.take(reader.number())))
         assert header == [next(reader.keys) for _ in header]
         for course in partition.courses.values():
             read_course(reader, number, course)
-        assert [] == [*reader.keys, *reader.arguments]
+        assert [] == [*reader.keys, *reader.arguments, *(each for ids in reader.ids.values() for each in ids)]
+
+
+def sets_of(number: int, partition: PartitionCommit) -> list[str]:
+    """The sets that the script may need, when its clock is off by no more than a window: of those kinds there are."""
+    guarded = [one for course in partition.courses.values() for one in course.guarded]
+    windows: dict[str, range] = {}
+    if any(one.event is not None and one.lecture_id is None for one in guarded):
+        windows["v"] = range(287, 291)
+    if any(one.event is not None and one.lecture_id is not None for one in guarded):
+        windows["t"] = range(287, 291)
+    if any(one.playback is not None for one in guarded):
+        windows["p"] = range(3, 8)
+    return [f"seen:{{{number}}}:{kind}{window}" for kind, those in windows.items() for window in those]
 
 
 @given(events)
@@ -119,12 +139,13 @@ def test_all_keys_of_a_call_are_in_the_slot_of_its_partition(events: list[Event]
         assert {f"{{{number}}}"} == {key.split(":")[1] for key in call(number, partition).keys}
 
 
-def test_the_bitmap_of_a_playback_has_the_digest_of_its_key() -> None:
+def test_the_bitmap_of_a_playback_has_its_digest() -> None:
     ping = Telemetry(COURSES[0], b"ann", None, LECTURES[0], 5, "p", Played([Segment(3, 50, is_view=True)], None))
     number = keys.partition_of(COURSES[0])
-    playback, bitmap = call(number, commit_of([ping]).partitions[number]).keys[-2:]
-    assert (f"seen:{{{number}}}:p", f"seen:{{{number}}}:b") == (playback[:-22], bitmap[:-22])
-    assert playback[-22:] == bitmap[-22:]
+    ((guarded,),) = (course.guarded for course in commit_of([ping]).partitions[number].courses.values())
+    assert guarded.playback is not None
+    digest = base64.urlsafe_b64encode(guarded.playback).decode().rstrip("=")
+    assert f"seen:{{{number}}}:b{digest}" == guarded.bitmap_key
 
 
 def test_events_without_ids_need_no_key_of_refusals() -> None:

@@ -1,5 +1,8 @@
 """What one user can have alive: beyond it what would add more is refused, and everything else goes on."""
 
+import base64
+import hashlib
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -14,8 +17,8 @@ from tests.ingest_server.stored import Stored, partition, seconds, views
 from tests.ingest_server.test_exact import add
 
 LIMIT = 1000
-EVENTS = f"alive:{{{partition()}}}:e"
-PLAYBACKS = f"alive:{{{partition()}}}:p"
+EVENTS = f"alive:{{{partition()}}}:events"
+PLAYBACKS = f"alive:{{{partition()}}}:playbacks"
 
 
 def view(event: str | None, user: bytes = b"ann") -> CourseView:
@@ -67,7 +70,7 @@ async def test_a_new_id_beyond_the_limit_is_refused_and_counted_as_that(full: Co
     assert {1: "USER_LIMIT"} == await full.count(view(None), ping("new", "p"))
     assert {"course_views": 10} == stored.counters()
     assert {"not_counted:USER_LIMIT": 2, "not_counted_seconds:USER_LIMIT": 5} == stored.not_counted()
-    assert [9, 0] == [len(stored.seen(kind)) for kind in ("v", "p")]
+    assert [9, 0] == [stored.ids(kind) for kind in ("v", "p")]
 
 
 async def test_a_repeat_is_a_repeat_beyond_the_limit_too(full: Counting, stored: Stored) -> None:
@@ -128,12 +131,26 @@ async def test_a_watch_key_is_charged_when_it_begins(counting: Counting, stored:
     assert 120 == charged(stored, EVENTS)
 
 
+def before_it(stored: Stored, kind: str, text: str) -> None:
+    """An id as the version before has kept it: as a key, beside an account of its user."""
+    digest = base64.urlsafe_b64encode(hashlib.blake2b(text.encode(), digest_size=16).digest()).decode().rstrip("=")
+    stored.redis.set(f"seen:{{{partition()}}}:{kind}{digest}", "")
+    window = int(time.time()) // (86_400 if kind == "p" else 900)
+    stored.redis.hset(f"alive:{{{partition()}}}:{'p' if kind == 'p' else 'e'}{window}", "ann", "120")
+
+
 async def test_a_playback_of_the_version_before_is_no_new_view(counting: Counting, stored: Stored) -> None:
-    await counting.count(ping(None, "p"))
-    (playback,) = stored.seen("p")
-    stored.redis.set(playback, "")
-    await counting.count(ping(None, "p"))
+    before_it(stored, "p", f"{COURSE}\0{FIRST}\0p\0ann")
+    assert await counting.count(ping(None, "p"), ping(None, "q")) is None
     assert 1 == stored.counters()[views(FIRST)]
+
+
+async def test_an_event_of_the_version_before_is_a_repeat(counting: Counting, stored: Stored) -> None:
+    before_it(stored, "v", f"{COURSE}\0e\0ann")
+    before_it(stored, "t", f"{COURSE}\0f\0ann")
+    assert await counting.count(view("e"), view("f"), ping("e"), ping("f")) is None
+    assert {"course_views": 1, views(FIRST): 1, seconds(FIRST): 5} == stored.counters()
+    assert 2 == stored.not_counted()["not_counted:REPEATED"]
 
 
 async def test_what_is_charged_is_about_what_redis_needs(counting: Counting, stored: Stored) -> None:
