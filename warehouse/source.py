@@ -22,6 +22,9 @@ from warehouse.snapshot import Deliver, Snapshot
 BATCH_RECORDS = 2_000
 BATCH_SECONDS = 0.5
 IDLE_SECONDS = 10.0
+# While a flush writes, MongoDB would answer with a few events each time, thousands of times: asked less often, it works
+# less. An event that came with others is there at once.
+FEW, COMPANY_SECONDS, AT_HAND_SECONDS = 200, 0.2, 0.0003
 RETRY_SECONDS = 1.0
 
 # Unauthorized, AuthenticationFailed, MaxTimeMSExpired, ShutdownInProgress, ExceededTimeLimit and InterruptedAtShutdown
@@ -127,10 +130,16 @@ class Source:
     async def _gather(self, stream: AsyncChangeStream[dict[str, Any]]) -> AsyncIterator[Record]:
         """What is there now, and what comes within half a second."""
         count, until = 0, time.monotonic() + BATCH_SECONDS
-        while count < BATCH_RECORDS and time.monotonic() < until:
+        in_hand = FEW  # events that came with the last answer
+        while count < BATCH_RECORDS and (asked := time.monotonic()) < until:
             event = await stream.try_next()
             if event is None:
                 return
+            in_hand += 1
+            if time.monotonic() - asked > AT_HAND_SECONDS:  # it was asked for
+                if in_hand < FEW:
+                    await asyncio.sleep(COMPANY_SECONDS)
+                in_hand = 0
             for record in await self._events.records(event):
                 count += 1
                 yield record
