@@ -44,6 +44,7 @@ def test_a_stack_has_no_values_of_local_variables(
 def test_a_bug_is_an_error_with_its_stack_and_request_id_and_without_the_token(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    logs.configure()  # to the error output that capsys has taken
     monkeypatch.setattr(refusals, "log", structlog.get_logger())
     metadata = [("authorization", f"Bearer {SECRET}"), ("x-request-id", "request-1")]
     try:
