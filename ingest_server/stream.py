@@ -108,7 +108,7 @@ class Stream(Generic[Request]):
                     return reading.result()
             finally:
                 reading.cancel()
-        raise Unavailable("this server is stopping; what has no answer was not counted", cause="stopping")
+        raise Unavailable("this server is stopping; resend what has no answer, with its event ids", cause="stopping")
 
     def _abandon(self) -> None:
         """Cancels what was begun when nobody waits for it any more. It may still be counted."""

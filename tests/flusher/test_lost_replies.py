@@ -24,7 +24,7 @@ TO_REDIS = {
     "barrier": b"WAITAOF",
     "clear": b"flushed_batch",
 }
-TO_MONGO = {"epoch": b"findAndModify", "bulk": b"$slice", "note": b"flushed."}
+TO_MONGO = {"epoch": b"findAndModify", "bulk": b"$slice", "note": b"mergeObjects"}
 ALWAYS = 100
 
 

@@ -63,7 +63,7 @@ def test_a_call_without_an_id_gets_one_of_the_gateways(service: Service, learner
     assert "NOT_FOUND" == line_of(service.ingest, response.headers["x-request-id"])["code"]
 
 
-def test_a_bug_is_an_error_with_its_stack_and_without_token_or_user(
+def test_a_key_of_another_type_is_a_warning_without_token_or_user(
     service: Service, learner: httpx.Client, request_id: str
 ) -> None:
     course = keys.course_counters(keys.partition_of(DEMO_COURSE.id), DEMO_COURSE.id)
@@ -77,9 +77,7 @@ def test_a_bug_is_an_error_with_its_stack_and_without_token_or_user(
 
     assert 500 == response.status_code
     line = line_of(service.ingest, request_id)
-    assert ("error", "INTERNAL") == (line["level"], line["code"])
-    frames = line["exception"][0]["frames"]
-    assert "TrackCourseView" in {frame["name"] for frame in frames}
+    assert ("warning", "INTERNAL", "spoilt_key") == (line["level"], line["code"], line["cause"])
     written = service.ingest.output()
     scheme, token = learner.headers["authorization"].split()
     assert "Bearer" == scheme

@@ -24,7 +24,7 @@ from tests.servers import FLAVOUR, JWT_SECRET, PATIENCE, assert_ends_well, progr
 
 COMMIT = containing(b"EVALSHA")
 ALL = 1_000_000
-TAKEN_BACK = "this server is stopping; what has no answer was not counted"
+TAKEN_BACK = "this server is stopping; resend what has no answer, with its event ids"
 
 # One good event, and enough that is wrong to fill the flow-control windows of both directions soon.
 HEAVY = [view(), view(event="x" * 500_000), *[view("")] * 300]
