@@ -2,9 +2,7 @@
 
 from prometheus_client import Counter, Gauge
 
-RECORDS = Counter(
-    "analytics_warehouse_records_total", "Records delivered: by the relay to Kafka, or to the store."
-)
+RECORDS = Counter("analytics_warehouse_records_total", "Records delivered: by the relay to Kafka, or to the store.")
 ROWS = Counter("analytics_warehouse_rows_total", "Rows inserted into ClickHouse.")
 REJECTED = Counter(
     "analytics_warehouse_rejected_total",
