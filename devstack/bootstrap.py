@@ -64,7 +64,7 @@ def check_machine() -> None:
 
 
 def use_supported_python() -> None:
-    """Returns in a Python that will do; starts this program again in another if need be. SetupError: there is none."""
+    """Returns in a supported Python; restarts this program in another one if necessary. SetupError: there is none."""
     major, minor = sys.version_info[:2]
     if sys.implementation.name == "cpython" and major == 3 and minor in PYTHONS:
         if importlib.util.find_spec("ensurepip") is None:
@@ -178,7 +178,7 @@ def run(command: list[str], environment: dict[str, str] | None = None) -> None:
 
 
 def show(line: str) -> None:
-    """Passes on what a waiting person wants to know of an installer's output."""
+    """Prints the lines of an installer's output that show its progress."""
     line = line.strip()
     if line.startswith(("Collecting ", "Installing ", "Downloading ", "Downloaded ", "Prepared ", "Installed ")):
         print(line.partition(" (from ")[0][:100], flush=True)

@@ -32,7 +32,7 @@ SAFETY = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
 }
-# Asked each time whether it has changed: the modules of a page must be of one version.
+# Revalidated on each use: the modules of a page must be of one version.
 PAGE = {**SAFETY, "cache-control": "no-cache"}
 # Sites of any origin load the script, and modules are fetched in CORS mode.
 SCRIPT = {**SAFETY, "cache-control": "public, max-age=3600", "access-control-allow-origin": "*"}
@@ -115,14 +115,14 @@ def of_file(folder: Folder, file: Path) -> Iterator[dict[str, Any]]:
     name = file.relative_to(folder.root).as_posix()
     path = folder.path + ("" if name == "index.html" else name)
     etag = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-    # Weak, because the compressed bytes are others.
+    # Weak, because the compressed bytes differ.
     values = {**folder.headers, "content-type": CONTENT_TYPES[file.suffix], "etag": f'W/"{etag}"'}
     headers = [header(*each) for each in values.items()]
     body = InLine(filename=file.relative_to(ROOT).as_posix())
     yield route(path, headers, InLine(status=304), matcher("if-none-match", rf'.*"{etag}".*|\*'))
     if file.suffix == ".webm":
-        # A browser seeks only in a video that it may ask for by ranges. It begins with the range that is all of it, and
-        # then has everything. To any other range the whole is a proper answer.
+        # A browser seeks only in a video that supports range requests. It first requests the whole file as a range, and
+        # then has everything. For any other range the whole file is a valid response.
         last = file.stat().st_size - 1
         whole = [header("content-range", f"bytes 0-{last}/{last + 1}"), header("accept-ranges", "bytes")]
         yield route(path, [*headers, *whole], InLine(status=206, body=body), matcher("range", "bytes=0-"))

@@ -51,7 +51,7 @@ async def write(course: Course, redis_url: str, zone: ZoneInfo) -> None:
 
 
 def learners_on(day: str, number: int, chance: random.Random) -> int:
-    """How many come: more from week to week, and fewer at the weekend."""
+    """The number of learners: it grows from week to week, and is lower at the weekend."""
     many = FIRST_DAY + (LAST_DAY - FIRST_DAY) * number / DAYS
     rest = 0.5 if dt.date.fromisoformat(day).weekday() >= SATURDAY else 1
     return round(many * rest * chance.uniform(0.8, 1.2))

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from devstack.child import Child, StartError
 
-# A process that dies sooner than this after its start did not come up; after so many such starts it never will.
+# A process that dies sooner than this has failed to start; after this many failed starts it is given up.
 SOON_SECONDS = 5.0
 STARTS = 5
 PAUSE_SECONDS = 0.5

@@ -24,7 +24,7 @@ SCALARS: Mapping[int, Schema] = {
     Field.TYPE_DOUBLE: {"type": "number", "format": "double"},
     Field.TYPE_BOOL: {"type": "boolean"},
 }
-# What the comments say in words, for programs, by the field's name.
+# The constraints that the comments state in words, for programs, by field name.
 BOUNDS: Mapping[str, Schema] = {
     "(course|lecture)_id": {"pattern": "^[0-9a-f]{24}$"},
     "(event|playback)_id": {"pattern": "^[A-Za-z0-9_-]{1,64}$"},

@@ -14,7 +14,7 @@ from shared.setting_names import PREFIX
 # Short, so that a person sees counts move from Redis to MongoDB; 300 s by default.
 FLUSH_INTERVAL_SECONDS = 15
 
-# What a person's environment may not say, because the stack makes the stores, the addresses and the tokens.
+# Settings that the user's environment may not override: the stack creates the stores, the addresses and the tokens.
 SET_HERE = frozenset(
     f"{PREFIX}{name}"
     for name in (

@@ -18,6 +18,6 @@ if __name__ == "__main__":
         sys.exit(f"prctl: {os.strerror(ctypes.get_errno())}")
     if os.getppid() != int(parent):  # it died before the request above, which will therefore never fire
         sys.exit(f"the parent process {parent} is gone")
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]  # many systems give 1,024 to who does not ask for more
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]  # many systems default to 1,024
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     os.execvp(command[0], command)  # noqa: S606  no shell is wanted: this process becomes the command

@@ -8,8 +8,8 @@ from shared.metrics import SECONDS
 
 EVENTS = Counter(
     "analytics_events_total",
-    "Events that Redis has counted, repeated ones included (counted); of commits that it has not, or did not answer "
-    "(failed).",
+    "Events that Redis has counted, repeated ones included (counted); events of commits that it refused or did not "
+    "answer (failed).",
     ["outcome"],
 )
 COUNTED = EVENTS.labels("counted")
@@ -17,13 +17,13 @@ FAILED = EVENTS.labels("failed")
 
 WITHOUT_ID = Counter(
     "analytics_events_without_id_total",
-    "Events sent to Redis that have no eventId, so that a retry counts again. A player that means to send ids, "
-    "and is counted here, misspells the field: by REST it is then ignored.",
+    "Events sent to Redis that have no eventId, so that a retry counts again. A player that is counted here although "
+    "it sends ids misspells the field, which REST then ignores.",
 )
 
 EVENTS_REJECTED = Counter(
     "analytics_events_rejected_total",
-    "Events refused one by one in batches and streams, by short cause. A single event that is refused is in "
+    "Events rejected individually in batches and streams, by short cause. A rejected single call is in "
     "analytics_calls_refused_total.",
     ["cause"],
 )
@@ -44,15 +44,15 @@ COMMIT_SECONDS = Histogram(
 
 WEIGHT_WAITING = Gauge(
     "analytics_waiting_weight",
-    "What waits for Redis, commits under way included, in units of about 4 µs of its time; a plain event is 1, and one "
-    "with both ids 9. Beyond 125,000 a process refuses more.",
+    "Weight of the events waiting for Redis, commits in flight included, in units of about 4 µs of its time; a plain "
+    "event is 1, one with both ids 9. Beyond 125,000 a process rejects more.",
     multiprocess_mode="livesum",
 )
 
 COURSES_FETCHED = Counter(
     "analytics_catalog_courses_fetched_total",
-    "Courses that the catalog's cache did not have, or no longer: MongoDB had them (found), or not (missing), or did "
-    "not answer (failed).",
+    "Courses that were not in the catalog's cache, or had expired: MongoDB had them (found), did not have them "
+    "(missing), or did not answer (failed).",
     ["result"],
 )
 COURSES_FOUND = COURSES_FETCHED.labels("found")
@@ -67,7 +67,7 @@ FETCH_SECONDS = Histogram(
 
 EVENTS_UNCHECKED = Counter(
     "analytics_events_unchecked_total",
-    "Events accepted without a look at the catalog, because it was out of reach.",
+    "Events accepted without checking the catalog, because it was unavailable.",
 )
 
 CATALOG_ENTRIES = Gauge(

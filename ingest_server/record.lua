@@ -5,15 +5,15 @@
 --       with guarded events also 4 refused:{p}:<process>, and the hashes alive:{p}:<kind><window>, from a user to bytes:
 --         5 event ids of this window   6 playback ids of this window
 --         7 forgotten:{p}, from a lecture's tally to when it was emptied, in milliseconds of this server's clock
---         8 to 11 such accounts of the version before, which exist while ids that it wrote may be alive
---         and so many names of sets of ids as argument 8 says, by the caller's clock: for a cluster, which must know them
+--         8 to 11 such accounts of the previous version, which exist while ids that it wrote may be alive
+--         then as many names of sets of ids as argument 8 says, by the caller's clock: a cluster must know all keys
 --       then for each course and day: course_counters and course_users of the course, the same two of the day,
 --         course_counters of each lecture whose segments were played, and the keys of its guarded events, in their
 --         order: seen: of the segments of a playback (b), watch: of a bounded ping
 -- ARGV  1 number of the commit   2 id of the batch, should this commit start one
---       3 seconds that an event id is remembered   4 seconds that a playback id is, after its last ping
+--       3 seconds that an event id is remembered   4 the same for a playback id, after its last ping
 --       5 the watch credit in milliseconds, 0 where watch time is not bounded   6 1 with guarded events, else 0
---       7 how many bytes of ids of a kind a user may add in a window   8 how many sets of ids are among the keys
+--       7 how many bytes of ids of a kind a user may add in a window   8 how many sets of ids are among the KEYS
 --       with guarded events the digests of their ids, in their order: how many event ids of course views, and these; the
 --         same of pings; the same of playback ids
 --       then for each course and day: names of the course's tally and of the day's, when the day's users expire;
@@ -23,39 +23,39 @@
 --         the guarded events: which user, position, 1 with an event id; lecture id, "" for a course view;
 --           of a ping also: seconds, 1 with a playback id, which lecture's segments, 0 for none; with segments the
 --           duration or "", how many, and of each its number, the tenths of a second played, 1 if that is a view
--- Returns 1 when it was counted, 0 when this commit of the process had been here: the reply to it was lost. When pings
--- were refused, in both cases a text: <position>:<reason>, with a space between them. Nothing of those is counted or
--- remembered, but for the refusal itself. WRONGTYPE when a later commit had been here, or nobody knows.
+-- Returns 1 if it was counted, 0 if this commit of the process has already run: the reply to it was lost. If pings were
+-- refused, in both cases a text: <position>:<reason>, separated by spaces. Refused pings are neither counted nor
+-- remembered, except for the refusal itself. WRONGTYPE if a later commit has already run, or if that is unknown.
 --
--- A watch: key is the time, in milliseconds of this server's clock, up to which its user has watched the course: each
--- ping moves it on by its seconds, from now at the earliest. It may be ahead of the clock by the credit, and no more.
--- Once the clock has come up with it, it says nothing any more, and ends.
+-- A watch: key is the time, in milliseconds of this server's clock, up to which its user has watched the course. Each
+-- ping advances it by its seconds, starting from now at the earliest. It may be ahead of the clock by at most the credit.
+-- Once the clock has reached it, it has no more meaning, and expires.
 --
--- An id is a digest in a set seen:{p}:<kind><window> (v, t: event ids of course views and of pings; p: playback ids): that
--- of the window, by this server's clock, in which it came, or its playback had its last ping. Event ids are looked for in
--- this window and the last, which are as long as they are remembered; playback ids in this and the last two, half as long.
--- An id is charged to its user with no less than it takes in Redis. Who has reached the limit of a window may repeat, and go
--- on with what has begun.
+-- An id is a digest in a set seen:{p}:<kind><window> (v, t: event ids of course views and of pings; p: playback ids). The
+-- window, by this server's clock, is that in which the id arrived, or its playback had its last ping. Event ids are looked up
+-- in this window and the last, each as long as the ids are remembered; playback ids in this and the last two, each half as long.
+-- A user is charged at least the memory that an id takes in Redis. A user who has reached the limit of a window may still
+-- repeat events, and continue playbacks that have begun.
 --
 -- The bits of a playback's segments: bit 0 that it was counted as a playback, bit n + 1 its view of segment n. They live
--- as long as the playback's id, and begin anew when the lecture's tally was emptied after its last ping: no segment has
+-- as long as the playback's id. They are reset when the lecture's tally was emptied after its last ping: no segment has
 -- more views than the tally has playbacks.
 --
--- A key or field that ingest has not written spoils no more than what is its own. One in the place of counters refuses the
--- whole partition, with nothing written: WRONGTYPE and all such keys, for another call without their courses. What else
--- is of another type is overwritten, or does without: whoever broke a set or a HyperLogLog must mend it.
+-- A key or field that ingest has not written affects only its own data. In the place of counters it makes the script refuse
+-- the whole partition, with nothing written: WRONGTYPE and all such keys, so that the caller can retry without their courses.
+-- Other keys of the wrong type are overwritten or skipped: whoever broke a set or a HyperLogLog must repair it.
 --
--- Without flags in the first line a Redis that is out of memory, or a replica, refuses the script before its first
+-- The first line has no flags, so a Redis that is out of memory, or a replica, refuses the script before its first
 -- write.
 
--- Of a key's value; nil when it is none.
+-- The number in a key's value; nil if it is not a number.
 local function number_in(value)
   return type(value) == 'string' and tonumber(string.match(value, '^%d+$')) or nil
 end
 
 local number = tonumber(ARGV[1])
 local last = number_in(redis.pcall('GET', KEYS[1]) or '0')
-if not last then -- whether this commit has been here is not known; the next one has not
+if not last then -- unknown whether this commit has already run; the next one has not
   redis.call('DEL', KEYS[1])
 end
 if not last or last > number then
@@ -63,11 +63,11 @@ if not last or last > number then
 end
 local credit, guarding, limit = tonumber(ARGV[5]), ARGV[6] == '1', tonumber(ARGV[7])
 if last == number then
-  local refused = guarding and redis.pcall('GET', KEYS[4]) -- of another type it is not this commit's
+  local refused = guarding and redis.pcall('GET', KEYS[4]) -- of another type: not written by this commit
   return type(refused) == 'string' and string.match(refused, '^' .. ARGV[1] .. ' (.+)') or 0
 end
 
--- What is found out later, half of the partition would have been counted.
+-- Checked first: if it were found later, half of the partition would have been counted.
 local wrong = {}
 for i = 4, #KEYS do
   if string.sub(KEYS[i], 1, 16) == 'course_counters:' then
@@ -107,18 +107,18 @@ end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
--- What the users of one course and day have alive. An account is a hash, what it has of each user, and who was charged.
+-- The live ids of the users of one course and day. An account is a hash, its values by user, and the users charged.
 local ID_BYTES = 120
 local events, playbacks
 
--- Calls f with the first and last of so many, in steps: unpack() has a limit of some thousand.
+-- Calls f with the first and last index of each step: unpack() has a limit of several thousand.
 local function in_steps(count, f)
   for first = 1, count, 1000 do
     f(first, math.min(first + 999, count))
   end
 end
 
--- The name under which the version before has kept the digest of an id: base64url, without padding.
+-- The name under which the previous version kept the digest of an id: base64url, without padding.
 local LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
 local function name_before(digest)
   local letters = {}
@@ -133,7 +133,7 @@ local function name_before(digest)
   return string.sub(table.concat(letters), 1, math.ceil(#digest * 4 / 3))
 end
 
--- The next digests, and what is known of them: `known` in any of the windows that are looked at, `current` in this one.
+-- The next digests, and which are already stored: `known` in any of the windows looked up, `current` in this one.
 local function recall(kind, seconds, older)
   local ids = arguments(next_argument())
   local name, window = 'seen:' .. string.match(KEYS[2], '{.*}') .. ':' .. kind, math.floor(time[1] / seconds)
@@ -143,7 +143,7 @@ local function recall(kind, seconds, older)
     in_steps(#rest, function(first, last)
       local found = redis.pcall('SMISMEMBER', name .. window - back, unpack(rest, first, last))
       if found.err and not string.find(found.err, 'WRONGTYPE') then
-        error(found) -- such as a right that is missing: no id would be known
+        error(found) -- such as a missing permission: no id would be known
       end
       for i = first, last do
         local id = rest[i]
@@ -183,7 +183,7 @@ end
 local function keep(memory)
   in_steps(#memory.new, function(first, last)
     if type(redis.pcall('SADD', memory.set, unpack(memory.new, first, last))) == 'table' then
-      redis.call('EXPIRE', memory.set, 0) -- it is of another type: away with it
+      redis.call('EXPIRE', memory.set, 0) -- wrong type: delete it
       redis.call('SADD', memory.set, unpack(memory.new, first, last))
     end
     redis.call('EXPIREAT', memory.set, memory.expires)
@@ -220,7 +220,7 @@ local function close_account(of, users, seconds)
     pairs_of[#pairs_of + 1], pairs_of[#pairs_of + 2] = users[user], of.bytes[user]
   end
   in_steps(#pairs_of, function(first, last)
-    if redis.pcall('HSET', of.key, unpack(pairs_of, first, last)) ~= 0 then -- users who are new in it
+    if redis.pcall('HSET', of.key, unpack(pairs_of, first, last)) ~= 0 then -- users were added to it
       redis.call('EXPIRE', of.key, 2 * seconds)
     end
   end)
@@ -237,7 +237,7 @@ local function add_arguments(sums, fields)
   a = a + 2 * fields
 end
 
--- Adds the sums to a tally; whether its hash is new.
+-- Adds the sums to a tally; returns whether its hash is new.
 local function write(sums, counters, tally)
   if next(sums) == nil then
     return false
@@ -248,15 +248,15 @@ local function write(sums, counters, tally)
     local result = redis.pcall('HINCRBY', counters, field, count)
     if type(result) == 'table' then
       if not string.find(result.err, 'integer') and not string.find(result.err, 'overflow') then
-        error(result) -- such as a right that is missing
+        error(result) -- such as a missing permission
       end
-      redis.call('HSET', counters, field, count) -- there is no number
+      redis.call('HSET', counters, field, count) -- the field is not a number
     end
   end
   return is_new
 end
 
--- Moves the watched time on, unless that is more than the credit allows; whether it was allowed.
+-- Advances the watched time unless that exceeds the credit; returns whether it was allowed.
 local function watch(key, seconds, user)
   local before = redis.pcall('GET', key)
   local watched = math.max(now, number_in(before) or 0) + seconds * 1000
@@ -272,7 +272,7 @@ local function watch(key, seconds, user)
   return true
 end
 
--- Why the event counts nothing; nil when it does, and its id is remembered.
+-- The reason why the event is not counted; nil if it is counted, and its id is remembered.
 local function judge(memory, event, playback, watched, seconds, user)
   if event and memory.known[event] then -- a repeat costs no credit
     return 'REPEATED'
@@ -292,7 +292,7 @@ local function judge(memory, event, playback, watched, seconds, user)
   end
 end
 
--- Empties the bits when the tally was emptied after the playback's last ping, which renewed their life.
+-- Resets the bits if the tally was emptied after the playback's last ping, which renewed their expiry.
 local function forget_bits(bits, tally)
   local last = now + redis.call('PTTL', bits) - ARGV[4] * 1000
   if last <= (number_in(redis.pcall('HMGET', KEYS[7], tally)[1]) or 0) then
@@ -335,7 +335,7 @@ local function see_segments(sums, first, segments, duration, bits)
   return bytes - before, bytes
 end
 
--- Counts one guarded event, or why not; whether it counts.
+-- Counts one guarded event, or the reason why it is refused; returns whether it counts.
 local function guard(course, sums, lectures, user)
   local position, lecture, seconds = ARGV[a], ARGV[a + 2], 0
   local memory = lecture == '' and views or pings
@@ -394,7 +394,7 @@ local function guard(course, sums, lectures, user)
   return true
 end
 
--- Whoever broke the HyperLogLog must mend it; views and seconds are counted all the same.
+-- Whoever broke the HyperLogLog must repair it; views and seconds are still counted.
 local function add_users(key, users, expires)
   in_steps(#users, function(first, last)
     local changed = redis.pcall('PFADD', key, unpack(users, first, last))

@@ -1,4 +1,4 @@
-/** What is shown, as a part of the page's address. The token never is. Pure. */
+/** The page's state as part of its address. Never contains the token. Pure. */
 
 /** @typedef {"views" | "people" | "watch" | "average"} DayFigure */
 /** @typedef {"order" | "views" | "watch" | "retention" | "dropOff"} SortKey */
@@ -8,10 +8,10 @@
  * @property {string} course  an id, or "" for the list of courses
  * @property {string} lecture  an id, or "" for the whole course
  * @property {string} range  "7", "28", "90" (days that end yesterday), "all", or "2026-11-01..2026-11-25"
- * @property {boolean} compare  with the equal stretch before
+ * @property {boolean} compare  with the equally long range before
  * @property {DayFigure} figure  which one the day chart shows
- * @property {SortKey} sort  by what the lectures are sorted
- * @property {boolean} down  from large to small
+ * @property {SortKey} sort  the column by which the lectures are sorted
+ * @property {boolean} down  in descending order
  * @property {string} language  "en", "de", or "" for the browser's
  */
 
@@ -34,7 +34,7 @@ export const START = Object.freeze({
 });
 
 /**
- * The place that an address's query names. What is missing or malformed is as at the start.
+ * The place that an address's query names. Missing or malformed parts get their default values.
  *
  * @param {string} search
  * @returns {Place}
@@ -61,10 +61,10 @@ export function placeOf(search) {
 }
 
 /**
- * The query of a place: only what differs from the start, beside what else the site has in its query.
+ * The query of a place: only the values that differ from the defaults, plus the site's own query parameters.
  *
  * @param {Place} place
- * @param {string} [search]  the present query
+ * @param {string} [search]  the current query
  * @returns {string}  "" or "?…"
  */
 export function searchOf(place, search = "") {

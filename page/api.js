@@ -1,4 +1,4 @@
-/** The service's answers, and what its refusals mean to the page. */
+/** The service's responses, and what its errors mean to the page. */
 
 /**
  * @typedef {{lectureId: string, title: string, views: number, watchTimeSeconds: number, retentionRate: number,
@@ -24,11 +24,11 @@
  * @typedef {{blob: Blob, name: string}} File
  */
 
-/** A token, or where one comes from. @typedef {string | (() => string | Promise<string>)} Token */
+/** A token, or a function that returns one. @typedef {string | (() => string | Promise<string>)} Token */
 
 /**
- * Why there is no answer: nobody is signed in (any more), somebody else's course, no such course or lecture, a question
- * that has no answer, or a service that is away.
+ * Why there is no response: not signed in (any more), somebody else's course, no such course or lecture, an invalid
+ * request, or an unavailable service.
  *
  * @typedef {"session" | "foreign" | "missing" | "invalid" | "away"} Problem
  */
@@ -38,11 +38,11 @@ const PATIENCE_MS = 15_000;
 /** @type {Record<number, Problem>} */
 const PROBLEMS = {400: "invalid", 401: "session", 403: "foreign", 404: "missing"};
 
-/** A refusal, or no answer at all. */
+/** An error response, or no response at all. */
 export class Refused extends Error {
     /**
      * @param {Problem} problem
-     * @param {string} message  the service's own words
+     * @param {string} message  the service's message
      */
     constructor(problem, message) {
         super(message);
@@ -53,7 +53,7 @@ export class Refused extends Error {
 /** @typedef {ReturnType<typeof api>} Api */
 
 /**
- * Questions to the service. Each rejects with `Refused`.
+ * Requests to the service. Each rejects with `Refused`.
  *
  * @param {{endpoint: string, token?: Token}} site  the endpoint is "https://analytics.example/api/v1/analytics"; without
  *     a token it is in a cookie of the site
@@ -73,7 +73,7 @@ export function api({endpoint, token}) {
         throw new Refused(PROBLEMS[response.status] ?? "away", told.message ?? "");
     }
 
-    /** @returns {Promise<Record<string, string>>} the headers that prove who asks */
+    /** @returns {Promise<Record<string, string>>} the headers that authenticate the caller */
     async function proof() {
         if (token === undefined) return {"x-requested-with": "fetch"};
         const value = typeof token === "function" ? await Promise.resolve(token()).catch(() => "") : token;

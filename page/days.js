@@ -2,11 +2,11 @@
 
 const DAY_MS = 86_400_000;
 
-/** @param {string} day @returns {number}  whole days since 1970 */
+/** @param {string} day @returns {number}  days since 1970-01-01 */
 const number = (day) => Date.parse(`${day}T00:00:00Z`) / DAY_MS;
 
 /**
- * The day so many days later; earlier when negative.
+ * The day that many days later; earlier when negative.
  *
  * @param {string} day
  * @param {number} days
@@ -14,7 +14,7 @@ const number = (day) => Date.parse(`${day}T00:00:00Z`) / DAY_MS;
 export const shift = (day, days) => new Date((number(day) + days) * DAY_MS).toISOString().slice(0, 10);
 
 /**
- * All days of a stretch, both ends included.
+ * All days of a range, both ends included.
  *
  * @param {string} from
  * @param {string} to
@@ -23,7 +23,7 @@ export const stretch = (from, to) =>
     Array.from({length: Math.max(0, number(to) - number(from) + 1)}, (_, n) => shift(from, n));
 
 /**
- * Whether a person has entered a day that exists.
+ * Whether the entered text is an existing day.
  *
  * @param {string} text
  */

@@ -1,4 +1,4 @@
-/** Elements. What is given as text enters the document as text, never as markup. */
+/** Elements. Text is inserted as text, never as markup. */
 
 /** @typedef {string | Node | null | undefined | false | Child[]} Child */
 /** @typedef {Record<string, string | number | boolean | null | undefined | ((event: any) => void)>} Attributes */
@@ -6,8 +6,8 @@
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
- * An HTML element. Attributes that are functions listen to the event of their name; false, null and undefined ones are
- * left out; true ones are empty.
+ * An HTML element. Function attributes become listeners for the event of that name; false, null and undefined ones are
+ * omitted; true ones are empty.
  *
  * @template {keyof HTMLElementTagNameMap} Tag
  * @param {Tag} tag
@@ -56,7 +56,7 @@ function nodes(children) {
 }
 
 /**
- * Puts these children in the place of the old ones, unless they say the same already: what has the focus keeps it.
+ * Replaces the old children by these, unless they are equal: the focused element keeps the focus.
  *
  * @param {Element} element
  * @param {...Child} children

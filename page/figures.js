@@ -7,13 +7,13 @@
 
 /** @type {readonly FigureName[]} */
 export const FIGURES = ["views", "people", "watch", "average", "completion"];
-/** Those that each day has. @type {readonly DayFigure[]} */
+/** The figures available for each day. @type {readonly DayFigure[]} */
 export const DAY_FIGURES = ["views", "people", "watch", "average"];
 
 const HYPERLOGLOG_ERROR = 0.0081;
 
 /**
- * The figures of a stretch of days. Nobody can have completed what nobody began.
+ * The figures of a range of days. Without starts there is no completion rate.
  *
  * @param {Overview} overview
  * @returns {Figures}
@@ -59,8 +59,8 @@ export function ofDay(day, figure) {
  */
 
 /**
- * What became of a figure. People are an estimate, and so is the average of a person: a change within the standard error
- * of the difference is none that anybody can see.
+ * How a figure changed. People are an estimate, and so is the average per person: a change within the standard error
+ * of the difference is not significant.
  *
  * @param {FigureName} name
  * @param {Figures} now
@@ -80,7 +80,7 @@ export function change(name, now, before) {
 }
 
 /**
- * The step at which most of those who saw the lecture before are lost, counted in views; null when none loses any.
+ * The step that loses the most views compared with the previous lecture; null when no step loses any.
  *
  * @param {Step[]} funnel
  */
@@ -95,8 +95,8 @@ export function largestDrop(funnel) {
 }
 
 /**
- * What was not counted, apart from what came twice, which is counted already; and of how many events that is, as far as
- * the service knows: a view that was counted is one, a ping that added watch time to it is none.
+ * The events that were not counted, without repeated ones, which are already counted; and the total number of events, as
+ * far as the service knows it: a counted view is one event, a ping that added watch time to it is none.
  *
  * @param {NotCounted[]} reasons
  * @param {{courseViews: number, lectureViews: number}} counted

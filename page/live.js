@@ -1,4 +1,4 @@
-/** Loads something now and again, as long as somebody looks. */
+/** Reloads data periodically while the page is visible. */
 
 import {Refused} from "./api.js";
 
@@ -7,12 +7,12 @@ const EVERY_MS = 10_000;
 /**
  * Loads at once, every ten seconds while the page is visible, when it becomes visible, and on demand.
  *
- * Requests are numbered: an answer that comes after a later one was asked for, or after the end, is dropped. After a
- * refusal that does not pass by itself it waits for `again`.
+ * Requests are numbered: a response that arrives after a later request was sent, or after the end, is dropped. After a
+ * permanent error it waits for `again`.
  *
  * @template Data
  * @param {object} what
- * @param {(whole: boolean) => Promise<Data>} what.load  everything, or only what changes from moment to moment
+ * @param {(whole: boolean) => Promise<Data>} what.load  everything, or only the live data
  * @param {(data: Data) => void} what.show
  * @param {(refused: Refused) => void} what.fail
  */

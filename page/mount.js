@@ -26,15 +26,15 @@ import {LANGUAGES, languageOf, localeOf, wordsOf} from "./words.js";
 /**
  * @typedef {object} Options
  * @property {string} endpoint  "https://analytics.example/api/v1/analytics"
- * @property {Token} [token]  of the instructor, or where it comes from, also when it has expired; without it, it is in a
- *     cookie of the site
+ * @property {Token} [token]  of the instructor, or a function that returns it, also after it has expired; without it,
+ *     the token is in a cookie of the site
  * @property {(course: string, lecture: string) => string | undefined} [video]  the address of a lecture's video
- * @property {(token: string) => void} [signIn]  takes a token that a person has entered, or "" to sign out
- * @property {(title: string, language: string) => void} [onTitle]  is told what is shown
+ * @property {(token: string) => void} [signIn]  receives a token that the user has entered, or "" to sign out
+ * @property {(title: string, language: string) => void} [onTitle]  is called with the title of what is shown
  */
 
 /**
- * Shows the page in `element`. What is shown is in the query of the site's address: `course`, `lecture`, `range`,
+ * Shows the page in `element`. Its state is in the query of the site's address: `course`, `lecture`, `range`,
  * `compare`, `figure`, `sort`, `lang`.
  *
  * @param {HTMLElement} element
@@ -46,7 +46,7 @@ export function mount(element, options) {
     /** @type {(() => void) | null} */
     let end = null;
 
-    /** Begins anew, in the language of the address. */
+    /** Restarts the page in the language of the address. */
     async function begin() {
         const asked = placeOf(location.search).language;
         const words = await wordsOf(languageOf(asked ? [asked] : navigator.languages));
@@ -66,7 +66,7 @@ export function mount(element, options) {
 }
 
 /**
- * The page in one language. Returns what ends it.
+ * The page in one language. Returns the function that ends it.
  *
  * @param {HTMLElement} root
  * @param {Options} options
@@ -115,7 +115,7 @@ function page(root, options, words, begin) {
         return select;
     }
 
-    /** Makes the view of the place, and loads it. */
+    /** Creates the view of the place, and loads it. */
     function open() {
         hasNumbers = false;
         /** @type {Surroundings} */
@@ -176,7 +176,7 @@ function page(root, options, words, begin) {
         }
     }
 
-    /** Nobody is signed in, or nobody is any more. */
+    /** The user is not signed in, or no longer. */
     function over() {
         const first = !hasNumbers;
         loads.end();
@@ -222,7 +222,7 @@ function page(root, options, words, begin) {
         return h("a", {href: search || "?", "data-to": JSON.stringify(change)}, text);
     }
 
-    /** A click on a link of ours stays in this page, unless the person wants another tab. @param {MouseEvent} event */
+    /** A click on a link of ours stays in this page, unless the user wants another tab. @param {MouseEvent} event */
     function follow(event) {
         const to = /** @type {Element} */ (event.target).closest("a")?.dataset.to;
         if (to === undefined || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
@@ -254,7 +254,7 @@ function page(root, options, words, begin) {
         }
     }
 
-    /** Asks for a file with the token, which a plain link could not. @param {() => Promise<File>} question */
+    /** Requests a file with the token, which a plain link cannot send. @param {() => Promise<File>} question */
     async function download(question) {
         try {
             const file = await question();

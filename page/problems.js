@@ -1,4 +1,4 @@
-/** What the page says when it has no numbers to show. */
+/** What the page shows when it has no numbers. */
 
 import {h} from "./dom.js";
 
@@ -6,7 +6,7 @@ import {h} from "./dom.js";
 /** @import {Words} from "./words.js" */
 
 /**
- * Why there is no answer, and a button that asks again where that may help.
+ * Why there is no response, and a retry button where that may help.
  *
  * @param {Words} words
  * @param {Refused} refused
@@ -22,7 +22,7 @@ export function problem(words, refused, old, way) {
 }
 
 /**
- * A box for a token; or, where the site brings the token, a button that asks the site again.
+ * An input for a token; or, where the site provides the token, a button that asks the site again.
  *
  * @param {Words} words
  * @param {((token: string) => void) | null} enter

@@ -1,4 +1,4 @@
-/** A table whose rows stay when their numbers change. */
+/** A table that keeps its rows when their numbers change. */
 
 import {fill, h, s} from "./dom.js";
 
@@ -19,7 +19,7 @@ import {fill, h, s} from "./dom.js";
 const MANY = 100;
 
 /**
- * A table that can be shown anew. Of many rows it shows the first, and the rest on demand.
+ * A table that can be updated. Of many rows it shows the first, and the rest on demand.
  *
  * @param {Words} words
  * @param {string} name  what it is a table of

@@ -1,4 +1,4 @@
-/** The titles of courses, which only their list tells. */
+/** The titles of courses, which only the list of courses contains. */
 
 /** @import {Api} from "./api.js" */
 
@@ -8,7 +8,7 @@ const MOST_PAGES = 10;
 /** @typedef {ReturnType<typeof titles>} Titles */
 
 /**
- * Lists courses, and remembers how they are called.
+ * Lists courses, and remembers their titles.
  *
  * @param {Api} service
  */

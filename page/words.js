@@ -1,4 +1,4 @@
-/** What the page says, in the languages of the folder `words/`. */
+/** The page's texts, in the languages of the folder `words/`. */
 
 /** @typedef {typeof import("./words/en.json")} English */
 /** @typedef {keyof English} Key */
@@ -9,7 +9,7 @@
 export const LANGUAGES = /** @type {const} */ (["en", "de"]);
 
 /**
- * The first of the languages asked for that the page speaks; English when it speaks none.
+ * The first of the requested languages that the page supports; English if it supports none.
  *
  * @param {readonly string[]} asked  such as "de-AT"
  */
@@ -18,11 +18,11 @@ export function languageOf(asked) {
     return LANGUAGES.find((each) => each === spoken.find((one) => LANGUAGES.some((known) => known === one))) ?? "en";
 }
 
-/** What `Intl` can read. On Linux a browser may name its languages otherwise: "en-US@posix". */
+/** A language tag that `Intl` accepts. On Linux a browser may report others: "en-US@posix". */
 const TAG = /^[a-z]{2,3}(-[a-z0-9]+)*$/i;
 
 /**
- * How this person writes numbers and dates: as in the region that the browser names, when it is one of the language.
+ * The locale for numbers and dates: the region that the browser reports, if it belongs to the language.
  *
  * @param {string} language
  * @param {readonly string[]} asked
@@ -31,7 +31,7 @@ export const localeOf = (language, asked) =>
     asked.find((each) => TAG.test(each) && languageOf([each]) === language) ?? language;
 
 /**
- * Loads the words of a language.
+ * Loads the texts of a language.
  *
  * @param {string} language
  */
@@ -41,7 +41,7 @@ export async function wordsOf(language) {
 }
 
 /**
- * Speaks by these words. An entry is a template with `{names}`, or one for each plural form of the value `n`. Pure.
+ * Formats texts. An entry is a template with `{names}`, or one for each plural form of the value `n`. Pure.
  *
  * @param {string} language
  * @param {Entries} entries

@@ -1,7 +1,7 @@
 /**
- * Tells the analytics service what is watched of a video: how many seconds, and which parts.
+ * Reports to the analytics service how many seconds of a video are watched, and which parts.
  *
- * A meter looks at the video, an outbox a page sends what it found. `track` ties them to the life of the page.
+ * A meter measures the video; one outbox per page sends the results. `track` ties them to the page's life cycle.
  */
 export type Options = {
     /**
@@ -17,12 +17,12 @@ export type Options = {
      */
     lectureId: string;
     /**
-     * gives the viewer's JWT; asked again when it was refused. Without it
-     * the JWT is in a cookie of the site
+     * returns the viewer's JWT; called again when it was rejected.
+     * Without it the JWT is in a cookie of the site
      */
     token?: () => string | Promise<string>;
     /**
-     * how often is told what was watched; 5 by default
+     * the interval between reports; 5 by default
      */
     pingSeconds?: number;
     /**
@@ -30,7 +30,7 @@ export type Options = {
      */
     credentials?: RequestCredentials;
     /**
-     * hears of every change
+     * is called at every change
      */
     onState?: (state: State) => void;
 };
@@ -44,7 +44,7 @@ export type State = {
      */
     sent: number;
     /**
-     * pings that are lost: refused, too many, or too old to be repeated safely
+     * pings that are lost: rejected, too many, or too old to be retried safely
      */
     dropped: number;
     /**
@@ -54,21 +54,21 @@ export type State = {
 };
 export type Tracker = {
     /**
-     * goes on with another lecture on the same element
+     * continues with another lecture on the same element
      */
     lecture: (lectureId: string) => void;
     /**
-     * sends what there is; returns when it is acknowledged or cannot be now
+     * sends pending pings; returns when they are acknowledged or cannot be sent now
      */
     flush: () => Promise<void>;
     /**
-     * sends what there is, and leaves the element alone
+     * sends pending pings, and stops tracking the element
      */
     stop: () => void;
 };
 export type Ping = {
     /**
-     * the event, as the API wants it
+     * the event, as the API expects it
      */
     telemetry: object;
     /**
@@ -76,12 +76,12 @@ export type Ping = {
      */
     id: string;
     /**
-     * when it was tried first, by two clocks
+     * when it was first sent, by two clocks
      */
     tried?: number[];
 };
 /**
- * Tracks what is watched on an element. On one that is tracked already: returns its tracker.
+ * Tracks what is watched on an element. If it is already tracked, returns its tracker.
  * @param {HTMLMediaElement} video
  * @param {Options} options
  * @returns {Tracker}

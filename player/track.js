@@ -1,8 +1,8 @@
 // @ts-check
 /**
- * Tells the analytics service what is watched of a video: how many seconds, and which parts.
+ * Reports to the analytics service how many seconds of a video are watched, and which parts.
  *
- * A meter looks at the video, an outbox a page sends what it found. `track` ties them to the life of the page.
+ * A meter measures the video; one outbox per page sends the results. `track` ties them to the page's life cycle.
  */
 
 /**
@@ -10,42 +10,42 @@
  * @property {string} endpoint where the API is: `https://analytics.example/api/v1/analytics`
  * @property {string} courseId 24 hexadecimal digits
  * @property {string} lectureId 24 hexadecimal digits
- * @property {() => string | Promise<string>} [token] gives the viewer's JWT; asked again when it was refused. Without it
- *     the JWT is in a cookie of the site
- * @property {number} [pingSeconds] how often is told what was watched; 5 by default
+ * @property {() => string | Promise<string>} [token] returns the viewer's JWT; called again when it was rejected.
+ *     Without it the JWT is in a cookie of the site
+ * @property {number} [pingSeconds] the interval between reports; 5 by default
  * @property {RequestCredentials} [credentials] of the requests; "omit" by default, without `token` "include"
- * @property {(state: State) => void} [onState] hears of every change
+ * @property {(state: State) => void} [onState] is called at every change
  */
 
 /**
  * @typedef {object} State
  * @property {number} waiting pings that are not acknowledged yet
  * @property {number} sent pings that were acknowledged
- * @property {number} dropped pings that are lost: refused, too many, or too old to be repeated safely
+ * @property {number} dropped pings that are lost: rejected, too many, or too old to be retried safely
  * @property {string} problem why the last ones were not acknowledged or dropped; empty when all is well
  */
 
 /**
  * @typedef {object} Tracker
- * @property {(lectureId: string) => void} lecture goes on with another lecture on the same element
- * @property {() => Promise<void>} flush sends what there is; returns when it is acknowledged or cannot be now
- * @property {() => void} stop sends what there is, and leaves the element alone
+ * @property {(lectureId: string) => void} lecture continues with another lecture on the same element
+ * @property {() => Promise<void>} flush sends pending pings; returns when they are acknowledged or cannot be sent now
+ * @property {() => void} stop sends pending pings, and stops tracking the element
  */
 
 /**
  * @typedef {object} Ping
- * @property {object} telemetry the event, as the API wants it
+ * @property {object} telemetry the event, as the API expects it
  * @property {string} id its eventId
- * @property {number[]} [tried] when it was tried first, by two clocks
+ * @property {number[]} [tried] when it was first sent, by two clocks
  */
 
 const STORE = "course-analytics";
 const MOST_WAITING = 120;
-const MOST_BYTES = 16384; // of a body: browsers let little more than that survive a page
+const MOST_BYTES = 16384; // per body: browsers send little more than that after a page has ended
 const SAFE_SECONDS = 800; // the service remembers an eventId for 900
-const PLAYBACK_SECONDS = 1800; // without a ping, after which it is another one
-const LONGEST_SECONDS = 43200; // of a video whose parts are told
-const IN_COOKIE = "in a cookie"; // instead of a token, which has no spaces
+const PLAYBACK_SECONDS = 1800; // without a ping, after which a new playback begins
+const LONGEST_SECONDS = 43200; // of video for which parts are reported
+const IN_COOKIE = "in a cookie"; // in place of a token; tokens have no spaces
 const EVENTS = ["timeupdate", "seeking", "seeked", "ratechange", "playing", "pause", "waiting", "stalled", "ended",
     "emptied", "volumechange"];
 
@@ -55,7 +55,7 @@ const trackers = new WeakMap();
 const outboxes = new Map();
 
 /**
- * Reads or replaces what this tab keeps over a reload. Where storage is forbidden nothing is kept.
+ * Reads or replaces what this tab keeps across a reload. Where storage is forbidden nothing is kept.
  * @param {string} name
  * @param {unknown} [value]
  */
@@ -74,7 +74,7 @@ function randomId() {
     return Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** Seconds by two clocks: in sleep one of them may stand still. */
+/** Seconds by two clocks: one of them may stop while the machine sleeps. */
 function clocks() {
     return [Date.now() / 1000, (performance.timeOrigin + performance.now()) / 1000];
 }
@@ -87,13 +87,13 @@ function age(since) {
 /** @param {number} seconds */
 const tenths = (seconds) => Math.round(seconds * 10) / 10;
 
-/** Measures what is played: seconds of the clock on the wall, and ranges of the video's time. */
+/** Measures what is played: wall-clock seconds, and ranges of the video's time. */
 class Meter {
     seconds = 0;
     duration = NaN;
     /** @type {[number, number][]} */
     ranges = [];
-    /** @type {{wall: number, at: number, rate: number} | null} the last look, when it counts from there on */
+    /** @type {{wall: number, at: number, rate: number} | null} the last observation, if counting continues from it */
     last = null;
 
     /** @param {HTMLMediaElement} video */
@@ -102,8 +102,8 @@ class Meter {
     }
 
     /**
-     * Looks at the video, and counts from the last look when the video has simply gone on since: at most as far as the
-     * clock allows, or less, as it does when it has to wait for data.
+     * Observes the video, and counts from the last observation if the video has simply played on: at most the elapsed
+     * time, or less when the video had to wait for data.
      * @param {boolean} sought whether it may have jumped
      */
     look(sought) {
@@ -137,8 +137,8 @@ class Meter {
     }
 
     /**
-     * What was played since the last time: whole seconds, of which the rest is kept, and the parts. Null when there is
-     * no whole second, unless nothing may follow and there is a second of the video at least, as at high speed.
+     * What was played since the last call: whole seconds, keeping the remainder, and the parts. Null without a whole
+     * second, unless nothing may follow and at least a second of the video was played, as at high speed.
      * @param {boolean} last
      */
     take(last) {
@@ -187,7 +187,7 @@ class Outbox {
         this.tell();
     }
 
-    /** Keeps what waits, and says how things are. */
+    /** Stores pending pings, and reports the state. */
     tell() {
         kept(this.options.endpoint, this.pings);
         const {sent, dropped, problem} = this;
@@ -211,7 +211,7 @@ class Outbox {
         this.problem = problem;
     }
 
-    /** As many as fit into one body, the oldest first; marks them as tried. */
+    /** As many as fit into one body, the oldest first; marks them as sent. */
     batch() {
         const old = this.pings.filter(({tried}) => age(tried) > SAFE_SECONDS);
         if (old.length) this.drop(old, "too old");
@@ -221,7 +221,7 @@ class Outbox {
         return batch;
     }
 
-    /** Asks for a token, once for all who want it. */
+    /** Asks for a token, once for all callers. */
     renew() {
         this.asking ??= Promise.resolve()
             .then(() => this.options.token?.() ?? IN_COOKIE)
@@ -231,7 +231,7 @@ class Outbox {
     }
 
     /**
-     * Always this URL and with `keepalive`: what a browser may send at a page's end is what it has asked before.
+     * Always this URL and with `keepalive`: at a page's end a browser can send only to a URL preflighted before.
      * @param {Ping[]} batch
      * @param {AbortSignal} [signal]
      */
@@ -251,7 +251,7 @@ class Outbox {
     }
 
     /**
-     * What an answer means for its pings. Returns the seconds to wait at least when they are to be sent again.
+     * Applies a response to its pings. Returns the minimum seconds to wait if they must be sent again.
      * @param {Ping[]} batch
      * @param {Response} response
      */
@@ -276,8 +276,8 @@ class Outbox {
     }
 
     /**
-     * Sends what waits. Returns when nothing waits any more, or it has to be tried later.
-     * @param {boolean} [now] although it was to be later
+     * Sends pending pings. Returns when none is left, or when they must be retried later.
+     * @param {boolean} [now] even if a retry is scheduled for later
      */
     send(now) {
         if (this.timer && !now) return Promise.resolve();
@@ -318,7 +318,7 @@ class Outbox {
         }
     }
 
-    /** The page may be over: sends what waits and what is on its way, with the token that there is. */
+    /** The page may end: sends pending and in-flight pings, with the current token. */
     part() {
         const newest = this.pings.at(-1)?.id;
         if (!this.token || !newest || newest === this.parted) return;
@@ -328,12 +328,12 @@ class Outbox {
         this.post(batch).then(async (response) => {
             await this.settle(batch, response);
             this.tell();
-        }, () => (this.parted = "")); // what is left is sent by the next page, or by this one if it goes on
+        }, () => (this.parted = "")); // the rest is sent by the next page, or by this one if it continues
     }
 }
 
 /**
- * Tracks what is watched on an element. On one that is tracked already: returns its tracker.
+ * Tracks what is watched on an element. If it is already tracked, returns its tracker.
  * @param {HTMLMediaElement} video
  * @param {Options} options
  * @returns {Tracker}
@@ -352,7 +352,7 @@ export function track(video, options) {
     /** @type {ReturnType<typeof setInterval> | undefined} */
     let timer;
 
-    /** One for a lecture and tab, until nothing is told of it for long. */
+    /** One per lecture and tab, until there have been no pings for a long time. */
     function playbackId() {
         const name = `${courseId}/${lectureId}`;
         const last = kept(name);
@@ -396,7 +396,7 @@ export function track(video, options) {
     }
 
     function comeBack() {
-        meter.last = null; // what the clocks did meanwhile says nothing
+        meter.last = null; // the time in between does not count
         look();
         outbox.send(true);
     }
@@ -409,7 +409,7 @@ export function track(video, options) {
         [window, "online", () => outbox.send(true)],
     ];
 
-    /** While it plays, and until all is told; an element that plays no more holds nothing of the page. */
+    /** While it plays, and until all is reported; after that an element keeps nothing of the page alive. */
     function wake() {
         if (timer) return;
         timer = setInterval(tick, pingSeconds * 1000);

@@ -1,4 +1,4 @@
-"""A course in MongoDB: whose it is, its outline and its flushed counts, read in one aggregation."""
+"""A course in MongoDB: its owner, its outline and its flushed counts, read in one aggregation."""
 
 import asyncio
 import hashlib
@@ -24,7 +24,7 @@ from shared.stores.mongo import COURSES, Document
 
 OUTLINE_SECONDS = 60
 CACHED_ENTRIES = 200_000  # courses and lectures together, ~200 bytes each
-# Longer than anyone here waits: a question that was given up need not be worked out to its end.
+# Longer than any caller here waits: MongoDB need not finish a query that was given up.
 SERVER_LIMIT_MS = 2_000
 
 # Whatever time or text is stored.
@@ -41,7 +41,7 @@ RawCollection = AsyncCollection[RawBSONDocument]
 
 
 class Documents(Mapping[str, Document]):
-    """Tallies by name, each decoded when it is first looked at; the course's own totals have its id for a name."""
+    """Tallies by name, each decoded on first access; the name of the course's own totals is its id."""
 
     def __init__(self, course_id: str, found: Iterable[RawBSONDocument]) -> None:
         self._raw = {_name_of(document) or course_id: document for document in found}
@@ -108,7 +108,7 @@ class ColdStore:
         return await self._read(self._courses, course_id, user_id, tallies)
 
     async def read_primary(self, course_id: str, user_id: str, tallies: Sequence[Document] = ()) -> Course:
-        """The same from the primary, which has every count that a flush has taken out of Redis."""
+        """The same from the primary, which has every count that a flush has cleared from Redis."""
         return await self._read(self._primary_courses, course_id, user_id, tallies)
 
     async def courses_of(self, user_id: str, after: str | None, number: int) -> list[Listed]:
@@ -173,7 +173,7 @@ class ColdStore:
 
 
 async def _aside_if(is_large: bool, work: Callable[..., Answer], *parts: object) -> Answer:  # noqa: FBT001
-    """What takes more than a moment is done in another thread."""
+    """Runs work that takes long in another thread."""
     return await asyncio.to_thread(work, *parts) if is_large else work(*parts)
 
 

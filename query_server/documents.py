@@ -1,4 +1,4 @@
-"""What is asked of MongoDB: a course with its outline, and tallies, as stages of one aggregation. Pure.
+"""The queries to MongoDB: a course with its outline, and tallies, as stages of one aggregation. Pure.
 
 Whatever the platform has stored, the answer has the shape that is asked for: lists of references, and titles. Each
 document of a tally is told from the others by its `_id`: that is the tally's name, and a course's totals have none.
@@ -136,7 +136,7 @@ _every_lecture: Document = {
 
 
 def _references(path: str, *, at_most: int | None = None) -> Document:
-    """A list of ids; of a document in the place of an id its `_id`. What is no list holds none."""
+    """A list of ids; a document in place of an id stands for its `_id`. Anything but a list is empty."""
     listed: Document = {"$cond": [{"$isArray": path}, path, []]}
     if at_most is not None:
         listed = {"$slice": [listed, at_most]}
@@ -144,13 +144,13 @@ def _references(path: str, *, at_most: int | None = None) -> Document:
 
 
 def _keys(references: str | Document) -> Document:
-    """The ids that may be meant: a string of 24 digits stands for itself, or for the ObjectId that it spells."""
+    """The possible ids: a string of 24 digits stands for itself, or for the ObjectId that it spells."""
     spelled = {"$convert": {"input": "$$this", "to": "objectId", "onError": "$$this", "onNull": None}}
     return {"$setUnion": [references, {"$map": {"input": references, "in": spelled}}]}
 
 
 def _unless_too_large(field: str, size: Document) -> Document:
-    """Empties a list of which the course has more than it may."""
+    """Empties a list that exceeds the course's limit."""
     return {
         "$set": {
             "tooLarge": {"$or": ["$tooLarge", {"$gt": [size, MAX_LECTURES]}]},

@@ -13,7 +13,7 @@ from shared.data.tallies import LECTURE_VIEWS, LECTURE_WATCH_TIME
 
 @dataclass(frozen=True, slots=True)
 class Funnel:
-    """The current lectures in course order, one column a number; times in seconds.
+    """The current lectures in course order, one column per number; times in seconds.
 
     Columns, because an object and its calls for each lecture cost more than its arithmetic: 0.5 of 1 µs.
     """

@@ -1,4 +1,4 @@
-"""The arithmetic of a heatmap: where in a lecture's video its viewers are, and where they leave it. Pure."""
+"""The arithmetic of a heatmap: which parts of a lecture's video are watched, and where viewers stop. Pure."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence

@@ -6,8 +6,8 @@ from shared.metrics import SECONDS
 
 PART_SECONDS = Histogram(
     "analytics_dashboard_seconds",
-    "Time of a part of a dashboard, in seconds: redis and mongodb, which are read at once; merge, the arithmetic and "
-    "the answer; read, from the question to both stores until their answers fit together.",
+    "Time of a part of a dashboard, in seconds: redis and mongodb, which are read in parallel; merge, the arithmetic "
+    "and the response; read, from the request to both stores until their answers are consistent.",
     ["part"],
     buckets=SECONDS,
 )
@@ -18,5 +18,5 @@ MERGE_SECONDS = PART_SECONDS.labels("merge")
 
 REREADS = Counter(
     "analytics_dashboard_rereads_total",
-    "Dashboards for which MongoDB was read once more, because a flush came between the two reads.",
+    "Dashboards for which MongoDB was read again, because a flush happened between the two reads.",
 )

@@ -34,7 +34,7 @@ def outline_of(
 
 
 def key_of(reference: object) -> str:
-    """The text of an id, the same for an ObjectId and what spells it; of anything else its representation."""
+    """The text of an id, the same for an ObjectId and its string; for anything else its representation."""
     if isinstance(reference, ObjectId):
         return str(reference)
     if type(reference) is str:
@@ -43,7 +43,7 @@ def key_of(reference: object) -> str:
 
 
 def title_of(title: Any) -> str:  # noqa: ANN401 - whatever the platform has stored
-    """The title as text: a number is a title too; what is neither is none."""
+    """The title as text: a number counts as a title; anything else gives no title."""
     if type(title) is str:
         return title
     return str(title) if type(title) in {int, float, Int64, Decimal128} else ""

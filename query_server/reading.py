@@ -1,4 +1,4 @@
-"""Reads a course from both stores at once, and from MongoDB again where the two answers do not fit together."""
+"""Reads a course from both stores in parallel, and from MongoDB again if the two answers are inconsistent."""
 
 import asyncio
 from collections.abc import Awaitable, Sequence
@@ -24,10 +24,10 @@ DEADLINE_SECONDS = 1.5
 
 SECONDS = {"Redis": metrics.REDIS_SECONDS, "MongoDB": metrics.MONGODB_SECONDS}
 
-# What Redis refuses while it starts, is full, or hands over to another; anything else will not pass by itself.
+# Errors of Redis while it starts, is full, or fails over; any other error is permanent.
 PASSING = frozenset({"LOADING", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN", "BUSY", "OOM", "READONLY"})
 
-# The same of MongoDB: elections, stops, time limits, and what is moving from shard to shard.
+# The same for MongoDB: elections, shutdowns, time limits, and migrations between shards.
 TRANSIENT = frozenset({6, 7, 24, 43, 50, 63, 89, 91, 112, 133, 134, 175, 189, 202, 234, 237, 262, 9001, 13388})
 
 Answer = TypeVar("Answer")
@@ -69,7 +69,7 @@ async def read_both(
     both stores again might never end, for there may be a flush between the reads each time.
     """
     with metrics.READ_SECONDS.time():
-        # MongoDB, which takes longer, is asked first: it works on its answer while we read that of Redis.
+        # MongoDB takes longer, so it is asked first: it works while we read the answer of Redis.
         course, found = await asyncio.gather(
             ask("MongoDB", cold_store.read(*question), until), ask("Redis", hot, until), return_exceptions=True
         )
@@ -81,7 +81,7 @@ async def read_both(
 
 
 async def ask(store: str, answer: Awaitable[Answer], until: float) -> Answer:
-    """The answer of a store. Raises Unavailable when it is away, StoreRefuses for what will not pass by itself."""
+    """The answer of a store. Raises Unavailable when it is unavailable, StoreRefuses for a permanent error."""
     try:
         with SECONDS[store].time():
             if store == "MongoDB":
@@ -98,7 +98,7 @@ async def ask(store: str, answer: Awaitable[Answer], until: float) -> Answer:
 
 
 def _stays(error: Exception) -> bool:
-    """Whether the same question would be refused again."""
+    """Whether the same request would be refused again."""
     if isinstance(error, OperationFailure):
         return not error.timeout and error.code not in TRANSIENT
     return isinstance(error, ResponseError) and error_code(error) not in PASSING

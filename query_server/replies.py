@@ -1,4 +1,4 @@
-"""What Redis is asked about tallies, and what its replies mean. Pure.
+"""The commands to Redis about tallies, and the meaning of its replies. Pure.
 
 Bytes and types that are not ours hold nothing: what else is known of the course is shown.
 """
@@ -111,7 +111,7 @@ def _held(counting: Reply, flushing: Reply, quarantined: Reply) -> Iterator[Batc
     for flat in (counting, flushing):
         if fields := _fields(flat):
             batch_id = _text(fields.pop(keys.BATCH, b""))
-            # What is no count is left out, as it is when the flusher puts such a batch into quarantine.
+            # Malformed counts are left out, as they are when the flusher quarantines such a batch.
             yield Batch(batch_id, {name: int(text) for name, text in fields.items() if _is_count(text)})
     for batch_id, text in _fields(quarantined).items():
         batch = _quarantined(batch_id, text)
@@ -129,7 +129,7 @@ def _listed(reply: Reply) -> list[Any]:
 
 
 def _quarantined(batch_id: str, text: bytes) -> Batch | None:
-    """A batch that MongoDB would not take; None when it must not be shown, or cannot be read."""
+    """A batch that MongoDB rejected; None when it must not be shown, or is malformed."""
     try:
         kept = json.loads(text)
     except ValueError:

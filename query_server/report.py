@@ -65,7 +65,7 @@ class Sums:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """A stretch of days in a few numbers. `most_watched` is a place in `funnel`."""
+    """The key numbers of a range of days. `most_watched` is an index in `funnel`."""
 
     course_views: int
     users: int

@@ -1,4 +1,4 @@
-"""The query server put together: every dependency is made here, and handed on."""
+"""Wires the query server: every dependency is created here, and passed on."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor

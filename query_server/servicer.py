@@ -29,7 +29,7 @@ from shared.serving.validation import check_object_id
 # A dashboard of this many lectures takes 2 ms; larger ones must not delay other calls.
 MANY_LECTURES = 400
 
-# Numbers of one moment, for one caller: no browser and no proxy keeps them.
+# Numbers of one moment, for one caller: browsers and proxies must not cache them.
 NO_STORE = ("cache-control", "no-store")
 
 
@@ -71,7 +71,7 @@ class DashboardServicer:
     async def GetCourseReport(
         self, request: dashboard_pb2.GetCourseReportRequest, caller: Caller, context: Context
     ) -> dashboard_pb2.GetCourseReportResponse:
-        """The numbers of a stretch of days, and of the equal stretch right before it."""
+        """The numbers of a range of days, and of the equally long range right before it."""
         report = await self._report(request, caller)
         await context.send_initial_metadata([NO_STORE])
         return report
@@ -79,7 +79,7 @@ class DashboardServicer:
     async def GetLectureHeatmap(
         self, request: dashboard_pb2.GetLectureHeatmapRequest, caller: Caller, context: Context
     ) -> dashboard_pb2.GetLectureHeatmapResponse:
-        """Where in a lecture's video its viewers are."""
+        """Which parts of a lecture's video are watched."""
         heatmap = await self._heatmap(request.course_id, request.lecture_id, caller.user_id)
         await context.send_initial_metadata([NO_STORE])
         return heatmap

@@ -1,1 +1,1 @@
-"""The warehouse: what MongoDB's documents say, as rows of ClickHouse, for questions across all courses."""
+"""The warehouse: the totals in MongoDB's documents as rows of ClickHouse, for questions across all courses."""

@@ -1,4 +1,4 @@
-"""Whether the store says what MongoDB's documents say: every counter of every tally."""
+"""Compares every counter of every tally in the store with MongoDB's documents."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -26,7 +26,7 @@ Differences = dict[Key, tuple[int, int]]  # what MongoDB and the store say
 async def audit(
     database: AsyncDatabase[dict[str, Any]], store: Store, *, again_after: float = AGAIN_SECONDS
 ) -> tuple[bool, list[str]]:
-    """Whether both are equal, and that in words. What differs is looked at once more, because changes are under way.
+    """Whether both are equal, and that in words. Differences are checked again, because changes may be in flight.
 
     Raises PyMongoError, Unavailable.
     """

@@ -21,7 +21,7 @@ from warehouse.store import Store
 
 DIFFERENT = 1
 AWAY = 3
-# The relay may be late, a flush may not: where both share a machine, the relay takes the CPU time that is left.
+# The relay may be late, a flush may not: where both share a machine, the relay gets only spare CPU time.
 NICENESS = 10
 
 
@@ -33,7 +33,7 @@ async def serve(settings: PlatformSettings) -> int:
 
 
 async def relay(settings: RelaySettings) -> int:
-    """Hands MongoDB's changes to Kafka, until a signal."""
+    """Publishes MongoDB's changes to Kafka, until a signal."""
     os.nice(NICENESS)
     stop = lifecycle.stop_on_signal()
     with endpoint.served(settings.warehouse_metrics_address):
@@ -54,7 +54,7 @@ async def relay(settings: RelaySettings) -> int:
 
 
 async def snapshot(settings: SnapshotSettings) -> int:
-    """Hands every document's totals to Kafka; where there is no Kafka, it writes them into the store."""
+    """Publishes every document's totals to Kafka; without Kafka, writes them into the store."""
     answer = None if settings.kafka_brokers else await control.ask(settings.warehouse_dir, "snapshot")
     if answer is None:
         async with mongo.connect(settings.mongo_url, program="snapshot") as client:
@@ -105,7 +105,7 @@ async def _opened(settings: WarehouseSettings) -> Store:
 
 
 def away(error: Exception) -> int:
-    """One line for a store that is away."""
+    """Prints one line for an unavailable store."""
     print(str(error).partition(", Timeout")[0], file=sys.stderr)
     return AWAY
 

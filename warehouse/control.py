@@ -1,4 +1,4 @@
-"""What the commands ask of the running program, where ClickHouse is in process: one process owns its folder.
+"""Requests of the commands to the running program, where ClickHouse is in process: one process owns its folder.
 
 The question is one word, the answer is text, over a socket in that folder.
 """

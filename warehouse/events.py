@@ -27,7 +27,7 @@ PIPELINE: Sequence[Mapping[str, Any]] = [
 
 
 class Lost(Exception):
-    """What happened cannot be told from the events: all documents must be read."""
+    """The events do not describe what happened: all documents must be read."""
 
 
 class Events:

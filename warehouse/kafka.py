@@ -21,10 +21,10 @@ BATCH_SECONDS = 0.5
 FLUSH_SECONDS = 10.0
 # A message of so many counters is far below the 1 MB that a broker takes by default.
 MESSAGE_COUNTERS = 4_000
-REJECTED_BYTES = 100_000  # what is kept of a message that is no record
+REJECTED_BYTES = 100_000  # kept of a malformed message
 RETRY_SECONDS = 1.0
-POLL_SECONDS = 300.0  # who has not read for so long, as when ClickHouse is away, loses its partitions
-SESSION_SECONDS = 10.0  # so long a partition has no reader after its reader was killed
+POLL_SECONDS = 300.0  # a consumer that has not polled for this long, as when ClickHouse is down, loses its partitions
+SESSION_SECONDS = 10.0  # how long a partition has no reader after its reader was killed
 
 log = structlog.get_logger()
 
@@ -46,7 +46,7 @@ class Publisher:
             await asyncio.to_thread(self._deliver, records)
         except (NotDelivered, KafkaException):
             self._producer.purge()
-            self._producer = self._connect()  # what has failed for good would go on failing
+            self._producer = self._connect()  # a fatal error would persist in the old one
             raise
 
     async def check(self) -> None:
@@ -107,7 +107,7 @@ class Subscriber:
         self._sink = sink
 
     async def follow(self, stop: asyncio.Event) -> None:
-        """Writes what comes until `stop`, whatever Kafka and ClickHouse do meanwhile."""
+        """Writes incoming records until `stop`, through any outage of Kafka and ClickHouse."""
         self._consumer.subscribe([TOPIC])
         try:
             while not stop.is_set():

@@ -1,4 +1,4 @@
-"""A record: what a document of a tally held at one moment. It travels through Kafka, or directly. Pure.
+"""A record: the contents of a tally's document at one moment. It is sent through Kafka, or directly. Pure.
 
 Totals travel, not increments. So the record with the highest `at` is right, and repeats, another order, a second relay
 or a replay from the start change nothing.
@@ -38,7 +38,7 @@ class Record:
 
 
 def moment(time: Timestamp, generation: int) -> int:
-    """A cluster time as one number of 64 bits: the generation, the seconds, and the ordinal within the second.
+    """A cluster time as one 64-bit number: the generation, the seconds, and the ordinal within the second.
 
     After a restore MongoDB's clock may go back: an operator then raises the generation, 0 to 255.
     """
@@ -52,7 +52,7 @@ def seconds_of(at: int) -> int:
 
 
 def parts_of(record: Record, counters: int) -> Iterator[Record]:
-    """The record in parts of at most so many counters, which together say the same."""
+    """The record split into equivalent parts with a limited number of counters each."""
     totals = list(record.totals.items())
     for start in range(0, max(len(totals), 1), counters):
         part = dict(totals[start : start + counters])
@@ -60,7 +60,7 @@ def parts_of(record: Record, counters: int) -> Iterator[Record]:
 
 
 def encode(record: Record) -> bytes:
-    """The record as JSON. `at` is text: readers of JSON lose bits beyond 2^53."""
+    """The record as JSON. `at` is text: JSON parsers lose precision beyond 2^53."""
     body: dict[str, Any] = {"v": VERSION, "tally": record.tally, "at": str(record.at), "totals": dict(record.totals)}
     if record.cleared:
         body["cleared"] = True

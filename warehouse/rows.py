@@ -8,7 +8,7 @@ from typing import NamedTuple
 from shared.data.tallies import DAY, LECTURE, Kind, UnknownCounter, tally_of
 from warehouse.record import UNIQUE_USERS, Malformed, Record
 
-# The counter under which a row says that the rows of its tally before `at` do not count any more.
+# The counter of a row that invalidates the rows of its tally before `at`.
 CLEARED = "cleared"
 
 NO_DAY = "1970-01-01"

@@ -10,7 +10,7 @@ from warehouse.record import MAX_GENERATION
 
 
 class WarehouseSettings(Settings):
-    """What any command of the warehouse can be told."""
+    """The settings common to all commands of the warehouse."""
 
     warehouse_address: Address = "127.0.0.1:50053"
     warehouse_metrics_address: Address | None = None
@@ -34,7 +34,7 @@ class WarehouseSettings(Settings):
         return self
 
     def kafka(self) -> dict[str, str]:
-        """How Kafka is reached, in librdkafka's words: with a user by SASL over TLS, without one in the clear."""
+        """The connection settings for librdkafka: with a user SASL over TLS, otherwise plain text."""
         where = {"bootstrap.servers": ",".join(self.kafka_brokers)}
         if self.kafka_user is None or self.kafka_password is None:
             return where
@@ -48,7 +48,7 @@ class WarehouseSettings(Settings):
 
 
 class StoreSettings(WarehouseSettings):
-    """What a command needs that reads or writes the store."""
+    """The settings of a command that reads or writes the store."""
 
     @model_validator(mode="after")
     def _some_store(self) -> Self:
@@ -58,11 +58,11 @@ class StoreSettings(WarehouseSettings):
 
 
 class PlatformSettings(StoreSettings, ServerSettings):
-    """What the server needs: a store, and what verifies tokens."""
+    """The settings of the server: a store, and the keys that verify tokens."""
 
 
 class RelaySettings(WarehouseSettings):
-    """What the relay needs."""
+    """The settings of the relay."""
 
     @model_validator(mode="after")
     def _some_broker(self) -> Self:
@@ -72,7 +72,7 @@ class RelaySettings(WarehouseSettings):
 
 
 class SnapshotSettings(WarehouseSettings):
-    """What a snapshot needs: where its records go."""
+    """The settings of a snapshot: where its records go."""
 
     @model_validator(mode="after")
     def _some_target(self) -> Self:

@@ -1,4 +1,4 @@
-"""Every document's totals as records: the backfill of an installation, and the cure when changes were lost.
+"""Every document's totals as records: the backfill of an installation, and the repair after lost changes.
 
 Each part is read with the read concern "snapshot" and stamped with the cluster time of that very read. A later stamp
 would bury a newer total for ever. No read is older than the moment from which changes are followed: a member of the set
@@ -21,7 +21,7 @@ Deliver = Callable[[Sequence[Record]], Awaitable[None]]  # returns once the reco
 Known = Callable[[], Awaitable[Sequence[str]]]  # the tallies of which a store has rows
 
 READ_DOCUMENTS = 1_000
-# What a document has beside its counters, some of it large.
+# The fields of a document other than its counters; some are large.
 LEFT_OUT = {"usersSketch": 0, "recentBatches": 0}
 
 
@@ -96,7 +96,7 @@ class Snapshot:
         self._known = known
 
     async def deliver(self, deliver: Deliver) -> Timestamp:
-        """Hands every document's totals on, and clears what has no document any more.
+        """Delivers every document's totals, and clears tallies whose documents no longer exist.
 
         Returns the moment from which changes must be followed.
         """
@@ -116,7 +116,7 @@ class Snapshot:
         return begun
 
     async def count(self, deliver: Deliver) -> int:
-        """Hands everything on, and returns how many records that were."""
+        """Delivers everything, and returns the number of records."""
         count = 0
 
         async def counted(records: Sequence[Record]) -> None:

@@ -22,20 +22,20 @@ from warehouse.snapshot import Deliver, Snapshot
 BATCH_RECORDS = 2_000
 BATCH_SECONDS = 0.5
 IDLE_SECONDS = 10.0
-# While a flush writes, MongoDB would answer with a few events each time, thousands of times: asked less often, it works
-# less. An event that came with others is there at once.
+# While a flush writes, MongoDB would answer thousands of requests with a few events each: asking less often saves it
+# work. Events of the same reply are available at once.
 FEW, COMPANY_SECONDS, AT_HAND_SECONDS = 200, 0.2, 0.0003
 RETRY_SECONDS = 1.0
 
 # Unauthorized, AuthenticationFailed, MaxTimeMSExpired, ShutdownInProgress, ExceededTimeLimit and InterruptedAtShutdown
-# pass, or an operator mends them. Any other refusal of a place in the stream means that it is gone (286) or spoilt.
+# are transient, or an operator fixes them. Any other error for a resume token means that it is gone (286) or invalid.
 PASSING = frozenset({13, 18, 50, 91, 262, 11600})
 
 log = structlog.get_logger()
 
 
 class Progress(Protocol):
-    """Where the place in the stream is remembered: in MongoDB beside a Kafka, or in the store itself."""
+    """Where the position in the stream is saved: in MongoDB if Kafka is used, or in the store itself."""
 
     async def load(self) -> Mapping[str, Any] | None:
         """The resume token that was saved last."""
@@ -64,7 +64,7 @@ class Source:
         self._saved = 0.0
 
     async def follow(self, stop: asyncio.Event) -> None:
-        """Delivers every change until `stop`: also across what MongoDB, Kafka and ClickHouse do meanwhile."""
+        """Delivers every change until `stop`, through any outage of MongoDB, Kafka and ClickHouse."""
         while not stop.is_set():
             try:
                 await self._read_on(stop)
@@ -121,14 +121,14 @@ class Source:
                     raise Lost("the database was dropped")
 
     async def _save(self, token: Mapping[str, Any] | None, *, due: bool) -> None:
-        """Remembers the place: after each delivery, and now and then while nothing happens, or the oplog rolls on."""
+        """Saves the position: after each delivery, and periodically while idle, because the oplog rolls over."""
         now = time.monotonic()
         if token is not None and (due or now - self._saved >= IDLE_SECONDS):
             await self._progress.save(token)
             self._place, self._saved = token, now
 
     async def _gather(self, stream: AsyncChangeStream[dict[str, Any]]) -> AsyncIterator[Record]:
-        """What is there now, and what comes within half a second."""
+        """The events available now, and those that arrive within half a second."""
         count, until = 0, time.monotonic() + BATCH_SECONDS
         in_hand = FEW  # events that came with the last answer
         while count < BATCH_RECORDS and (asked := time.monotonic()) < until:

@@ -1,4 +1,4 @@
-"""The store: ClickHouse, over HTTP or in this process. The official client speaks the same to both.
+"""The store: ClickHouse, over HTTP or in this process. The official client has the same interface for both.
 
 The client is synchronous, so each call runs in a thread; one at a time, because a client is one session.
 """
@@ -113,7 +113,7 @@ class Store:
             try:
                 return await asyncio.to_thread(function, *arguments, **named)
             except DatabaseError:
-                raise  # ClickHouse has answered: what was asked is wrong, and waiting does not help
+                raise  # ClickHouse has answered: the query is wrong, and a retry does not help
             except (ClickHouseError, OSError) as error:
                 raise Unavailable(f"ClickHouse: {error}", cause="clickhouse") from None
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes the topics of the warehouse, and gives the relay and the warehouse the rights that they use, and no others.
-# Tests hold its names against the programs'; it has not been run against a Kafka cluster.
+# Creates the topics of the warehouse, and grants the relay and the warehouse only the permissions they use.
+# Tests compare its names with the programs'; it has not been run against a Kafka cluster.
 #
 #   BOOTSTRAP=kafka-1:9092 ADMIN=admin.properties sh setup.sh
 #

@@ -1,18 +1,18 @@
-/** Bars of a chart: days with the stretch before and today, or the lectures of a funnel. Pure. */
+/** Bars of a chart: days with the range before and today, or the lectures of a funnel. Pure. */
 
 import {grid, GUTTER, legend, path, tenth, top} from "./scale.js";
 
 /** @import {Drawing, Mark} from "./scale.js" */
 
 /**
- * One place on the axis. `value` is null where nothing is recorded, `before` where there is nothing to compare with;
- * `kind` is a class of the bar; a last one that is "today" stands apart.
+ * One place on the axis. `value` is null where nothing is recorded, `before` where there is nothing to compare;
+ * `kind` is a class of the bar; a last one that is "today" is set apart.
  *
  * @typedef {{value: number | null, before?: number | null, kind?: string}} Slot
  */
 
 /**
- * A bar a slot, and a dashed line through the values before.
+ * One bar per slot, and a dashed line through the previous values.
  *
  * @param {Slot[]} slots
  * @param {{width: number, height: number}} size  in pixels
@@ -33,7 +33,7 @@ export function bars(slots, size, say) {
     const before = slots.map((slot, n) =>
         slot.before == null ? null : {x: /** @type {number} */ (stops[n]), y: y(slot.before)},
     );
-    const lines = Number.isInteger(most / 2) ? [most / 2, most] : [most]; // nobody has half a view
+    const lines = Number.isInteger(most / 2) ? [most / 2, most] : [most]; // views are whole numbers
     /** @type {Mark[]} */
     const marks = grid(size, lines, y, say.axis);
     slots.forEach(({value, kind}, n) => {

@@ -20,7 +20,7 @@ import {table} from "../table.js";
 const PAGE = 10;
 
 /**
- * A chart that can be shown anew: its cursor, its focus and its open table stay.
+ * A chart that can be updated: it keeps its cursor, its focus and its open table.
  *
  * @param {Words} words
  * @param {{name: string, kind: string, onChoose?: (stop: number) => void}} options  `name` for who does not see it;
@@ -36,7 +36,7 @@ export function chart(words, {name, kind, onChoose}) {
     const caption = h("figcaption");
     const line = s("line", {class: "cursor"});
     const svg = s("svg", {"aria-hidden": "true"});
-    const hint = kind === "spark" ? "" : words.say("chart.hint"); // a line so small says enough by itself
+    const hint = kind === "spark" ? "" : words.say("chart.hint"); // so small a line needs no hint
     const readout = h("p", {class: "readout", "aria-hidden": "true"}, hint);
     const plot = h("div", {
         class: `plot ${kind}`,
@@ -131,7 +131,7 @@ export function chart(words, {name, kind, onChoose}) {
     };
 }
 
-/** How what is not over yet is drawn, in all charts of a page. */
+/** The pattern for periods that are not over yet, in all charts of a page. */
 export function patterns() {
     const line = s("line", {class: "hatch", x1: 1.5, x2: 1.5, y1: 0, y2: 6});
     const at = {width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)"};

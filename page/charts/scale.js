@@ -1,4 +1,4 @@
-/** What all drawings share. Pure. */
+/** Shared by all drawings. Pure. */
 
 /**
  * A mark of a drawing: an SVG element by name, with attributes and, for a `text`, its text.
@@ -17,7 +17,7 @@
 export const GUTTER = {left: 52, right: 8, top: 10, bottom: 22};
 
 /**
- * A round number that is not less, with at most two digits: the top of an axis.
+ * The next larger or equal round number with at most two significant digits: the top of an axis.
  *
  * @param {number} value
  */
@@ -29,7 +29,7 @@ export function top(value) {
 }
 
 /**
- * A position with a tenth of a pixel.
+ * A position rounded to a tenth of a pixel.
  *
  * @param {number} value
  */
@@ -49,7 +49,7 @@ export function path(points) {
 }
 
 /**
- * Lines across at these values, each with its number, and the line at the bottom.
+ * Horizontal lines at these values, each with its number, and the line at the bottom.
  *
  * @param {{width: number, height: number}} size
  * @param {number[]} values
@@ -76,7 +76,7 @@ export function grid({width, height}, values, y, say) {
 }
 
 /**
- * Words below, as many as there is room for, in even steps from the first on.
+ * Labels below, as many as fit, in even steps from the first on.
  *
  * @param {{width: number, height: number}} size
  * @param {number[]} stops

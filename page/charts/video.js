@@ -1,4 +1,4 @@
-/** Two charts over the time of a video: who still watches, and what was played again. Pure. */
+/** Two charts over the time of a video: who still watches, and what was replayed. Pure. */
 
 import {grid, GUTTER, path, tenth, top} from "./scale.js";
 
@@ -23,7 +23,7 @@ export const lengthOf = ({durationSeconds, segmentSeconds, segments}) =>
     Math.max(durationSeconds || segments.length * segmentSeconds, 1);
 
 /**
- * A step a segment, as high as the share of playbacks that saw it; the largest drop is a line across.
+ * One step per segment, as high as the share of playbacks that saw it; a line marks the largest drop.
  *
  * @param {import("../api.js").Heatmap} heatmap
  * @param {{width: number, height: number}} size
@@ -56,7 +56,7 @@ export function curve(heatmap, size, say) {
 }
 
 /**
- * A bar a segment, as high as the number of times that those who saw it played it. A line marks once.
+ * One bar per segment, as high as the number of times its viewers played it. A line marks one time.
  *
  * @param {import("../api.js").Heatmap} heatmap
  * @param {{width: number, height: number}} size
@@ -87,7 +87,7 @@ const middles = (segments, seconds, x) =>
     segments.map(({startSeconds}) => tenth((x(startSeconds) + x(startSeconds + seconds)) / 2));
 
 /**
- * Times below, in steps that a person would choose.
+ * Times below, in natural steps.
  *
  * @param {number} length
  * @param {{width: number, height: number}} size

@@ -1,4 +1,4 @@
-/** A course: its figures in a stretch of days, its days, its lectures, and what was not counted. */
+/** A course: its figures in a range of days, its days, its lectures, and events that were not counted. */
 
 import {shift} from "../days.js";
 import {fill, h, toggle} from "../dom.js";
@@ -16,7 +16,7 @@ import {csvButton, link, skeleton} from "./view.js";
 /** @import {Surroundings, View} from "./view.js" */
 
 /**
- * `earlier` are the days of the stretch before; `today` and `dashboard` are younger than `report`.
+ * `earlier` are the days of the range before; `today` and `dashboard` are newer than `report`.
  *
  * @typedef {object} Data
  * @property {string} title
@@ -33,7 +33,7 @@ const MOST_DAYS = 366;
 const MOST_DAYS_OF_A_FUNNEL = 92;
 
 /**
- * The question for a range. "all" is asked for what it has of days: those of the last year.
+ * The request for a range. "all" requests the days that are available for it: those of the last year.
  *
  * @param {string} range
  * @param {Report | null} recent  a report that tells today and the first day; for "all"
@@ -138,7 +138,7 @@ export function courseView(around) {
         toggle(funnel.element, !long);
         toggle(noFunnel, long);
         funnel.show(steps, place);
-        // There is no file of all time's funnel, and none of a long one's.
+        // There is no file for the funnel of all time, or of a long range.
         toggle(/** @type {HTMLElement} */ (files[1]), !all && !long);
         missing.show(report.notCounted, report.overview);
         return {title: answer.title, asOf: answer.asOf, zone: report.range.dayZone};

@@ -1,4 +1,4 @@
-/** The chart of the days: the chosen figure, the stretch before, and today apart. */
+/** The chart of the days: the chosen figure, the range before, and today separately. */
 
 import {bars} from "../charts/bars.js";
 import {chart} from "../charts/figure.js";
@@ -15,7 +15,7 @@ import {shown} from "./tiles.js";
 const HEIGHT = 240;
 
 /**
- * A place for each day of the range, and one for today. Pure.
+ * A slot for each day of the range, and one for today. Pure.
  *
  * @param {Report} report
  * @param {Day[]} earlier  the days of the stretch before; none when nothing is compared

@@ -1,4 +1,4 @@
-/** A lecture: where in its video people are, where they leave, and what they play again. */
+/** A lecture: which parts of its video people watch, where they stop, and what they replay. */
 
 import {chart} from "../charts/figure.js";
 import {curve, lengthOf, strip} from "../charts/video.js";

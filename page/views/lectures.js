@@ -24,7 +24,7 @@ const KEYS = {
 };
 
 /**
- * The lectures in the order of a column; equal ones in course order. Pure.
+ * The lectures sorted by a column; ties in course order. Pure.
  *
  * @param {Step[]} steps
  * @param {SortKey} key
@@ -102,7 +102,7 @@ export function lectures(around) {
         };
     }
 
-    /** @param {Place | null} place  by which it can be sorted @returns {Column[]} */
+    /** @param {Place | null} place  in which it can be sorted @returns {Column[]} */
     function columns(place) {
         /** @type {[SortKey, string][]} */
         const all = [

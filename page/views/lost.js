@@ -1,4 +1,4 @@
-/** What was not counted, and why. */
+/** The events that were not counted, and why. */
 
 import {fill, h, toggle} from "../dom.js";
 import {notCounted} from "../figures.js";
@@ -9,7 +9,7 @@ import {cells} from "./view.js";
 /** @import {Surroundings} from "./view.js" */
 
 /**
- * One line, which opens into reasons, what they mean, and what to do.
+ * One line, which expands to the reasons, their meaning, and what to do.
  *
  * @param {Surroundings} around
  */

@@ -1,4 +1,4 @@
-/** Which days are looked at, and whether they are compared. */
+/** The selection of days, and whether they are compared. */
 
 import {isDay, shift} from "../days.js";
 import {fill, h, toggle} from "../dom.js";

@@ -9,7 +9,7 @@ import {fill, h} from "../dom.js";
 /** @import {Surroundings} from "./view.js" */
 
 /**
- * A figure's value in words.
+ * A figure's value as text.
  *
  * @param {Formats} formats
  * @param {FigureName} name

@@ -11,7 +11,7 @@ import {searchOf} from "../address.js";
 /** @import {Child} from "../dom.js" */
 
 /**
- * What a view is given.
+ * What a view receives.
  *
  * @typedef {object} Surroundings
  * @property {Api} api
@@ -25,17 +25,17 @@ import {searchOf} from "../address.js";
  */
 
 /**
- * A view of one course, one lecture, or the list. `load` everything, or only what changes from moment to moment.
+ * A view of one course, one lecture, or the list. `load` everything, or only the live data.
  *
  * @typedef {object} View
  * @property {HTMLElement} element  without numbers until the first `show`
- * @property {HTMLElement} skeleton  stands in its place until then
+ * @property {HTMLElement} skeleton  is shown in its place until then
  * @property {(whole: boolean) => Promise<any>} load
  * @property {(data: any) => Heading} show
- * @property {(place: Place) => boolean} move  to another place of the same thing; true when it has to be loaded
+ * @property {(place: Place) => boolean} move  to another place of the same course or lecture; true when it has to be loaded
  */
 
-/** What stands above a view. @typedef {{title: string, course?: string, asOf?: string, zone?: string}} Heading */
+/** The heading above a view. @typedef {{title: string, course?: string, asOf?: string, zone?: string}} Heading */
 
 /**
  * A link to another place.
@@ -50,7 +50,7 @@ export function link({place}, change, ...children) {
 }
 
 /**
- * Grey blocks as high as what will stand there.
+ * Grey blocks as high as the content that will replace them.
  *
  * @param {...string} kinds
  */
@@ -72,7 +72,7 @@ export const csvButton = ({words, download}, name, question) =>
 /** @typedef {import("../table.js").Cell} Cell */
 
 /**
- * Cells of numbers, each with the bare number behind it.
+ * Cells of numbers, each with its raw number.
  *
  * @param {Formats} formats
  */

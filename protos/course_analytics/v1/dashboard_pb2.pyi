@@ -87,7 +87,7 @@ class Overview(_message.Message):
     unique_active_users: _builtins.int
     """Distinct users who opened the course or watched any of it; estimated by HyperLogLog, standard error 0.81 %."""
     total_watch_time_seconds: _builtins.float
-    """Seconds watched in all lectures together, those that have left the course included."""
+    """Seconds watched in all lectures together, including lectures removed from the course."""
     average_watch_time_seconds: _builtins.float
     """total_watch_time_seconds / unique_active_users; 0 without users."""
     drop_off_rate: _builtins.float
@@ -98,7 +98,7 @@ class Overview(_message.Message):
 
     @_builtins.property
     def as_of(self) -> _timestamp_pb2.Timestamp:
-        """The moment these numbers stand for: when Redis was read, by its clock."""
+        """When these numbers were valid: the time, by its clock, at which Redis was read."""
 
     def __init__(
         self,
@@ -190,9 +190,9 @@ class ListCoursesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """How many courses at most: 20 when 0, and 100 when above it. Negative is INVALID_ARGUMENT."""
+    """The maximum number of courses: 0 means 20, values above 100 mean 100. Negative values are INVALID_ARGUMENT."""
     page_token: _builtins.str
-    """`next_page_token` of the page before; empty for the first."""
+    """`next_page_token` of the previous page; empty for the first."""
     def __init__(
         self,
         *,
@@ -214,7 +214,7 @@ class ListCoursesResponse(_message.Message):
     COURSES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Names the next page; empty on the last."""
+    """The token of the next page; empty on the last page."""
     @_builtins.property
     def courses(self) -> _containers.RepeatedCompositeFieldContainer[Global___CourseSummary]: ...
     def __init__(
@@ -293,7 +293,7 @@ Global___DayViews: _TypeAlias = DayViews  # noqa: Y015
 
 @_typing.final
 class GetCourseReportRequest(_message.Message):
-    """A period, or both days, or none of them: then the last 28 days."""
+    """Set either a period or both days. With neither, the range is the last 28 days."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -330,7 +330,7 @@ class GetCourseReportRequest(_message.Message):
     """The course: 24 lower-case hexadecimal digits. Required."""
     period: Global___GetCourseReportRequest.Period.ValueType
     from_day: _builtins.str
-    """First and last day, YYYY-MM-DD, inclusive; at most 366 days, and the last one is past."""
+    """First and last day, YYYY-MM-DD, inclusive: at most 366 days, and the last day must be in the past."""
     to_day: _builtins.str
     def __init__(
         self,
@@ -366,7 +366,7 @@ class GetCourseReportResponse(_message.Message):
     def overview(self) -> Global___ReportOverview: ...
     @_builtins.property
     def previous(self) -> Global___ReportOverview:
-        """The equal stretch right before the range; absent unless all of it is recorded."""
+        """The equally long range right before; absent unless it is recorded completely."""
 
     @_builtins.property
     def days(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReportDay]:
@@ -374,7 +374,7 @@ class GetCourseReportResponse(_message.Message):
 
     @_builtins.property
     def today(self) -> Global___Today:
-        """The day that is not over yet; in no sum."""
+        """The current day; not included in any sum."""
 
     @_builtins.property
     def engagement_funnel(self) -> _containers.RepeatedCompositeFieldContainer[Global___FunnelStep]:
@@ -382,11 +382,11 @@ class GetCourseReportResponse(_message.Message):
 
     @_builtins.property
     def not_counted(self) -> _containers.RepeatedCompositeFieldContainer[Global___NotCounted]:
-        """What was refused in the range, and why."""
+        """The events rejected in the range, by reason."""
 
     @_builtins.property
     def as_of(self) -> _timestamp_pb2.Timestamp:
-        """The moment these numbers stand for: when Redis was read, by its clock."""
+        """When these numbers were valid: the time, by its clock, at which Redis was read."""
 
     def __init__(
         self,
@@ -427,9 +427,9 @@ class ReportRange(_message.Message):
     day_zone: _builtins.str
     """The installation's time zone, an IANA name."""
     recorded_since: _builtins.str
-    """The first day for which days are recorded; empty while there is none. Before it days are absent, not zero."""
+    """The first recorded day; empty while there is none. Earlier days are absent, not zero."""
     final: _builtins.bool
-    """Every day of the range is closed and flushed: these numbers never change again."""
+    """Whether every day of the range is closed and flushed: these numbers then never change again."""
     def __init__(
         self,
         *,
@@ -563,7 +563,7 @@ Global___Today: _TypeAlias = Today  # noqa: Y015
 
 @_typing.final
 class NotCounted(_message.Message):
-    """Events that were refused for one reason."""
+    """Events that were rejected for one reason."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -575,54 +575,54 @@ class NotCounted(_message.Message):
         DESCRIPTOR: _descriptor.EnumDescriptor
         REASON_UNSPECIFIED: NotCounted._Reason.ValueType  # 0
         REPEATED: NotCounted._Reason.ValueType  # 1
-        """An event id that was seen before: the event is counted already. Nothing to do.
+        """An event id that was seen before: the event is already counted. No action needed.
         buf:lint:ignore ENUM_VALUE_PREFIX
         """
         IMPLAUSIBLE: NotCounted._Reason.ValueType  # 2
-        """More watch time than there was time for. Look for players that report the same seconds twice.
+        """More watch time than time has passed. Look for players that report the same seconds twice.
         buf:lint:ignore ENUM_VALUE_PREFIX
         """
         INVALID_FIELDS: NotCounted._Reason.ValueType  # 3
-        """A field is missing or out of its bounds. Mend the player; the error's details name the field.
+        """A field is missing or out of range. Fix the player; the error's details name the field.
         buf:lint:ignore ENUM_VALUE_PREFIX
         """
         UNKNOWN_LECTURE: NotCounted._Reason.ValueType  # 4
-        """The course has no such lecture. Mend the player, or the course.
+        """The course has no such lecture. Fix the player or the course.
         buf:lint:ignore ENUM_VALUE_PREFIX
         """
         USER_LIMIT: NotCounted._Reason.ValueType  # 5
-        """The user has more playbacks or events alive than one may have. See the limits.
+        """The user has too many live playbacks or events. See the limits.
         buf:lint:ignore ENUM_VALUE_PREFIX
         """
         OVERLOADED: NotCounted._Reason.ValueType  # 6
-        """The service had no room. Players retry with the same event id.
+        """The service was overloaded. Players retry with the same event id.
         buf:lint:ignore ENUM_VALUE_PREFIX
         """
 
     class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper): ...
     REASON_UNSPECIFIED: NotCounted.Reason.ValueType  # 0
     REPEATED: NotCounted.Reason.ValueType  # 1
-    """An event id that was seen before: the event is counted already. Nothing to do.
+    """An event id that was seen before: the event is already counted. No action needed.
     buf:lint:ignore ENUM_VALUE_PREFIX
     """
     IMPLAUSIBLE: NotCounted.Reason.ValueType  # 2
-    """More watch time than there was time for. Look for players that report the same seconds twice.
+    """More watch time than time has passed. Look for players that report the same seconds twice.
     buf:lint:ignore ENUM_VALUE_PREFIX
     """
     INVALID_FIELDS: NotCounted.Reason.ValueType  # 3
-    """A field is missing or out of its bounds. Mend the player; the error's details name the field.
+    """A field is missing or out of range. Fix the player; the error's details name the field.
     buf:lint:ignore ENUM_VALUE_PREFIX
     """
     UNKNOWN_LECTURE: NotCounted.Reason.ValueType  # 4
-    """The course has no such lecture. Mend the player, or the course.
+    """The course has no such lecture. Fix the player or the course.
     buf:lint:ignore ENUM_VALUE_PREFIX
     """
     USER_LIMIT: NotCounted.Reason.ValueType  # 5
-    """The user has more playbacks or events alive than one may have. See the limits.
+    """The user has too many live playbacks or events. See the limits.
     buf:lint:ignore ENUM_VALUE_PREFIX
     """
     OVERLOADED: NotCounted.Reason.ValueType  # 6
-    """The service had no room. Players retry with the same event id.
+    """The service was overloaded. Players retry with the same event id.
     buf:lint:ignore ENUM_VALUE_PREFIX
     """
 
@@ -690,26 +690,26 @@ class GetLectureHeatmapResponse(_message.Message):
     segment_seconds: _builtins.int
     """The length of a segment: 10."""
     duration_seconds: _builtins.float
-    """The video's length as most players report it; absent while none does."""
+    """The video's length as reported by most players; absent while none reports it."""
     playbacks: _builtins.int
     """Playbacks with a `playback_id`."""
     recorded_since: _builtins.str
-    """The first day of the installation's or the course's days, whichever is earlier; empty while there is none."""
+    """The first recorded day of the installation or of the course, whichever is earlier; empty while there is none."""
     @_builtins.property
     def segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Segment]:
-        """From the start of the video on, without gaps."""
+        """From the start of the video, without gaps."""
 
     @_builtins.property
     def most_rewatched(self) -> _containers.RepeatedCompositeFieldContainer[Global___Stretch]:
-        """Up to five stretches of neighbouring segments that were played again most, by passes, then by start."""
+        """Up to five stretches of adjacent segments that were replayed most, ordered by passes, then by start."""
 
     @_builtins.property
     def largest_drop(self) -> Global___Drop:
-        """The largest loss of views from one segment to the next; absent without one."""
+        """The largest loss of views from one segment to the next; absent if there is none."""
 
     @_builtins.property
     def as_of(self) -> _timestamp_pb2.Timestamp:
-        """The moment these numbers stand for: when Redis was read, by its clock."""
+        """When these numbers were valid: the time, by its clock, at which Redis was read."""
 
     def __init__(
         self,
@@ -751,12 +751,12 @@ class Segment(_message.Message):
     PASSES_FIELD_NUMBER: _builtins.int
     start_seconds: _builtins.float
     views: _builtins.int
-    """Playbacks that played at least 1 s of it, or half of a shorter rest."""
+    """Playbacks that played at least 1 s of it; of a last segment shorter than 1 s, at least half."""
     watched_seconds: _builtins.float
     retention_rate: _builtins.float
     """views / playbacks."""
     passes: _builtins.float
-    """watched_seconds / (the segment's length * views): 1.8 when those who saw it played it 1.8 times. 0 without views."""
+    """watched_seconds / (the segment's length * views): 1.8 when its viewers played it 1.8 times on average. 0 without views."""
     def __init__(
         self,
         *,
@@ -786,7 +786,7 @@ class Stretch(_message.Message):
     to_seconds: _builtins.float
     passes: _builtins.float
     views: _builtins.int
-    """The least of its segments' views."""
+    """The minimum of its segments' views."""
     def __init__(
         self,
         *,

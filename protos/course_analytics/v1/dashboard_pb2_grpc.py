@@ -76,11 +76,11 @@ class DashboardServiceServicer:
 
         Errors, in the order in which they are decided:
         UNAUTHENTICATED    no token, or one that is forged, expired or incomplete.
-        INVALID_ARGUMENT   the course id is not one; `google.rpc.BadRequest` in the details names the field. And, decided after
-        whether the course is the caller's: it has more than 10,000 lectures.
+        INVALID_ARGUMENT   the course id is malformed; `google.rpc.BadRequest` in the details names the field. Also when the course
+        has more than 10,000 lectures, which is checked after its ownership.
         PERMISSION_DENIED  the course belongs to somebody else.
         NOT_FOUND          there is no such course.
-        UNAVAILABLE        Redis or MongoDB is away; `google.rpc.RetryInfo` in the details. Safe to retry.
+        UNAVAILABLE        Redis or MongoDB is unavailable; `google.rpc.RetryInfo` in the details. Safe to retry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -94,14 +94,14 @@ class DashboardServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetCourseReport(self, request, context):
-        """The numbers of a stretch of days, and of the equal stretch right before it. Errors as in GetCourseDashboard.
+        """The numbers of a range of days, and of the equally long range right before it. Errors as in GetCourseDashboard.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetLectureHeatmap(self, request, context):
-        """Where in a lecture's video its viewers are, and where they leave it. Errors as in GetCourseDashboard; NOT_FOUND also when the
+        """Which parts of a lecture's video are watched, and where viewers stop. Errors as in GetCourseDashboard; NOT_FOUND also when the
         course has no such lecture.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

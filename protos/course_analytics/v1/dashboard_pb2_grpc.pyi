@@ -41,18 +41,18 @@ class DashboardServiceStub:
 
     Errors, in the order in which they are decided:
       UNAUTHENTICATED    no token, or one that is forged, expired or incomplete.
-      INVALID_ARGUMENT   the course id is not one; `google.rpc.BadRequest` in the details names the field. And, decided after
-                         whether the course is the caller's: it has more than 10,000 lectures.
+      INVALID_ARGUMENT   the course id is malformed; `google.rpc.BadRequest` in the details names the field. Also when the course
+                         has more than 10,000 lectures, which is checked after its ownership.
       PERMISSION_DENIED  the course belongs to somebody else.
       NOT_FOUND          there is no such course.
-      UNAVAILABLE        Redis or MongoDB is away; `google.rpc.RetryInfo` in the details. Safe to retry.
+      UNAVAILABLE        Redis or MongoDB is unavailable; `google.rpc.RetryInfo` in the details. Safe to retry.
     """
     ListCourses: _grpc.UnaryUnaryMultiCallable[_dashboard_pb2.ListCoursesRequest, _dashboard_pb2.ListCoursesResponse]
     """The caller's courses, newest first, a page at a time. Errors: UNAUTHENTICATED, INVALID_ARGUMENT, UNAVAILABLE."""
     GetCourseReport: _grpc.UnaryUnaryMultiCallable[_dashboard_pb2.GetCourseReportRequest, _dashboard_pb2.GetCourseReportResponse]
-    """The numbers of a stretch of days, and of the equal stretch right before it. Errors as in GetCourseDashboard."""
+    """The numbers of a range of days, and of the equally long range right before it. Errors as in GetCourseDashboard."""
     GetLectureHeatmap: _grpc.UnaryUnaryMultiCallable[_dashboard_pb2.GetLectureHeatmapRequest, _dashboard_pb2.GetLectureHeatmapResponse]
-    """Where in a lecture's video its viewers are, and where they leave it. Errors as in GetCourseDashboard; NOT_FOUND also when the
+    """Which parts of a lecture's video are watched, and where viewers stop. Errors as in GetCourseDashboard; NOT_FOUND also when the
     course has no such lecture.
     """
     ExportCourseReport: _grpc.UnaryUnaryMultiCallable[_dashboard_pb2.ExportCourseReportRequest, _httpbody_pb2.HttpBody]
@@ -77,18 +77,18 @@ class DashboardServiceAsyncStub(DashboardServiceStub):
 
     Errors, in the order in which they are decided:
       UNAUTHENTICATED    no token, or one that is forged, expired or incomplete.
-      INVALID_ARGUMENT   the course id is not one; `google.rpc.BadRequest` in the details names the field. And, decided after
-                         whether the course is the caller's: it has more than 10,000 lectures.
+      INVALID_ARGUMENT   the course id is malformed; `google.rpc.BadRequest` in the details names the field. Also when the course
+                         has more than 10,000 lectures, which is checked after its ownership.
       PERMISSION_DENIED  the course belongs to somebody else.
       NOT_FOUND          there is no such course.
-      UNAVAILABLE        Redis or MongoDB is away; `google.rpc.RetryInfo` in the details. Safe to retry.
+      UNAVAILABLE        Redis or MongoDB is unavailable; `google.rpc.RetryInfo` in the details. Safe to retry.
     """
     ListCourses: _aio.UnaryUnaryMultiCallable[_dashboard_pb2.ListCoursesRequest, _dashboard_pb2.ListCoursesResponse]  # type: ignore[assignment]
     """The caller's courses, newest first, a page at a time. Errors: UNAUTHENTICATED, INVALID_ARGUMENT, UNAVAILABLE."""
     GetCourseReport: _aio.UnaryUnaryMultiCallable[_dashboard_pb2.GetCourseReportRequest, _dashboard_pb2.GetCourseReportResponse]  # type: ignore[assignment]
-    """The numbers of a stretch of days, and of the equal stretch right before it. Errors as in GetCourseDashboard."""
+    """The numbers of a range of days, and of the equally long range right before it. Errors as in GetCourseDashboard."""
     GetLectureHeatmap: _aio.UnaryUnaryMultiCallable[_dashboard_pb2.GetLectureHeatmapRequest, _dashboard_pb2.GetLectureHeatmapResponse]  # type: ignore[assignment]
-    """Where in a lecture's video its viewers are, and where they leave it. Errors as in GetCourseDashboard; NOT_FOUND also when the
+    """Which parts of a lecture's video are watched, and where viewers stop. Errors as in GetCourseDashboard; NOT_FOUND also when the
     course has no such lecture.
     """
     ExportCourseReport: _aio.UnaryUnaryMultiCallable[_dashboard_pb2.ExportCourseReportRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
@@ -116,11 +116,11 @@ class DashboardServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors, in the order in which they are decided:
           UNAUTHENTICATED    no token, or one that is forged, expired or incomplete.
-          INVALID_ARGUMENT   the course id is not one; `google.rpc.BadRequest` in the details names the field. And, decided after
-                             whether the course is the caller's: it has more than 10,000 lectures.
+          INVALID_ARGUMENT   the course id is malformed; `google.rpc.BadRequest` in the details names the field. Also when the course
+                             has more than 10,000 lectures, which is checked after its ownership.
           PERMISSION_DENIED  the course belongs to somebody else.
           NOT_FOUND          there is no such course.
-          UNAVAILABLE        Redis or MongoDB is away; `google.rpc.RetryInfo` in the details. Safe to retry.
+          UNAVAILABLE        Redis or MongoDB is unavailable; `google.rpc.RetryInfo` in the details. Safe to retry.
         """
 
     @_abc_1.abstractmethod
@@ -137,7 +137,7 @@ class DashboardServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dashboard_pb2.GetCourseReportRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_dashboard_pb2.GetCourseReportResponse, _abc.Awaitable[_dashboard_pb2.GetCourseReportResponse]]:
-        """The numbers of a stretch of days, and of the equal stretch right before it. Errors as in GetCourseDashboard."""
+        """The numbers of a range of days, and of the equally long range right before it. Errors as in GetCourseDashboard."""
 
     @_abc_1.abstractmethod
     def GetLectureHeatmap(
@@ -145,7 +145,7 @@ class DashboardServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dashboard_pb2.GetLectureHeatmapRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_dashboard_pb2.GetLectureHeatmapResponse, _abc.Awaitable[_dashboard_pb2.GetLectureHeatmapResponse]]:
-        """Where in a lecture's video its viewers are, and where they leave it. Errors as in GetCourseDashboard; NOT_FOUND also when the
+        """Which parts of a lecture's video are watched, and where viewers stop. Errors as in GetCourseDashboard; NOT_FOUND also when the
         course has no such lecture.
         """
 

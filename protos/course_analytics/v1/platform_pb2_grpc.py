@@ -50,20 +50,20 @@ class PlatformServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
     def ListTopCourses(self, request, context):
-        """The courses with the most views, watch time or users in a stretch of days.
+        """The courses with the most views, watch time or users in a range of days.
 
         Errors, in the order in which they are decided:
         UNAUTHENTICATED    no token, or one that is forged, expired or incomplete.
-        PERMISSION_DENIED  the token has not the scope.
-        INVALID_ARGUMENT   one or more fields are wrong; `google.rpc.BadRequest` in the details names every one of them.
-        UNAVAILABLE        ClickHouse or MongoDB is away; `google.rpc.RetryInfo` in the details. Safe to retry.
+        PERMISSION_DENIED  the token lacks the scope.
+        INVALID_ARGUMENT   one or more fields are invalid; `google.rpc.BadRequest` in the details names every one of them.
+        UNAVAILABLE        ClickHouse or MongoDB is unavailable; `google.rpc.RetryInfo` in the details. Safe to retry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetPlatformReport(self, request, context):
-        """The days of all courses together, and the equal stretch right before them. Errors as in ListTopCourses.
+        """The days of all courses together, and the equally long range right before them. Errors as in ListTopCourses.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
