@@ -155,6 +155,25 @@ async def test_ingest_has_all_that_it_uses_and_nothing_else(
     assert [] == guarded.refused()
 
 
+async def test_ingest_needs_no_other_right_for_keys_of_the_wrong_type(
+    guarded: GuardedRedis, administrator: RedisConnection
+) -> None:
+    url = guarded.url_of(INGEST)
+    await ingest(url)
+    names = [name for name in guarded.admin.keys() if not name.startswith("course_counters:")]
+    assert {"commit", "seen", "alive", "watch", "refused"} <= {name.partition(":")[0] for name in names}
+    for name in names:
+        await administrator.call(("UNLINK", name), ("RPUSH", name, "spoilt"), timeout=5)
+    guarded.forget()
+
+    for _ in (COURSE, REFUSED):
+        with pytest.raises(ResponseError, match="WRONGTYPE"):  # whether the commit has already run is unknown
+            await ingest(url)
+    await ingest(url)
+
+    assert [] == guarded.refused()
+
+
 async def test_query_has_all_that_it_uses_and_nothing_else(guarded: GuardedRedis) -> None:
     url = guarded.url_of(QUERY)
     await ask_a_cluster(url)
