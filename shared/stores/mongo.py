@@ -68,7 +68,7 @@ def database(client: AsyncMongoClient[Document]) -> AsyncDatabase[Document]:
 
 
 async def within(answer: Awaitable[Answer], seconds: float, abandoned: float = ABANDONED_SECONDS) -> Answer:
-    """The driver's answer. Raises TimeoutError after `seconds`; the driver gives up by itself `abandoned` seconds later.
+    """The driver's answer. Raises TimeoutError after `seconds`; the driver gives up `abandoned` seconds later.
 
     So does MongoDB: with a cursor, that bounds its work on all answers together.
 
