@@ -21,7 +21,7 @@ from shared.expiring import ExpiringCache
 from shared.metrics import MONGODB_ERRORS
 from shared.serving.errors import InvalidRequest, NotFound
 from shared.serving.validation import MAX_LECTURES, TOO_MANY_LECTURES
-from shared.stores.mongo import COURSES, SECTIONS, Document
+from shared.stores.mongo import COURSES, SECTIONS, Document, within
 
 HIT_SECONDS = 300
 MISS_SECONDS = 30
@@ -29,6 +29,7 @@ REFETCH_SECONDS = 10
 WAIT_SECONDS = 0.4  # for a course that is read after others
 ANSWER_SECONDS = 0.2  # without an answer of MongoDB, nobody waits any longer
 READ_SECONDS = 2.0  # without an answer, MongoDB is out of reach
+CURSOR_SECONDS = 30.0  # that MongoDB may work on all answers of one read
 OPEN_CIRCUIT_SECONDS = 5
 MAX_ASKED = 10_000  # courses that wait to be read
 COURSES_A_READ = 500
@@ -164,11 +165,11 @@ class Catalog:
         """Remembers the courses one by one, as they come: none is read in vain when a later one takes too long."""
         missing = dict.fromkeys(course_ids)
         with metrics.FETCH_SECONDS.time():
-            async with asyncio.timeout(READ_SECONDS) as limit:
-                cursor = await self._courses.aggregate(_lectures_of(course_ids), batchSize=COURSES_AN_ANSWER)
-                async for document in cursor:
-                    self._heard()
-                    limit.reschedule(asyncio.get_running_loop().time() + READ_SECONDS)
+            asked = self._courses.aggregate(_lectures_of(course_ids), batchSize=COURSES_AN_ANSWER)
+            cursor = await within(asked, READ_SECONDS, abandoned=CURSOR_SECONDS)
+            while documents := await within(cursor.to_list(COURSES_AN_ANSWER), READ_SECONDS):
+                self._heard()
+                for document in documents:
                     course_id = str(document["_id"])
                     del missing[course_id]
                     self._remember(course_id, _course_of(document, fetched=self._now()))

@@ -99,7 +99,9 @@ class IngestServicer:
     ) -> ingest_pb2.TrackBatchResponse:
         """Counts many events."""
         async with self._one_batch:
-            batches.check_room(request.events, caller, self._committer, self._refusals)
+            requests = [validation.of_event(event) for event in request.events]
+            batches.permit(requests, caller)
+            batches.check_room(requests, caller, self._committer, self._refusals)
             batch = await batches.parse(request.events, caller, self._user_key)
         accepted = await batches.count(batch, caller, self._catalog, self._committer, self._refusals)
         return ingest_pb2.TrackBatchResponse(accepted=accepted, rejected=batch.rejected)
@@ -115,6 +117,7 @@ class IngestServicer:
             data = await self._admission.wait(Sent(sent), caller)
             request = methods.parse(ingest_pb2.TrackStreamRequest, data)
             async with self._one_batch:
+                batches.permit(map(validation.of_event, request.events), caller)
                 return Received(await batches.parse(request.events, caller, self._user_key), len(data))
 
         async def answer(batch: batches.SortedEvents) -> bytes:

@@ -67,13 +67,15 @@ def database(client: AsyncMongoClient[Document]) -> AsyncDatabase[Document]:
     return client.get_default_database()
 
 
-async def within(answer: Awaitable[Answer], seconds: float) -> Answer:
-    """The driver's answer. Raises TimeoutError after so many seconds; then the driver soon gives it up by itself.
+async def within(answer: Awaitable[Answer], seconds: float, abandoned: float = ABANDONED_SECONDS) -> Answer:
+    """The driver's answer. Raises TimeoutError after `seconds`; the driver gives up `abandoned` seconds later.
+
+    So does MongoDB: with a cursor, that bounds its work on all answers together.
 
     It is never cancelled, not even with the caller. A task that is cancelled while the driver takes back the lock of
     its topology leaves that locked, and no later question is ever answered (pymongo 4.20, `wait_for` of CPython 3.11).
     """
-    with pymongo.timeout(max(0.0, seconds) + ABANDONED_SECONDS):
+    with pymongo.timeout(max(0.0, seconds) + abandoned):
         asked = asyncio.ensure_future(answer)
     asked.add_done_callback(_look_at)
     done, _ = await asyncio.wait({asked}, timeout=max(0.0, seconds))
