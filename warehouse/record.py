@@ -5,6 +5,7 @@ or a replay from the start change nothing.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,8 @@ UNIQUE_USERS = "unique_users"
 
 _SECONDS_BITS, _ORDINAL_BITS = 32, 24
 MAX_GENERATION = 2**8 - 1
+
+_NUMBER = re.compile(r"[0-9]{1,20}")  # Python itself refuses to read one of thousands of digits
 
 
 class Malformed(ValueError):
@@ -80,7 +83,7 @@ def decode(data: bytes) -> Record:
     tally, at, totals = body.get("tally"), body.get("at"), body.get("totals", {})
     if not isinstance(tally, str):
         raise Malformed("tally is not text")
-    if not (isinstance(at, str) and at.isascii() and at.isdigit() and int(at) < 2**64):
+    if not (isinstance(at, str) and _NUMBER.fullmatch(at) and int(at) < 2**64):
         raise Malformed("at is not a number of 64 bits, written as text")
     if not isinstance(totals, dict) or not all(is_total(total) for total in totals.values()):
         raise Malformed("totals is not a map of whole numbers of 0 or more")

@@ -63,6 +63,7 @@ GOOD = {"v": 1, "tally": "t", "at": "5", "totals": {"course_views": 1}}
         (json.dumps({**GOOD, "at": 5}).encode(), "at is not a number"),
         (json.dumps({**GOOD, "at": "-5"}).encode(), "at is not a number"),
         (json.dumps({**GOOD, "at": str(2**64)}).encode(), "at is not a number"),
+        (json.dumps({**GOOD, "at": "9" * 5_000}).encode(), "at is not a number"),
         (json.dumps({**GOOD, "totals": [1]}).encode(), "totals is not a map"),
         (json.dumps({**GOOD, "totals": {"x": -1}}).encode(), "totals is not a map"),
         (json.dumps({**GOOD, "totals": {"x": 1.5}}).encode(), "totals is not a map"),
