@@ -19,6 +19,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.read_concern import ReadConcern
 
+from flusher.steps.shape import MOST
 from shared.data.tallies import COURSE, COURSE_VIEWS, LECTURE_VIEWS, LECTURE_WATCH_TIME
 from shared.stores.mongo import Document
 
@@ -106,6 +107,8 @@ def _whole(path: str, value: object) -> int:
     rounded = math.floor(Fraction(number) + Fraction(1, 2))
     if number < 0 or (rounded != number and not path.endswith(LECTURE_WATCH_TIME.leaf)):
         raise NotUnderstood(f"{path} is {_shown(value)}, and not a whole number of 0 or more")
+    if rounded > MOST:
+        raise NotUnderstood(f"{path} is {_shown(value)}, and larger than a count may be")
     return rounded
 
 

@@ -89,7 +89,7 @@ def test_seconds_of_every_number_type_become_whole_seconds(stored: object, whole
     assert whole == changes.get(f"lectureStats.{L1}.totalWatchTime", stored)
 
 
-NO_NUMBERS: list[object] = ["7", None, True, -1, 1.5, float("nan"), float("inf"), Decimal128("NaN"), [1], {}]
+NO_NUMBERS: list[object] = ["7", None, True, -1, 1.5, float("nan"), float("inf"), Decimal128("NaN"), 1e300, [1], {}]
 NO_LECTURES: list[object] = [[], None, "x", {"x": {"views": 1}}, {L1: 3}, {L1: {"views": "3"}}]
 
 
