@@ -168,6 +168,7 @@ class TestWhenALectureIsFlushed:
             pytest.param(b"p-1-3e8", 5, 0, True, id="few and young"),
             pytest.param(b"p-1-3e8", LECTURE_COUNTERS, 0, False, id="large"),
             pytest.param(b"p-1-3e8", 5, 1, False, id="taken before"),
+            pytest.param(b"p-1-370000", 5, 0, False, id="of a clock that is an hour ahead"),
             pytest.param(b"no time", 5, 0, False, id="of unknown age"),
             pytest.param(None, 0, 0, False, id="without counts"),
             pytest.param(None, 5, 0, False, id="without a batch"),
