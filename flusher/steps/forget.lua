@@ -14,7 +14,11 @@ redis.call('SREM', KEYS[2], ARGV[2])
 redis.call('SREM', KEYS[3], ARGV[2])
 if KEYS[8] then -- playbacks that go on are counted anew
   local time = redis.call('TIME')
-  redis.call('HSET', KEYS[8], ARGV[2], time[1] * 1000 + math.floor(time[2] / 1000))
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  if type(redis.pcall('HSET', KEYS[8], ARGV[2], now)) == 'table' then -- wrong type: replace it
+    redis.call('UNLINK', KEYS[8])
+    redis.call('HSET', KEYS[8], ARGV[2], now)
+  end
   redis.call('EXPIRE', KEYS[8], ARGV[3] + 1)
 end
 return 1

@@ -172,6 +172,15 @@ async def test_days_and_lectures_are_emptied_with_the_course_and_a_lecture_also_
     assert [] == await keys_of_the_course(stage)
 
 
+async def test_a_key_of_the_wrong_type_does_not_keep_a_lecture_from_being_forgotten(stage: Stage) -> None:
+    lecture = lecture_tally(COURSE, LECTURE).name
+    await stage.call("SET", keys.forgotten(PARTITION), "garbage")
+
+    assert 1 == await forgotten(stage, lecture)
+
+    assert [lecture.encode()] == await stage.call("HKEYS", keys.forgotten(PARTITION))
+
+
 async def test_while_another_flusher_is_at_the_course_nothing_is_touched(stage: Stage) -> None:
     await stage.ping(COURSE)
     await stage.call("SET", keys.flush_lock(PARTITION), "another")
