@@ -1,6 +1,7 @@
 """Who is calling: the JSON Web Token (RFC 7519) of a request, verified here whatever a gateway did before."""
 
 import base64
+import hmac
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from shared.settings import ServerSettings
 
 CACHED_TOKENS = 50_000  # ~1 KB each
 CACHED_SECONDS = 300
+
+# The algorithm and the digest of an HMAC of so many bytes (RFC 7518, 3.2).
+HMACS = {32: ("HS256", "sha256"), 48: ("HS384", "sha384"), 64: ("HS512", "sha512")}
 
 REASONS: dict[type[jwt.InvalidTokenError], str] = {
     jwt.InvalidSignatureError: "the signature is wrong",
@@ -95,8 +99,12 @@ class TokenVerifier:
         token = self._token(list(metadata or ()))
         caller = self._verified.get(token)
         if caller is None:
-            if not _is_canonical(token.rpartition(".")[2]):
+            signed, _, signature = token.rpartition(".")
+            mac = _decoded(signature)
+            if mac is None:
                 raise Unauthenticated("the bearer token is not valid: it cannot be read")
+            if isinstance(self._key, str) and self._is_forged(self._key, signed, mac):
+                raise _invalid(jwt.InvalidSignatureError())
             key = self._key_of(token)
             if key is None:
                 return None
@@ -124,6 +132,16 @@ class TokenVerifier:
         if self._cookie is None or _values("authorization", metadata):
             return _bearer_token(_authorization(metadata))
         return _token_of_cookie(self._cookie, metadata) or _bearer_token(_authorization(metadata))
+
+    def _is_forged(self, secret: str, signed: str, mac: bytes) -> bool:
+        """Whether this is no HMAC by the secret. What is one is still to be verified.
+
+        So a forged token costs a tenth of what PyJWT takes to say the same.
+        """
+        algorithm, digest = HMACS.get(len(mac), ("", ""))
+        if algorithm not in self._algorithms:
+            return False
+        return not hmac.compare_digest(mac, hmac.digest(secret.encode(), signed.encode(), digest))
 
     def _key_of(self, token: str) -> tuple[Any, Sequence[str]] | None:
         """What verifies the token, and the algorithms that this may be used with; None when there is no such key.
@@ -227,16 +245,16 @@ def _bearer_token(authorization: str) -> str:
     return token
 
 
-def _is_canonical(signature: str) -> bool:
-    """Whether it is spelled as its signer did, of base64url's spellings of the same bytes.
+def _decoded(signature: str) -> bytes | None:
+    """The bytes of a signature; None when it is not spelled as its signer did, of base64url's spellings of them.
 
     Limits are kept by the token's text, and a caller must not have one for each spelling.
     """
     try:
         decoded = base64.urlsafe_b64decode(signature + "=" * (-len(signature) % 4))
     except ValueError:
-        return False
-    return base64.urlsafe_b64encode(decoded).rstrip(b"=") == signature.encode()
+        return None
+    return decoded if base64.urlsafe_b64encode(decoded).rstrip(b"=") == signature.encode() else None
 
 
 def _invalid(error: jwt.InvalidTokenError) -> Unauthenticated:
