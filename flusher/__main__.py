@@ -27,18 +27,21 @@ COMMANDS: dict[str, tuple[Command, str]] = {
     "migrate": (commands.show_migration, "say what is to be done to the documents that a platform wrote before"),
     "replay": (commands.replay, "send quarantined batches again; exit 3 when some stay"),
 }
-# The commands that take an argument.
-FORGET = "forget"
-COMPARE = "compare"
+# The commands that need a name.
+NAMED: dict[str, tuple[Callable[[str, Settings], Awaitable[int]], str]] = {
+    "forget": (commands.forget, "with <courseId> or <courseId>/<lectureId>: empty all counts of it, and its users"),
+    "compare": (
+        commands.compare,
+        "with <database>: show in which courses its counts differ from ours; exit 1 when some do",
+    ),
+}
 
 
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = program.command_line("analytics-flusher", "Adds the counts in Redis to MongoDB, exactly once.")
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    texts = {name: text for name, (_, text) in COMMANDS.items()}
-    texts[FORGET] = "with <courseId> or <courseId>/<lectureId>: empty all counts of it, and its users"
-    texts[COMPARE] = "with <database>: show in which courses its counts differ from ours; exit 1 when some do"
+    texts = {name: text for name, (_, text) in (*COMMANDS.items(), *NAMED.items())}
     parser.epilog = "\n".join(["commands:", *(f"  {name:8} {text}" for name, text in texts.items())])
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
@@ -50,11 +53,11 @@ def arguments() -> argparse.Namespace:
     given = parser.parse_args()
     if given.apply and given.command != "migrate":
         parser.error("--apply belongs to migrate")
-    if (given.command in (FORGET, COMPARE)) != bool(given.name):
+    if (given.command in NAMED) != bool(given.name):
         parser.error(
             "forget needs <courseId> or <courseId>/<lectureId>, compare <database>, and no other command a name"
         )
-    if given.command == FORGET and not is_forgettable(given.name):
+    if given.command == "forget" and not is_forgettable(given.name):
         parser.error(f"{given.name} is no <courseId> and no <courseId>/<lectureId>: 24 lower-case hexadecimal digits")
     return given
 
@@ -79,10 +82,9 @@ def main() -> int:
     command: Command = COMMANDS[given.command][0] if given.command in COMMANDS else flush
     if given.apply:
         command = commands.migrate
-    if given.command == FORGET:
-        command = partial(commands.forget, name=given.name)
-    if given.command == COMPARE:
-        command = partial(commands.compare, name=given.name)
+    if given.command in NAMED:
+        named, _ = NAMED[given.command]
+        command = partial(named, given.name)
     logs.configure("warning" if given.command else "info")  # the output of a command is its answer alone
 
     def run() -> int:

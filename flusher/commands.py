@@ -122,7 +122,7 @@ async def replay(settings: Settings) -> int:
     return INCOMPLETE if stays or _left(report) else 0
 
 
-async def forget(settings: Settings, name: str) -> int:
+async def forget(name: str, settings: Settings) -> int:
     """Empties the tallies of a course, or one lecture's: 0 when done, 3 when another flusher is at it."""
     topology = Topology(settings.redis_url, cluster=settings.redis_cluster)
     node = await topology.node_of(keys.partition_of(name), timeout=CONNECT_SECONDS)
@@ -136,7 +136,7 @@ async def forget(settings: Settings, name: str) -> int:
     return 0
 
 
-async def compare(settings: Settings, name: str) -> int:
+async def compare(name: str, settings: Settings) -> int:
     """Prints the courses whose counts another database on this server has differently: 0 when it has none, else 1."""
     async with _database(settings) as database:
         here = await comparison.totals_of(database)

@@ -129,11 +129,9 @@ class Flusher:
     def _unreadable_for(self, partitions: Sequence[int], listed: due.Listed) -> float:
         """For how many seconds a list of these partitions has been none: so old may be what waits there."""
         now = self._stores.now()
-        since = {number: self._unreadable_since.get(number, now) for number in listed.unreadable}
-        for number in partitions:
+        for number in set(partitions) - set(listed.unreadable):
             self._unreadable_since.pop(number, None)
-        self._unreadable_since |= since
-        return now - min(since.values(), default=now)
+        return now - min((self._unreadable_since.setdefault(number, now) for number in listed.unreadable), default=now)
 
 
 async def _flush(stores: Stores, names: plan.Names, stop: asyncio.Event) -> Report:

@@ -102,13 +102,14 @@ class HotStore:
 
     async def _ask_together(self, node: str, asked: Mapping[int, Sequence[Command]]) -> Mapping[int, Sequence[Reply]]:
         if len(asked) > 1:
+            transactions = [_transaction(commands) for commands in asked.values()]
             try:
-                replies = await self._ask(node, *(one for commands in asked.values() for one in _transaction(commands)))
+                answers = await self._ask(node, *itertools.chain.from_iterable(transactions))
             except (RedisUnreachable, ResponseError):
                 pass  # Each by itself is looked for where it is now, and waited for.
             else:
-                ends = itertools.accumulate(len(_transaction(commands)) for commands in asked.values())
-                return {number: replies[end - 1] for number, end in zip(asked, ends, strict=True)}
+                ends = itertools.accumulate(map(len, transactions))
+                return {number: answers[end - 1] for number, end in zip(asked, ends, strict=True)}
         return {number: await self._ask_each(number, commands) for number, commands in asked.items()}
 
     async def _ask_partition(self, partition: int, commands: Sequence[Command]) -> list[Reply]:

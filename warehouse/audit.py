@@ -1,7 +1,7 @@
 """Compares every counter of every tally in the store with MongoDB's documents."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bson import ObjectId
@@ -64,7 +64,7 @@ async def _compare(
     differences: Differences = {}
     odd: list[str] = []
     counters = 0
-    async for course_ids in _courses(database, store, only):
+    for course_ids in await _courses(database, store, only):
         stored = live(await store.totals(course_ids))
         cold = await _cold(database, course_ids, odd)
         for key in sorted(cold.keys() | stored.keys()):
@@ -77,25 +77,29 @@ async def _compare(
 
 async def _courses(
     database: AsyncDatabase[dict[str, Any]], store: Store, only: Sequence[str] | None
-) -> AsyncIterator[Sequence[str]]:
-    """All courses that either side has, some at a time: about `ROWS` rows, which take about 100 MB here."""
-    sizes = await store.courses()
+) -> Iterator[Sequence[str]]:
+    """All courses that either side has, in `parts`."""
+    rows = await store.courses()
     if only is None:
-        known = set(sizes)
+        known = set(rows)
         for kind in KINDS:
             known |= {str(course_id) for course_id in await database[kind.collection].distinct("courseId")}
         only = sorted(name for name in known if tally_of(name))
-    some: list[str] = []
-    rows = 0
-    for course_id in only:
-        size = sizes.get(course_id, 0)
-        if some and (rows + size > ROWS or len(some) == COURSES):
-            yield some
-            some, rows = [], 0
-        some.append(course_id)
-        rows += size
-    if some:
-        yield some
+    return parts({course_id: rows.get(course_id, 0) for course_id in only})
+
+
+def parts(rows: Mapping[str, int]) -> Iterator[Sequence[str]]:
+    """The courses, with their numbers of rows, in lists of about `ROWS` rows, which take about 100 MB here. Pure."""
+    part: list[str] = []
+    total = 0
+    for course_id, number in rows.items():
+        if part and (total + number > ROWS or len(part) == COURSES):
+            yield part
+            part, total = [], 0
+        part.append(course_id)
+        total += number
+    if part:
+        yield part
 
 
 async def _cold(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from shared.serving.errors import Unavailable
 
-SOCKET = "audit.sock"
+SOCKET = "control.sock"
 WORD_BYTES = 100
 FAILED = "ended early: "
 

@@ -24,7 +24,7 @@ BATCH_SECONDS = 0.5
 IDLE_SECONDS = 10.0
 # While a flush writes, MongoDB would answer thousands of requests with a few events each: asking less often saves it
 # work. Events of the same reply are available at once.
-FEW, COMPANY_SECONDS, AT_HAND_SECONDS = 200, 0.2, 0.0003
+FEW, LINGER_SECONDS, AT_HAND_SECONDS = 200, 0.2, 0.0003
 RETRY_SECONDS = 1.0
 
 # Unauthorized, AuthenticationFailed, MaxTimeMSExpired, ShutdownInProgress, ExceededTimeLimit and InterruptedAtShutdown
@@ -138,7 +138,7 @@ class Source:
             in_hand += 1
             if time.monotonic() - asked > AT_HAND_SECONDS:  # it was asked for
                 if in_hand < FEW:
-                    await asyncio.sleep(COMPANY_SECONDS)
+                    await asyncio.sleep(LINGER_SECONDS)
                 in_hand = 0
             for record in await self._events.records(event):
                 count += 1

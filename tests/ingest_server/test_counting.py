@@ -117,11 +117,13 @@ class TestEventIds:
     async def test_an_id_of_the_last_window_is_a_repeat_and_one_of_an_earlier_one_is_new(
         self, player: Player, stored: Stored
     ) -> None:
-        await player.view(event="e")
         for counted in (1, 1, 2):
-            await player.view(event="e")
-            assert {"course_views": counted} == stored.counters()
+            for _ in range(2):
+                await player.view(event="e")
+                await player.ping(event="e")
+            assert {"course_views": counted, views(FIRST): counted, seconds(FIRST): 5 * counted} == stored.counters()
             shift(stored, "v")
+            shift(stored, "t")
 
 
 class TestPlaybackIds:
