@@ -1,5 +1,6 @@
 """TrackBatch: each good event counts, each bad one is answered in the words of its own call, the rest concerns all."""
 
+import asyncio
 import time
 from collections.abc import Iterator, Mapping
 
@@ -322,3 +323,13 @@ def test_a_name_anywhere_refuses_a_whole_batch(events: list[ingest_pb2.Event], p
     events.insert(place % (len(events) + 1), view(user="bob"))
     with pytest.raises(PermissionDenied):
         batches.permit(map(validation.of_event, events), Caller("ann", expires=0))
+
+
+async def test_others_have_a_turn_between_two_slices_of_a_batch() -> None:
+    events = [view()] * (2 * batches.SLICE + 1)
+    judging = asyncio.create_task(batches.parse(events, Caller("ann", expires=0), str.encode))
+    turns = 0
+    while not judging.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert 3 == turns
