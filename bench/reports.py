@@ -160,8 +160,8 @@ async def _check(address: str, calls: Mapping[str, tuple[str, Message, str]], to
     metadata = (("authorization", f"Bearer {token}"),)
     async with grpc.aio.insecure_channel(address) as channel:
         stub = dashboard_pb2_grpc.DashboardServiceStub(channel)
-        report: Any = await stub.GetCourseReport(calls["report of 92 days"][1], metadata=metadata)  # type: ignore[arg-type]
-        heatmap: Any = await stub.GetLectureHeatmap(calls["heatmap of an hour"][1], metadata=metadata)  # type: ignore[arg-type]
+        report: Any = await stub.GetCourseReport(calls["report of 92 days"][1], metadata=metadata)  # type: ignore[arg-type] # each has its own type
+        heatmap: Any = await stub.GetLectureHeatmap(calls["heatmap of an hour"][1], metadata=metadata)  # type: ignore[arg-type] # each has its own type
         listed: Any = await stub.ListCourses(dashboard_pb2.ListCoursesRequest(), metadata=metadata)
     found = (
         report.overview.course_views,

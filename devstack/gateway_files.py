@@ -76,7 +76,7 @@ class InLine(dict[str, Any]):
 class Writer(yaml.SafeDumper):
     """Indents as the rest of the configuration does. What occurs again is written once, with an anchor."""
 
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - of the class above
         """Overrides PyYAML's, which does not indent a list in a mapping."""
         super().increase_indent(flow, indentless=False)
 

@@ -172,7 +172,7 @@ class ColdStore:
         return Course(course_id, outline, tallies_found)
 
 
-async def _aside_if(is_large: bool, work: Callable[..., Answer], *parts: object) -> Answer:  # noqa: FBT001
+async def _aside_if(is_large: bool, work: Callable[..., Answer], *parts: object) -> Answer:  # noqa: FBT001 - each caller names the condition
     """Runs work that takes long in another thread."""
     return await asyncio.to_thread(work, *parts) if is_large else work(*parts)
 

@@ -12,8 +12,8 @@ from prometheus_client import Counter, Gauge, disable_created_metrics, values
 # Said before the first metric is made. The supervisor sets the variable for its workers.
 WORKERS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 if WORKERS_FOLDER in os.environ:
-    values.ValueClass = values.MultiProcessValue(lambda: current_process().name)  # type: ignore[no-untyped-call]
-disable_created_metrics()  # type: ignore[no-untyped-call]
+    values.ValueClass = values.MultiProcessValue(lambda: current_process().name)  # type: ignore[no-untyped-call] # it has no types
+disable_created_metrics()  # type: ignore[no-untyped-call] # it has no types
 
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 """Upper bounds of what takes between half a millisecond and some seconds."""

@@ -88,7 +88,7 @@ class _Workers(Collector):
     def collect(self) -> Iterable[Metric]:
         # A new file is empty for a moment, and the client would report it as corrupt.
         files = [str(path) for path in self._folder.glob("*.db") if _size(path)]
-        merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+        merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call] # it has no types
         return merged
 
 
@@ -102,7 +102,7 @@ def _size(path: Path) -> int:
 def forget(worker: str) -> None:
     """Removes a dead worker's gauges; its counters stay."""
     if WORKERS_FOLDER in os.environ:
-        mark_process_dead(worker)  # type: ignore[no-untyped-call]
+        mark_process_dead(worker)  # type: ignore[no-untyped-call] # it has no types
         reasons.forget(worker)
 
 

@@ -158,7 +158,7 @@ def _pack(command: Command) -> bytes:
         packed: bytes = pack_command(command)  # type: ignore[arg-type] # its stub allows only a tuple of one
     except UnicodeEncodeError:  # the name of a key, or of a member, that is not UTF-8: see `text_of`
         parts = (part.encode(errors="surrogateescape") if isinstance(part, str) else part for part in command)
-        packed = pack_command(tuple(parts))  # type: ignore[arg-type]
+        packed = pack_command(tuple(parts))  # type: ignore[arg-type] # its stubs want strings
     return packed
 
 

@@ -50,7 +50,7 @@ class Handler(BaseHTTPRequestHandler):
     def __init__(self, site: Site, folder: Path, *arguments: object) -> None:
         self._site = site
         self._folder = folder
-        super().__init__(*arguments)  # type: ignore[arg-type]  # passed on as they are
+        super().__init__(*arguments)  # type: ignore[arg-type] # passed on as they are
 
     def do_GET(self) -> None:
         address = urlsplit(self.path)
@@ -80,5 +80,5 @@ class Handler(BaseHTTPRequestHandler):
         except OSError:
             self.close_connection = True  # the browser has enough
 
-    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - its name in the class above
         """Says nothing."""

@@ -57,7 +57,7 @@ def viewer(page: Page, service: Service, site_with_cookie: Site) -> Viewer:
 async def sign_in(viewer: Viewer, user: str) -> None:
     """As the site does, with a cookie that its scripts cannot read."""
     session = {"name": COOKIE, "value": mint(JWT_SECRET, user), "url": viewer.site.url}
-    await viewer.page.context.add_cookies([{**session, "httpOnly": True, "sameSite": "Lax"}])  # type: ignore[typeddict-item]
+    await viewer.page.context.add_cookies([{**session, "httpOnly": True, "sameSite": "Lax"}])  # type: ignore[typeddict-item] # not seen to be a cookie
 
 
 def views(service: Service, course: Course) -> int:

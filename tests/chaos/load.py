@@ -81,7 +81,7 @@ async def learner(
             return
         account.attempted += 1
         is_ping, call = _event(course, event_id)
-        while not await succeeds(lambda call=call: call(random.choice(stubs), metadata), audit):  # type: ignore[misc]
+        while not await succeeds(lambda call=call: call(random.choice(stubs), metadata), audit):  # type: ignore[misc] # a bound default
             if not account.retried:
                 break
         else:

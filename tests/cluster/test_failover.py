@@ -58,7 +58,7 @@ async def test_programs_that_start_before_the_cluster_is_formed_wait_for_it(
     ingest, query = start_on(cluster, "ingest_server", wait=False), start_on(cluster, "query_server", wait=False)
     flusher = start_on(cluster, "flusher", "--once")
     for server in (ingest, query):
-        wait_until(lambda server=server: "cluster is not whole" in server.output(), PATIENCE, "not missed")  # type: ignore[misc]
+        wait_until(lambda server=server: "cluster is not whole" in server.output(), PATIENCE, "not missed")  # type: ignore[misc] # a bound default
         assert not server.ready()
     assert 3 == await asyncio.to_thread(flusher.wait, PATIENCE)
 

@@ -36,7 +36,7 @@ def members(tmp_path: Path) -> Iterator[list[MongoServer]]:
             server.launch()
             stack.callback(server.kill)
         for server in servers:
-            wait_until(lambda server=server: not port_is_free(server.port), PATIENCE, "mongod did not listen")  # type: ignore[misc]
+            wait_until(lambda server=server: not port_is_free(server.port), PATIENCE, "mongod did not listen")  # type: ignore[misc] # a bound default
         hosts = [{"_id": number, "host": server.address} for number, server in enumerate(servers)]
         with MongoClient[States](servers[0].address, directConnection=True) as client:
             settings = {"electionTimeoutMillis": 1000, "heartbeatIntervalMillis": 200}

@@ -71,7 +71,7 @@ def cut_small() -> None:
     plan.lanes = functools.partial(plan.lanes, size=WAVE_TALLIES)
     wave.TAKE_TALLIES = TAKE_TALLIES
     clear.CLEAR_TALLIES = 1
-    wave.bulks = functools.partial(wave.bulks, counters=BULK_COUNTERS)  # type: ignore[attr-defined]
+    wave.bulks = functools.partial(wave.bulks, counters=BULK_COUNTERS)  # type: ignore[attr-defined] # a function of the module
     send = clear.send
 
     async def send_each(connection: RedisConnection, commands: Sequence[Command]) -> list[Reply]:

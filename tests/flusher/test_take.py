@@ -137,7 +137,7 @@ async def test_a_transaction_that_was_not_carried_out_is_tried_again_while_the_l
     stage: Stage, wave: Wave
 ) -> None:
     await stage.ping(COURSE)
-    wave.connection = TouchesTheLock(wave.connection, stage, "PEXPIRE", LOCK, "60000")  # type: ignore[assignment]
+    wave.connection = TouchesTheLock(wave.connection, stage, "PEXPIRE", LOCK, "60000")  # type: ignore[assignment] # it does what a connection does
 
     (batch,) = await wave.take(COURSE)
 
@@ -146,7 +146,7 @@ async def test_a_transaction_that_was_not_carried_out_is_tried_again_while_the_l
 
 async def test_a_lock_lost_between_the_look_and_the_transaction_is_noticed(stage: Stage, wave: Wave) -> None:
     await stage.ping(COURSE)
-    wave.connection = TouchesTheLock(wave.connection, stage, "SET", LOCK, "somebody else")  # type: ignore[assignment]
+    wave.connection = TouchesTheLock(wave.connection, stage, "SET", LOCK, "somebody else")  # type: ignore[assignment] # it does what a connection does
 
     with pytest.raises(LeaseLost):
         await wave.take(COURSE)

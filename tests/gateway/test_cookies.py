@@ -39,7 +39,7 @@ def documented(text: str) -> str:
     text = re.sub(r"- safe_regex:\s+regex: http.*localhost.*\n", "- exact: https://learn.example.com\n", text)
     for command in commands:
         script = command.strip("'")
-        text = subprocess.run(["sed", script], input=text, capture_output=True, text=True, check=True).stdout  # noqa: S607
+        text = subprocess.run(["sed", script], input=text, capture_output=True, text=True, check=True).stdout
     return text
 
 
@@ -95,6 +95,17 @@ def test_a_cookie_without_the_header_that_only_an_allowed_page_can_send_is_refus
 
     assert_refused(401, UNAUTHENTICATED, response)
     assert "x-requested-with" in response.json()["message"]
+
+
+def test_the_gateway_refuses_it_by_itself(start_gateway: Callable[..., EnvoyServer], learner: str) -> None:
+    """What it lets pass gets 503: it has no server."""
+    gateway = start_gateway(change=documented)
+    with httpx.Client(base_url=gateway.url, trust_env=False, timeout=8) as client:
+        statuses = [
+            client.post(VIEW, headers=[("cookie", cookie(learner)), *more]).status_code for more in ([REQUESTED], [])
+        ]
+
+    assert [503, 401] == statuses
 
 
 @pytest.mark.parametrize("cookies", ["", f"{COOKIE}=", f"{COOKIE}=1", f"x{COOKIE}=a.b.c", "session=a.b.c"])

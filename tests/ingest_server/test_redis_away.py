@@ -52,7 +52,7 @@ class TestOutOfReach:
     ) -> None:
         go_away(redis_proxy)
         for service in ("", SERVICE):
-            wait_until(lambda name=service: not is_serving(proxied_server.address, name), 2, "still SERVING")  # type: ignore[misc]
+            wait_until(lambda name=service: not is_serving(proxied_server.address, name), 2, "still SERVING")  # type: ignore[misc] # a bound default
         redis_proxy.heal()
         wait_until(lambda: is_serving(proxied_server.address, SERVICE), 2, "still NOT_SERVING")
 

@@ -55,7 +55,7 @@ class Reader:
         """A guarded event, and which lecture's segments it has, 0 for none."""
         user, position, has_event, lecture = self.take(4)
         event = next(self.ids["v" if lecture == "" else "t"]) if has_event else None
-        found = Guarded(bytes(everybody[int(user) - 1]), int(position), event)  # type: ignore[arg-type]
+        found = Guarded(bytes(everybody[int(user) - 1]), int(position), event)  # type: ignore[arg-type] # a user is bytes
         if lecture == "":
             return found, 0
         found.lecture_id, found.seconds = str(lecture), self.number()
@@ -79,7 +79,7 @@ def read_course(reader: Reader, number: int, sent: CourseCommit) -> None:
     assert sent.sums == reader.sums(fields)
     everybody = reader.take(people)
     if guarded:
-        assert [hashlib.blake2b(user, digest_size=16).digest() for user in everybody] == reader.take(people)  # type: ignore[arg-type]
+        assert [hashlib.blake2b(user, digest_size=16).digest() for user in everybody] == reader.take(people)  # type: ignore[arg-type] # a user is bytes
     assert sent.users == set(everybody[:certain])
     assert {one.user for one in sent.guarded} | sent.users == set(everybody)
     tallies = []

@@ -107,7 +107,7 @@ def touched() -> dict[str, str]:
 
 def put(stored: Stored, name: str, content: Content) -> None:
     command, *arguments = content
-    stored.redis.execute_command(command, name, *arguments)  # type: ignore[no-untyped-call]
+    stored.redis.execute_command(command, name, *arguments)  # type: ignore[no-untyped-call] # it has no types
 
 
 async def record(recorder: Recorder, commit: Commit) -> Outcome:

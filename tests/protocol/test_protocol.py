@@ -49,7 +49,7 @@ def test_the_dashboard_shows_what_was_acknowledged_whatever_happens(redis_url: s
         stage = staged(redis_url, mongo.database(client))
         ready = runner.run(stage.__aenter__())
         try:
-            run_state_machine_as_test(partial(Protocol, runner, ready, air), settings=SEARCH)  # type: ignore[arg-type]
+            run_state_machine_as_test(partial(Protocol, runner, ready, air), settings=SEARCH)  # type: ignore[arg-type] # it makes the machine
         finally:
             runner.run(stage.__aexit__(None, None, None))
             runner.run(client.close())

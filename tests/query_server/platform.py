@@ -124,7 +124,7 @@ class Platform:
         if not users:
             return {}
         await self.redis.pfadd(key, *users)
-        sketch = await self.redis.execute_command("GET", key, NEVER_DECODE=True)  # type: ignore[no-untyped-call]
+        sketch = await self.redis.execute_command("GET", key, NEVER_DECODE=True)  # type: ignore[no-untyped-call] # it has no types
         return {"usersSketch": bytes(sketch), "uniqueActiveUsers": await self.redis.pfcount(key)}
 
     def key(self, kind: str, course: Course, item: str = "") -> str:

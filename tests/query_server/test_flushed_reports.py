@@ -36,7 +36,7 @@ async def count(platform: Platform, course: Course, diary: Diary) -> None:
 def without_moment(answer: Any) -> Message:
     answer.ClearField("as_of")
     answer.range.ClearField("final")
-    return answer  # type: ignore[no-any-return]
+    return answer  # type: ignore[no-any-return] # the same message
 
 
 @settings(max_examples=6, suppress_health_check=list(HealthCheck))
@@ -73,7 +73,7 @@ async def equal_everywhere(
     assert expected.days == shown.days
     assert expected.engagement_funnel == shown.engagement_funnel
     assert expected.not_counted == shown.not_counted
-    request = dashboard_pb2.ExportCourseReportRequest(course_id=course.course_id, **fields)  # type: ignore[arg-type]
+    request = dashboard_pb2.ExportCourseReportRequest(course_id=course.course_id, **fields)  # type: ignore[arg-type] # fields of a message
     who = [("authorization", f"Bearer {token(course.creator)}")]
     file = await callers.stub.ExportCourseReport(request, metadata=who)
     lines = file.data.decode("utf-8-sig").splitlines()[1:]

@@ -29,7 +29,7 @@ def document(fields: Mapping[str, int], applied: list[str]) -> dict[str, object]
         *parents, leaf = next(iter(COURSE.increments({field: 1}))).split(".")
         place = root
         for parent in parents:
-            place = place.setdefault(parent, {})  # type: ignore[assignment]
+            place = place.setdefault(parent, {})  # type: ignore[assignment] # a path ends in a number
         place[leaf] = count
     return root
 

@@ -139,7 +139,7 @@ async def test_sets_of_the_partition_of_any_type_and_bytes_break_no_answer(
     await platform.counting(course, "A", {VIEWS: 1})
     for name in ("dirty_analytics_courses", "unsaved_users"):
         key = f"{name}:{platform.braces(course)}"
-        await platform.redis.execute_command(content[0], key, *content[1:])  # type: ignore[no-untyped-call]
+        await platform.redis.execute_command(content[0], key, *content[1:])  # type: ignore[no-untyped-call] # it has no types
     for answer in await everything(reports, course):
         assert_sound(answer)
     assert 1 == (await reports.of(course)).overview.total_views
@@ -193,7 +193,7 @@ async def test_a_number_of_any_type_is_read_for_what_it_is(
 ) -> None:
     course = await platform.add_course(["A"])
     stats = {course.lectures[0]: {"views": stored, "totalWatchTime": stored}}
-    await platform.flushed(course, lectures=stats, totalViews=stored, uniqueActiveUsers=stored)  # type: ignore[arg-type]
+    await platform.flushed(course, lectures=stats, totalViews=stored, uniqueActiveUsers=stored)  # type: ignore[arg-type] # as a platform may store it
     answer = await dashboards.of(course)
     assert (int(shown), shown) == (answer.overview.total_views, answer.overview.total_watch_time_seconds)
     assert shown == answer.engagement_funnel[0].watch_time_seconds
@@ -202,7 +202,7 @@ async def test_a_number_of_any_type_is_read_for_what_it_is(
 async def test_what_was_acknowledged_is_shown_beside_an_odd_number(platform: Platform, dashboards: Dashboards) -> None:
     course = await platform.add_course(["A"])
     lecture = course.lectures[0]
-    await platform.flushed(course, lectures={lecture: "odd"}, totalViews=Decimal128("10"))  # type: ignore[arg-type]
+    await platform.flushed(course, lectures={lecture: "odd"}, totalViews=Decimal128("10"))  # type: ignore[arg-type] # as a platform may store it
     await platform.counting(course, "A", {VIEWS: 1, views(lecture): 2, seconds(lecture): 30})
     answer = await dashboards.of(course)
     assert (11, 2, 30) == (

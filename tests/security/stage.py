@@ -66,9 +66,9 @@ class Attacker:
         try:
             if method == STREAM:
                 # Without serializers bytes go as they are, which the type information does not know.
-                list(channel.stream_stream(method)(iter([data]), **options))  # type: ignore[arg-type]
+                list(channel.stream_stream(method)(iter([data]), **options))  # type: ignore[arg-type] # options of any type
             else:
-                channel.unary_unary(method)(data, **options)  # type: ignore[arg-type]
+                channel.unary_unary(method)(data, **options)  # type: ignore[arg-type] # options of any type
         except grpc.RpcError as error:
             # A client's error is its call too, which the type information does not know.
             return Answer(error.code(), error.details() or "")

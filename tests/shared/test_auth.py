@@ -34,7 +34,7 @@ def signed(claims: Mapping[str, object], *, secret: str = SECRET, algorithm: str
 
 
 def verifier(**options: object) -> TokenVerifier:
-    return TokenVerifier(SECRET, **{"algorithms": ["HS256"], "now": Clock(), **options})  # type: ignore[arg-type]
+    return TokenVerifier(SECRET, **{"algorithms": ["HS256"], "now": Clock(), **options})  # type: ignore[arg-type] # options of any type
 
 
 def known(caller: Caller | None) -> Caller:

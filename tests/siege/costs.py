@@ -82,7 +82,7 @@ def costs(stage: Stage) -> list[Cost]:
         return ingest_pb2.TrackBatchRequest(events=events).SerializeToString()
 
     def of_ingest(name: str, data: bytes, most: float, **more: object) -> Ask:
-        return Ask(name, ingest, ingest.address, BATCH, data, most, **more)  # type: ignore[arg-type]
+        return Ask(name, ingest, ingest.address, BATCH, data, most, **more)  # type: ignore[arg-type] # options of any type
 
     event = ingest_pb2.Event(telemetry=ping)
     other = ingest_pb2.Event(telemetry=ping)
