@@ -1,7 +1,7 @@
 """A source and a store, and what a flush writes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -46,6 +46,18 @@ async def flush(database: Database, times: int = 1) -> None:
 
 
 @asynccontextmanager
+async def running(follow: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """It follows while the block runs, and is then told to stop."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(follow(stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await task
+
+
+@asynccontextmanager
 async def following(
     database: Database, store: Store, *, lose: Callable[[Sequence[Record]], Sequence[Record]] | None = None
 ) -> AsyncIterator[None]:
@@ -56,14 +68,9 @@ async def following(
         await sink.write(lose(records) if lose else records)
 
     snapshot = Snapshot(database, generation=0, known=lambda: known_tallies(store))
-    stop = asyncio.Event()
     source = Source(database, StoreProgress(store), deliver, snapshot, Events(database, 0))
-    task = asyncio.create_task(source.follow(stop))
-    try:
+    async with running(source.follow):
         yield
-    finally:
-        stop.set()
-        await task
 
 
 async def until_equal(database: Database, store: Store) -> None:

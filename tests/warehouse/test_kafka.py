@@ -1,8 +1,8 @@
 """Records through Kafka: what the relay hands on arrives in the store, and what is no record is put aside."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from devstack.programs import Program
 from tests.servers import PATIENCE
 from tests.warehouse.brokers import at, kafka_of_this_run, messages, mock_kafka
 from tests.warehouse.documents import COURSE_ID, write_day
+from tests.warehouse.stage import running
 from tests.warehouse.test_program import audit, until
 from warehouse import kafka, metrics
 from warehouse.kafka import REJECTED_TOPIC, TOPIC, NotDelivered, Publisher, Subscriber
@@ -28,15 +29,8 @@ def brokers() -> Iterator[str]:
         yield address
 
 
-@asynccontextmanager
-async def subscribed(brokers: str, store: Store) -> AsyncIterator[None]:
-    stop = asyncio.Event()
-    following = asyncio.create_task(Subscriber(at(brokers), Sink(store)).follow(stop))
-    try:
-        yield
-    finally:
-        stop.set()
-        await following
+def subscribed(brokers: str, store: Store) -> AbstractAsyncContextManager[None]:
+    return running(Subscriber(at(brokers), Sink(store)).follow)
 
 
 async def until_stored(store: Store, views: int) -> None:

@@ -10,7 +10,7 @@ from flusher.tools.forget import forget
 from shared.data.tallies import COURSE
 from tests.servers import PATIENCE
 from tests.warehouse.brokers import at, mock_kafka
-from tests.warehouse.stage import COURSE_ID, Database, flush, following, until_equal
+from tests.warehouse.stage import COURSE_ID, Database, flush, following, running, until_equal
 from warehouse.audit import audit
 from warehouse.events import Events
 from warehouse.kafka import Publisher, Subscriber
@@ -97,14 +97,11 @@ async def test_who_reads_kafka_is_killed_at_a_step(
                 patched.setattr(owner, name, _dying_later(getattr(owner, name), death, moment))
             with pytest.raises(Killed):
                 await Subscriber(at(brokers), Sink(store)).follow(asyncio.Event())
-        stop = asyncio.Event()
-        following = asyncio.create_task(Subscriber(at(brokers), Sink(store)).follow(stop))
-        await until_equal(database, store)
-        await flush(database)
-        await Snapshot(database, generation=0).deliver(Publisher(at(brokers)).deliver)
-        await until_equal(database, store)
-        stop.set()
-        await following
+        async with running(Subscriber(at(brokers), Sink(store)).follow):
+            await until_equal(database, store)
+            await flush(database)
+            await Snapshot(database, generation=0).deliver(Publisher(at(brokers)).deliver)
+            await until_equal(database, store)
 
 
 def _dying(function: Any, death: Death, step: str) -> Any:
