@@ -1,17 +1,22 @@
 """The stage on the servers that all tests share, and flushers as users start them."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from urllib.parse import urlsplit
 
 import pytest
 import structlog
+from bson import ObjectId
 from pymongo import AsyncMongoClient, MongoClient
 from pymongo.database import Database
 
+from devstack.programs import Program
+from shared.data import keys
 from shared.stores import mongo
-from shared.stores.mongo import COURSES, Document
-from tests.flusher.stage import Stage, staged
+from shared.stores.mongo import COURSE_ANALYTICS, COURSES, Document
+from tests.flusher.stage import Stage, course, staged
 from tests.servers import fresh_database
+
+Ask = Callable[[str], tuple[int, str]]
 
 
 @pytest.fixture(scope="session")
@@ -53,3 +58,25 @@ def logged() -> Iterator[list[structlog.typing.EventDict]]:
     """What is logged while the test runs."""
     with structlog.testing.capture_logs() as lines:
         yield lines
+
+
+@pytest.fixture
+def ask(start_program: Callable[..., Program]) -> Ask:
+    """Runs a command of the flusher: its exit code, and what it says."""
+
+    def run(command: str) -> tuple[int, str]:
+        flusher = start_program("flusher", command)
+        code = flusher.wait(20)
+        return code, flusher.output()
+
+    return run
+
+
+@pytest.fixture
+async def refused(stage: Stage) -> Stage:
+    """A ping in quarantine, because its document is not as it should be."""
+    await stage.database[COURSE_ANALYTICS].insert_one({"courseId": ObjectId(course(1)), "lectureStats": 5})
+    await stage.ping(course(1))
+    await stage.flush()
+    assert {} != await stage.hash(keys.quarantined_counters, course(1))
+    return stage
