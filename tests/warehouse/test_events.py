@@ -162,6 +162,21 @@ async def test_repeats_in_any_order_end_equal_and_after_losses_a_snapshot_does(
     assert expected == stored(arrived)
 
 
+async def test_of_what_a_transaction_writes_the_last_counts(database: Database) -> None:
+    """All of its events have one time."""
+    course, (_, identity) = database[COURSE.collection], COURSE_IDENTITIES[0]
+    async with await database.watch(PIPELINE, max_await_time_ms=1000) as stream:
+        await course.insert_one({**identity, "totalViews": 1})
+        async with database.client.start_session() as session, await session.start_transaction():
+            for views in (9, 4):
+                await course.update_one(identity, {"$set": {"totalViews": views}}, session=session)
+        happened = await records_until_end(database, stream, Events(database, 0))
+
+    expected = await told(database)
+    assert [4] == list(expected.values())
+    assert [expected] * 2 == [stored(happened), stored(happened[::-1])]
+
+
 async def snapshot(database: Database, known: Iterable[str]) -> list[Record]:
     """The records of one that is taken now, for a store that has those tallies."""
     taken: list[Record] = []
