@@ -35,7 +35,8 @@
 -- window, by this server's clock, is that in which the id arrived, or its playback had its last ping. Event ids are looked up
 -- in this window and the last, each as long as the ids are remembered; playback ids in this and the last two, each half as long.
 -- A user is charged at least the memory that an id takes in Redis. A user who has reached the limit of a window may still
--- repeat events, and continue playbacks that have begun.
+-- repeat events, and continue playbacks that have begun, up to twice the limit: each window in which one goes on charges
+-- it anew.
 --
 -- The bits of a playback's segments: bit 0 that it was counted as a playback, bit n + 1 its view of segment n. They live
 -- as long as the playback's id. They are reset when the lecture's tally was emptied after its last ping: no segment has
@@ -210,8 +211,8 @@ local function charge(to, user, bytes)
   to.bytes[user], to.charged[user] = to.bytes[user] + bytes, true
 end
 
-local function is_full(of, user)
-  return of.bytes[user] >= limit
+local function is_full(of, user, times)
+  return of.bytes[user] >= limit * (times or 1)
 end
 
 local function close_account(of, users, seconds)
@@ -280,7 +281,7 @@ local function judge(memory, event, playback, watched, seconds, user)
   if is_full(events, user) and (event or watched and redis.call('EXISTS', watched) == 0) then
     return 'USER_LIMIT'
   end
-  if playback and is_full(playbacks, user) and not plays.known[playback] then
+  if playback and is_full(playbacks, user, plays.known[playback] and 2 or 1) then
     return 'USER_LIMIT'
   end
   if watched and not watch(watched, seconds, user) then

@@ -132,7 +132,7 @@ def _quarantined(batch_id: str, text: bytes) -> Batch | None:
     """A batch that MongoDB rejected; None when it must not be shown, or is malformed."""
     try:
         kept = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(kept, dict) or kept.get("reason") == keys.RESURRECTED:
         return None

@@ -79,7 +79,7 @@ def _kept(text: bytes) -> tuple[str, dict[str, str]]:
         kept = json.loads(text)
         fields = kept["counters"] | kept.get("unreadable", {})
         return str(kept["reason"]), {field: str(count) for field, count in fields.items()}
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return "not written by a flusher", {"": text_of(text)}
 
 

@@ -254,6 +254,17 @@ async def test_a_name_of_malformed_utf_8_leaves_the_dirty_set_and_its_counts_are
     assert 1 == await stage.call("HLEN", b"quarantined_counters:{7}:\xff")
 
 
+async def test_a_quarantined_batch_of_json_that_is_nested_too_deeply_stops_nothing(stage: Stage) -> None:
+    await stage.call("HSET", keys.quarantined_counters(PARTITION, THEIRS), "A", "[" * 100_000)
+    await stage.database[COURSE_ANALYTICS].insert_one({"courseId": ObjectId(THEIRS), "lectureStats": 5})
+    await stage.ping(THEIRS, BESIDE)
+
+    report = await stage.flush()
+
+    assert (1, 1, {}) == (report.cleared, report.quarantined, report.left)
+    await assert_the_tools_can_say_something(stage)
+
+
 @pytest.mark.parametrize("epoch", ["x", [3], math.nan, True, {"$numberLong": "5"}])
 async def test_a_malformed_epoch_excludes_every_update(stage: Stage, epoch: object) -> None:
     """Also when it becomes one after the look at the documents: the update itself does not match."""

@@ -88,6 +88,16 @@ async def test_a_playback_that_has_begun_goes_on_and_a_new_one_does_not(counting
     assert {1: "USER_LIMIT"} == await counting.count(ping(None, "p0", 0), ping(None, "new"))
 
 
+async def test_playbacks_of_an_earlier_window_go_on_up_to_twice_the_limit(counting: Counting, stored: Stored) -> None:
+    """Else a user could keep those of each day alive for ever."""
+    playbacks = [ping(None, f"p{number}") for number in range(9)]
+    assert await counting.count(*playbacks) is None
+    (ids,) = map(str, stored.redis.keys("seen:*}:p*"))
+    stem, _, window = ids.rpartition("p")
+    stored.redis.rename(ids, f"{stem}p{int(window) - 1}")
+    assert {8: "USER_LIMIT"} == await counting.count(*playbacks)
+
+
 async def test_playbacks_and_events_have_a_limit_each(full: Counting) -> None:
     assert await full.count(ping(None, "new")) is None
 

@@ -145,6 +145,20 @@ async def test_sets_of_the_partition_of_any_type_and_bytes_break_no_answer(
     assert 1 == (await reports.of(course)).overview.total_views
 
 
+@pytest.mark.parametrize(
+    "kept", ["[" * 100_000, r'{"reason": "", "counters": {"not_counted:\ud800": 1, "course_views": 1}}']
+)
+async def test_a_quarantined_batch_of_any_json_breaks_no_answer(
+    kept: str, platform: Platform, reports: Dashboards
+) -> None:
+    course = await platform.add_course(["A"])
+    await recorded(platform, "2026-11-01")
+    for item in ("", DAY, TODAY, course.lectures[0]):
+        await platform.redis.hset(platform.key("quarantined_counters", course, item), "A", kept)
+    for answer in await everything(reports, course):
+        assert_sound(answer)
+
+
 references = values | st.lists(values | st.sampled_from([*ids, *map(str, ids)]), max_size=3)
 of_the_platform = st.fixed_dictionaries(
     {"sections": references, "title": values, "lectures": references, "lectureTitle": values, "recordedSince": values}
