@@ -37,7 +37,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Took:
-    """How long something took, and the processor time meanwhile; all in seconds."""
+    """How long something took, and the CPU time meanwhile; all in seconds."""
 
     wall: float
     flusher: float
@@ -46,7 +46,7 @@ class Took:
 
     def __str__(self) -> str:
         cpu = f"flusher {self.flusher:.1f}, mongod {self.mongod:.1f}, Redis {self.redis:.1f}"
-        return f"{self.wall:.1f} s (processor time: {cpu} s)"
+        return f"{self.wall:.1f} s (CPU time: {cpu} s)"
 
 
 async def whole(stage: Stage, rounds: int, seconds: float, say: Say) -> list[Row]:
