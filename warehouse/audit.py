@@ -7,6 +7,7 @@ from typing import Any
 from bson import ObjectId
 from pymongo.asynchronous.database import AsyncDatabase
 
+from shared.data.parts import parts
 from shared.data.tallies import COURSE, KINDS, Kind, tally_of
 from warehouse.changes import totals_of
 from warehouse.record import Malformed
@@ -15,7 +16,7 @@ from warehouse.snapshot import LEFT_OUT
 from warehouse.store import Store
 
 AGAIN_SECONDS = 10.0
-COURSES, ROWS = 500, 100_000
+COURSES, ROWS = 500, 100_000  # of a part, at most; it takes about 100 MB here
 SHOWN = 20
 
 EQUAL, DIFFERENT = "equal", "different"
@@ -85,21 +86,7 @@ async def _courses(
         for kind in KINDS:
             known |= {str(course_id) for course_id in await database[kind.collection].distinct("courseId")}
         only = sorted(name for name in known if tally_of(name))
-    return parts({course_id: rows.get(course_id, 0) for course_id in only})
-
-
-def parts(rows: Mapping[str, int]) -> Iterator[Sequence[str]]:
-    """The courses, with their numbers of rows, in lists of about `ROWS` rows, which take about 100 MB here. Pure."""
-    part: list[str] = []
-    total = 0
-    for course_id, number in rows.items():
-        if part and (total + number > ROWS or len(part) == COURSES):
-            yield part
-            part, total = [], 0
-        part.append(course_id)
-        total += number
-    if part:
-        yield part
+    return parts({course_id: rows.get(course_id, 0) for course_id in only}, names=COURSES, total=ROWS)
 
 
 async def _cold(
