@@ -182,7 +182,7 @@ def _raw(database: AsyncDatabase[Document], collection: str) -> RawCollection:
 
 
 def _name_of(document: RawBSONDocument) -> str:
-    """Its `_id`, "" for none. Nearly always the first field and a string; decoding everything takes 20 times as long."""
+    """Its `_id`, "" for none. Nearly always the first field, a string; decoding everything takes 20 times as long."""
     raw = bytes(document.raw)
     if raw[4:9] != b"\x02_id\x00":
         return str(document.get("_id", ""))
