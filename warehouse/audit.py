@@ -16,18 +16,18 @@ from warehouse.snapshot import LEFT_OUT
 from warehouse.store import Store
 
 AGAIN_SECONDS = 10.0
-COURSES, ROWS = 500, 100_000  # of a part, at most; it takes about 100 MB here
+COURSES, ROWS = 500, 100_000  # the most in one part, which then takes about 100 MB here
 SHOWN = 20
 
 EQUAL, DIFFERENT = "equal", "different"
 
-Differences = dict[Key, tuple[int, int]]  # what MongoDB and the store say
+Differences = dict[Key, tuple[int, int]]  # what MongoDB has, and what the store has
 
 
 async def audit(
     database: AsyncDatabase[dict[str, Any]], store: Store, *, again_after: float = AGAIN_SECONDS
 ) -> tuple[bool, list[str]]:
-    """Whether both are equal, and that in words. Differences are checked again, because changes may be in flight.
+    """Whether both are equal, and the findings in words. Checks differences again, because changes may be in flight.
 
     Raises PyMongoError, Unavailable.
     """
@@ -54,7 +54,7 @@ def in_words(equal: bool, lines: Sequence[str]) -> str:  # noqa: FBT001 - what `
 
 
 def _moves(before: tuple[int, int], now: tuple[int, int]) -> bool:
-    """Whether the store has come at least as far as MongoDB was at the first look: the counter goes on changing."""
+    """Whether the store has caught up with MongoDB as of the first read: the counter just keeps changing."""
     cold_before, (cold, stored) = before[0], now
     return min(cold_before, cold) <= stored <= max(cold_before, cold)
 
@@ -92,7 +92,7 @@ async def _courses(
 async def _cold(
     database: AsyncDatabase[dict[str, Any]], course_ids: Sequence[str], odd: list[str]
 ) -> Mapping[Key, int]:
-    """What the documents of the courses say, without zeros; `odd` gets what is no total."""
+    """The totals in the documents of the courses, without zeros; `odd` collects malformed ones."""
     found: dict[Key, int] = {}
     for kind in KINDS:
         async for document in database[kind.collection].find(_of_courses(kind, course_ids), LEFT_OUT):
@@ -109,7 +109,7 @@ async def _cold(
 
 
 def _of_courses(kind: Kind, course_ids: Sequence[str]) -> Mapping[str, Any]:
-    """The documents of the courses, and maybe of some between them: by the one index that each collection has."""
+    """The documents of the courses, possibly with others between them, read by the one index of each collection."""
     if kind is COURSE:
         return {"courseId": {"$in": [ObjectId(course_id) for course_id in course_ids] + list(course_ids)}}
     return {"_id": {"$gte": course_ids[0], "$lt": f"{course_ids[-1]}~"}}
