@@ -73,7 +73,7 @@ async def _born_with_days(database: AsyncDatabase[Document]) -> list[str]:
 async def _sums(
     nodes: Sequence[RedisConnection], database: AsyncDatabase[Document], first: Kind, then: Kind
 ) -> tuple[Sums, Sums]:
-    """The sums of tallies of two kinds, by course. A concurrent flush only makes the first too low, the second too high.
+    """The sums of tallies of two kinds, by course. A flush meanwhile can only lower the first and raise the second.
 
     It reads the documents of the first kind before their hashes, and the hashes of the second before their documents: a
     count that moves meanwhile appears at most once in the first, and once or twice in the second.
