@@ -41,7 +41,7 @@ Generated from the declarations by `python -m devstack.metrics`.
 class Declared:
     """A metric: its name as PromQL has it (without `_bucket` and so on), type, labels, and what its labels may be.
 
-    `known` has the label values that are made at the start; empty where they come with what happens.
+    `known` has the label values that exist from the start; empty if they appear as events happen.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Declared:
 def declared_in(module: ModuleType) -> Iterator[Declared]:
     """The metrics of one `metrics.py`, in its order."""
     for metric in vars(module).values():
-        if not isinstance(metric, MetricWrapperBase) or metric._labelvalues:  # noqa: SLF001 - one with values is a part of another
+        if not isinstance(metric, MetricWrapperBase) or metric._labelvalues:  # noqa: SLF001 - with label values it is a child of another
             continue
         (described,) = metric.describe()
         yield Declared(

@@ -1,11 +1,10 @@
 """HyperLogLogs as Redis stores them: their union, and how many users they stand for. Pure.
 
-A sketch has 16,384 registers of 6 bits. A dense one holds them side by side, the first in the lowest bits, so that all
-of it is one large integer, whose lanes are compared in a few operations. A sparse one, of few users, names the
-registers that are not zero; those of many sparse sketches are collected, a byte each, before they are compared with
-the dense ones.
+A sketch has 16,384 registers of 6 bits. A dense one stores them side by side, the first in the lowest bits. So it is
+one large integer, whose lanes are compared in a few operations. A sparse one, of few users, lists the registers that
+are not zero; those of many sparse sketches are collected, a byte each, and then compared with the dense ones.
 
-The estimate is the one that PFCOUNT makes of the same registers, to the last digit: O. Ertl, "New cardinality
+The estimate equals that of PFCOUNT for the same registers, to the last digit: O. Ertl, "New cardinality
 estimation algorithms for HyperLogLog sketches", 2017.
 """
 
@@ -20,7 +19,7 @@ _BITS = 6
 _HEADER = 16  # "HYLL", the encoding, 3 unused bytes, and the estimate that Redis remembers
 _DENSE_BYTES = REGISTERS * _BITS // 8
 _DENSE, _SPARSE = 0, 1
-_LARGEST = 51  # of a register: 64 - 14 + 1
+_LARGEST = 51  # the largest value of a register: 64 - 14 + 1
 _ALPHA = 0.721347520444481703680
 
 
@@ -46,9 +45,9 @@ class NotASketch(ValueError):
 
 
 def users_of(sketches: Iterable[bytes]) -> int:
-    """How many different users the sketches have seen together; bytes that are no sketch have seen nobody.
+    """The number of different users in all sketches together; malformed bytes count as no users.
 
-    30 µs for each dense sketch, a microsecond for each user of a sparse one.
+    Takes 30 µs for each dense sketch, and 1 µs for each user of a sparse one.
     """
     return estimate(union(sketches))
 
@@ -90,7 +89,7 @@ def estimate(registers: int) -> int:
         z = (z + histogram[value]) * 0.5
     z += REGISTERS * _sigma(histogram[0] / REGISTERS)
     if z == 0:
-        return sys.maxsize  # no hash has as many zeros as all of these registers say
+        return sys.maxsize  # all registers are at their maximum, which no real users reach
     users = _ALPHA * REGISTERS * REGISTERS / z
     return math.floor(users) + (users - math.floor(users) >= 0.5)
 
@@ -112,7 +111,7 @@ def _dense(sketch: bytes) -> int:
 
 def _collect(sketch: bytes, collected: bytearray) -> None:
     """Raises the registers, a byte each, to those of a sparse sketch."""
-    runs = list(_runs(sketch))  # all of them, before the first of a spoilt sketch is taken
+    runs = list(_runs(sketch))  # decode all before applying any: a malformed sketch changes nothing
     for start, length, value in runs:
         for register in range(start, start + length):
             collected[register] = max(collected[register], value)
@@ -148,16 +147,17 @@ def _packed(registers: bytearray) -> int:
 
 
 def _larger(one: int, other: int) -> int:
-    """The larger of each two lanes."""
+    """The larger of the two values in each lane."""
     not_smaller = ((one | _CARRIES) - other) & _CARRIES
     chosen = not_smaller - (not_smaller >> _BITS)
     return other ^ ((one ^ other) & chosen)
 
 
 def _histogram(registers: int) -> Sequence[int]:
-    """How many registers have each value.
+    """The number of registers with each value.
 
-    All are divided by their highest bit, then each part by the next. A register is the lowest bit of its lane.
+    All registers are split by their highest bit, then each part by the next. In a part, the lowest bit of a lane stands
+    for its register.
     """
     parts = {0: _LOWEST}
     for bit in reversed(range(_BITS)):

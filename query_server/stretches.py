@@ -1,8 +1,8 @@
-"""Adds up stretches of days, a block at a time. A block that has not changed is not read again.
+"""Adds up stretches of days in blocks, and keeps each block.
 
-A course's day has every lecture and a sketch of up to 12 KB: to read a year of them takes a second. Nearly all of these
-days are over, so their blocks are kept, each under what it was made of. Blocks begin on the same days whatever range is
-asked for, so that tomorrow's reports share them.
+A course's day has every lecture and a sketch of up to 12 KB: reading a year of them takes a second. Nearly all of these
+days are over, so a block is kept as long as its documents stay the same. Blocks begin on the same days whatever the
+range, so tomorrow's reports reuse them.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ from shared.expiring import ExpiringCache
 from shared.stores.mongo import Document
 
 BLOCK_DAYS = 32
-KEPT_LECTURES = 500_000  # of all blocks that are kept together, ~200 bytes each
-SKETCH_LECTURES = 64  # what the users of a block weigh
+KEPT_LECTURES = 500_000  # of all cached blocks together, ~200 bytes each
+SKETCH_LECTURES = 64  # the weight of a block's users
 KEPT_SECONDS = 3_600
 
 Answer = TypeVar("Answer")
@@ -32,7 +32,7 @@ Key = tuple[str, bytes]
 
 
 class Stretches:
-    """Adds up. What takes long is done in another thread, so that nobody else's call waits for it."""
+    """Adds up stretches of days. Long work runs in another thread, so that it delays no other call."""
 
     def __init__(self, cold_store: ColdStore, aside: Executor, now: Callable[[], float] = time.monotonic) -> None:
         self._cold_store = cold_store
@@ -67,7 +67,7 @@ class Stretches:
     async def _whole(
         self, shown: Sequence[str], hot: HotTallies, course_id: str, until: float
     ) -> Mapping[str, Document]:
-        """The days with everything that they hold, fit to be merged."""
+        """The days with all their fields, consistent with Redis."""
         first, last = shown[0], shown[-1]
         names = [f"{course_id}/{day}" for day in shown]
         found = await ask("MongoDB", self._cold_store.days(course_id, first, last), until)
@@ -90,7 +90,7 @@ def _blocks(shown: Sequence[str]) -> Iterator[Days]:
 
 
 def _is_changing(shown: Days, hot: HotTallies, course: Course) -> bool:
-    """Whether Redis has anything of these days that their documents have not. Nearly always it has nothing at all."""
+    """Whether Redis has anything of these days that their documents lack. It rarely has anything of them."""
     found = [day for day in shown if f"{course.course_id}/{day}" in hot.tallies]
     return any(day.is_changing for day in in_both(found, hot, course.documents, course.course_id))
 
@@ -98,7 +98,7 @@ def _is_changing(shown: Days, hot: HotTallies, course: Course) -> bool:
 def _added_up(
     shown: Sequence[str], hot: HotTallies, course: Course, whole: Mapping[str, Document]
 ) -> tuple[Block, bool]:
-    """The block, and whether it is one of the documents that were read first, and of nothing else."""
+    """The block, and whether it comes from the documents that were read first, and nothing else."""
     here = in_both(shown, hot, whole, course.course_id)
     light = in_both(shown, hot, course.documents, course.course_id)
     is_kept = not any(
