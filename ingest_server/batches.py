@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from course_analytics.v1 import ingest_pb2
@@ -13,6 +13,7 @@ from ingest_server.commit import COURSE_WEIGHT
 from ingest_server.committer import Committer
 from ingest_server.events import Event, Refused, Telemetry, seconds_of, weight
 from ingest_server.identity import UserKey
+from ingest_server.named import Batch, names_user
 from ingest_server.reasons import all_refused, error_of, refused
 from ingest_server.refusals import Refusals
 from shared.identity.auth import Caller
@@ -26,15 +27,19 @@ MAX_REASONS = 100
 SLICE = 100
 
 NO_REASON = f"refused; of one batch only {MAX_REASONS} reasons are told"
+NOT_PERMITTED = f"userId may be named only by a token with the scope {WRITE_SCOPE}"
 
 
-def permit(requests: Iterable[validation.Request], caller: Caller) -> None:
-    """Raises PermissionDenied when a request names a user, and the caller may not report for others.
+def permit(request: validation.Request, caller: Caller) -> None:
+    """Raises PermissionDenied when the request names a user, and the caller may not report for others."""
+    if WRITE_SCOPE not in caller.scope and request.HasField("user_id"):
+        raise PermissionDenied(NOT_PERMITTED)
 
-    Before anything else is judged: it refuses a whole call, and costs the least.
-    """
-    if WRITE_SCOPE not in caller.scope and any(request.HasField("user_id") for request in requests):
-        raise PermissionDenied(f"userId may be named only by a token with the scope {WRITE_SCOPE}")
+
+def permit_all(batch: Batch, caller: Caller) -> None:
+    """The same for every event of a batch, before anything else is judged: it costs the least."""
+    if WRITE_SCOPE not in caller.scope and names_user(batch):
+        raise PermissionDenied(NOT_PERMITTED)
 
 
 @dataclass(slots=True)
@@ -52,10 +57,9 @@ class SortedEvents:
         self.rejected.append(ingest_pb2.RejectedEvent(index=index, reason=reason))
 
 
-def check_room(
-    requests: Sequence[validation.Request], caller: Caller, committer: Committer, refusals: Refusals
-) -> None:
+def check_room(events: Sequence[ingest_pb2.Event], caller: Caller, committer: Committer, refusals: Refusals) -> None:
     """Raises Overloaded for a batch that has no room, before its events are judged one by one."""
+    requests = [validation.of_event(event) for event in events]
     try:
         committer.check_room(sum(map(validation.least_weight, requests)), caller.user_id)
     except ServiceError as error:
@@ -64,7 +68,7 @@ def check_room(
 
 
 async def parse(events: Sequence[ingest_pb2.Event], caller: Caller, user_key: UserKey) -> SortedEvents:
-    """Sorts a call's events, which `permit` has let through, into valid and refused ones."""
+    """Sorts a call's events, which `permit_all` has let through, into valid and refused ones."""
     batch = SortedEvents()
     own = user_key(caller.user_id)
     for index, event in enumerate(events):

@@ -67,7 +67,7 @@ class IngestServicer:
         """Counts a view of a course's page."""
         try:
             view = validation.course_view(request, self._user(request, caller))
-            batches.permit([request], caller)
+            batches.permit(request, caller)
             if not self._catalog.has(view.course_id):
                 await self._catalog.require(view.course_id)
             await self._committer.add(view, caller.user_id)
@@ -82,7 +82,7 @@ class IngestServicer:
         """Counts a ping of a player."""
         try:
             ping = validation.telemetry(request, self._user(request, caller))
-            batches.permit([request], caller)
+            batches.permit(request, caller)
             if not self._catalog.has(ping.course_id, ping.lecture_id):
                 await self._catalog.require(ping.course_id, ping.lecture_id)
             await self._committer.add(ping, caller.user_id)
@@ -99,9 +99,8 @@ class IngestServicer:
     ) -> ingest_pb2.TrackBatchResponse:
         """Counts many events."""
         async with self._one_batch:
-            requests = [validation.of_event(event) for event in request.events]
-            batches.permit(requests, caller)
-            batches.check_room(requests, caller, self._committer, self._refusals)
+            batches.permit_all(request, caller)
+            batches.check_room(request.events, caller, self._committer, self._refusals)
             batch = await batches.parse(request.events, caller, self._user_key)
         accepted = await batches.count(batch, caller, self._catalog, self._committer, self._refusals)
         return ingest_pb2.TrackBatchResponse(accepted=accepted, rejected=batch.rejected)
@@ -117,7 +116,7 @@ class IngestServicer:
             data = await self._admission.wait(Sent(sent), caller)
             request = methods.parse(ingest_pb2.TrackStreamRequest, data)
             async with self._one_batch:
-                batches.permit(map(validation.of_event, request.events), caller)
+                batches.permit_all(request, caller)
                 return Received(await batches.parse(request.events, caller, self._user_key), len(data))
 
         async def answer(batch: batches.SortedEvents) -> bytes:
