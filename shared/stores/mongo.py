@@ -46,13 +46,15 @@ def connect(url: str, *, program: str, resend: bool = True) -> Client:
     when the answer was lost; for that MongoDB notes each in its session, a fifth of the time that a small one takes.
     Raises CannotRun when an option of the URL is invalid, such as a file that holds no certificate.
     """
+    # Only then, because an option here overrules the one in the URL.
+    without_resend: dict[str, Any] = {} if resend else {"retryWrites": False}
     try:
         return Client(
             url,
             appname=f"course-analytics {program}",
             w="majority",
             journal=True,
-            **({} if resend else {"retryWrites": False}),
+            **without_resend,
             tz_aware=True,
             # A platform's document may hold values that Python cannot represent; others must stay readable.
             datetime_conversion="DATETIME_AUTO",
