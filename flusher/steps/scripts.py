@@ -1,4 +1,4 @@
-"""The flusher's Lua scripts. Sent whole each time: a few hundred bytes, and no script cache that could lose them."""
+"""The flusher's Lua scripts. Sent in full each time: a few hundred bytes, and no script cache to depend on."""
 
 from importlib import resources
 

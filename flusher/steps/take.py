@@ -1,7 +1,6 @@
 """Take: the atomic get-and-zero. The hot hash of a tally is renamed away and read, in one transaction.
 
-What the transaction reads is the batch, wherever it comes from: a fresh rename, or a flush that stopped halfway and
-left it there.
+What the transaction reads is the batch, whether it was renamed just now or left by a flush that stopped halfway.
 """
 
 import re
@@ -24,7 +23,7 @@ ATTEMPTS = 3
 
 ELSEWHERE = "its slot of the Redis cluster is on another node, or on the way to one"
 
-# Letters of a reason, which somebody reads.
+# The length of a reason, which an operator reads.
 MOST_REASON = 500
 
 _DIGITS = re.compile(r"[0-9]{1,16}")
@@ -32,15 +31,15 @@ _DIGITS = re.compile(r"[0-9]{1,16}")
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Counts on their way to MongoDB: hash fields to counts, under the id that is added to a document at most once."""
+    """Counts on their way to MongoDB: hash fields to counts, with the id that a document accepts at most once."""
 
     partition: int
     tally: Tally
     id: str
     counts: dict[str, int]
     unique_users: int
-    fresh: bool  # renamed just now, and not left by an earlier flush
-    more: bool = False  # there are newer counts: they must wait until this one is out of the way
+    fresh: bool  # renamed just now, not left by an earlier flush
+    more: bool = False  # there are newer counts, which must wait until this batch is cleared
 
     @property
     def name(self) -> str:
@@ -52,7 +51,7 @@ class Batch:
 class Malformed:
     """A hash that no version of ingest writes: `reason` says what is wrong with it. `id` may be empty.
 
-    `name` need not be that of a tally.
+    `name` may not be the name of a tally.
     """
 
     partition: int
@@ -65,7 +64,7 @@ class Malformed:
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
-    """A tally without counts; `name` need not be that of a tally."""
+    """A tally without counts; `name` may not be the name of a tally."""
 
     partition: int
     name: str
@@ -95,7 +94,7 @@ def _counting(share: Share) -> Command:
 async def take(connection: RedisConnection, lease: Lease, partition: int, names: Sequence[str]) -> list[Taken]:
     """Takes the counts of the tallies, in their order.
 
-    Only while the lock is ours, and its life begins anew: a write by this connection, which the barrier then waits for.
+    Only while the lock is ours. Extends the lock: a write by this connection, which the barrier then waits for.
     Raises LeaseLost, also when a cluster moves the partition to another node, and RedisUnreachable.
     """
     try:
@@ -118,7 +117,7 @@ async def _take(connection: RedisConnection, lease: Lease, partition: int, names
             lease.renewed(partition, asked)
             each = zip(names, replies[1::3], replies[2::3], replies[3::3], strict=True)
             return [taken_of(partition, *of_tally) for of_tally in each]
-        # Not carried out, because the lock was touched: whether it was lost, the next look at it tells.
+        # Not executed, because the lock was touched: the next read of it tells whether it was lost.
     await connection.call(("UNWATCH",), timeout=REDIS_SECONDS)
     raise LeaseLost(f"another flusher has partition {partition}")
 
@@ -136,10 +135,10 @@ def _transaction(lease: Lease, partition: int, names: Sequence[str]) -> list[Com
 
 
 def taken_of(partition: int, name: str, renamed: Reply, flat: Reply, users: Reply) -> Taken:
-    """What one tally's replies mean: of RENAMENX (an error when there is nothing hot), HGETALL and PFCOUNT.
+    """What one tally's replies mean: those of RENAMENX (an error if nothing is hot), HGETALL and PFCOUNT.
 
-    A hash that no version of ingest writes is malformed, so that it does not block other tallies. A HyperLogLog that
-    Redis cannot read does not block the counts.
+    A hash that no version of ingest writes is malformed, and does not block other tallies. A HyperLogLog that Redis
+    cannot read does not block the counts.
     """
     if isinstance(flat, ResponseError):
         return Malformed(partition, name, "", {}, str(flat))
@@ -176,7 +175,7 @@ def _count(text: str) -> int | None:
 
 
 def readable(kind: Kind | None, fields: Mapping[str, str]) -> tuple[dict[str, int], dict[str, str]]:
-    """The fields that are counters of the kind with a count that a document can hold, and the rest."""
+    """The fields that are counters of the kind, with valid counts; and the rest."""
     counts, rest = {}, {}
     for field, text in fields.items():
         if kind and kind.has(field) and (count := _count(text)) is not None:
