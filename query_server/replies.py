@@ -51,10 +51,11 @@ class Found:
     unsaved: Set[str]
 
 
-def finding(partition: int, days: Sequence[Tally]) -> list[Command]:
+def finding(partition: int, always: Sequence[Tally], days: Sequence[Tally]) -> list[Command]:
     """The commands that find out for which days Redis has keys: nearly always only the last few.
 
-    Each asks about several days, because a reply costs us more than the lookup costs Redis.
+    Each asks about several days, because a reply costs us more than the lookup costs Redis. Tallies that are `always`
+    read are not looked up: they would bring the days of their group with them.
     """
     # A key ends with the tally's name, and that with the day. For hundreds of days the rest is put together once.
     beginnings = {course_id: _any_of(partition, f"{course_id}/") for course_id in {day.course_id for day in days}}
@@ -64,7 +65,7 @@ def finding(partition: int, days: Sequence[Tally]) -> list[Command]:
         each = [beginning + day.item for day in sought for beginning in beginnings[day.course_id]]
         existing.append(("EXISTS", *each))
     return [
-        ("SMISMEMBER", keys.unsaved_users(partition), *(day.name for day in days)),
+        ("SMISMEMBER", keys.unsaved_users(partition), *(tally.name for tally in (*always, *days))),
         ("SMEMBERS", keys.dirty_courses(partition)),
         *existing,
     ]
@@ -75,10 +76,11 @@ def _any_of(partition: int, name: str) -> tuple[str, ...]:
     return (*hashes(partition, name), keys.flushed_batch(partition, name))
 
 
-def found(days: Sequence[Tally], replies: Sequence[Reply]) -> Found:
+def found(always: Sequence[Tally], days: Sequence[Tally], replies: Sequence[Reply]) -> Found:
     """The replies to `finding`."""
     is_unsaved, dirty, *existing = replies
-    unsaved = {day.name for day, each in zip(days, _listed(is_unsaved)) if each}  # noqa: B905 - none, if there is no set
+    listed = zip([*always, *days], _listed(is_unsaved))  # noqa: B905 - of a spoilt set there is no list
+    unsaved = {tally.name for tally, each in listed if each}
     return Found(
         [day for position, day in enumerate(days) if existing[position // GROUP] or day.name in unsaved],
         first_day(days[0].course_id, dirty),
