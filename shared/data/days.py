@@ -28,12 +28,12 @@ def day_after(day: str, days: int = 1) -> str:
 
 
 def days_between(first: str, last: str) -> int:
-    """How many days later the last one is."""
+    """The number of days from the first to the last."""
     return (dt.date.fromisoformat(last) - dt.date.fromisoformat(first)).days
 
 
 def start_of(day: str, zone: ZoneInfo) -> float:
-    """The first moment of a day, in seconds since the epoch: midnight, or what a clock change leaves of it."""
+    """When a day begins, in seconds since the epoch: midnight, or the first moment that a clock change leaves."""
     date = dt.date.fromisoformat(day)
     return dt.datetime(date.year, date.month, date.day, tzinfo=zone).timestamp()
 
