@@ -38,7 +38,7 @@ log = structlog.get_logger()
 
 async def once(settings: Settings) -> int:
     """Flushes what is dirty now: 0 if all of it is cleared, 3 and one line if something is left."""
-    async with _database(settings) as database:
+    async with _database(settings, resend=False) as database:
         report = await _flusher(settings, database).cycle(lifecycle.stop_on_signal(), everything=True)
     if report.quarantined:
         report.left["MongoDB will never take it: quarantined"] += report.quarantined
@@ -50,7 +50,7 @@ async def loop(settings: Settings) -> int:
     stop = lifecycle.stop_on_signal()
     metrics.INTERVAL.set(settings.flush_interval_seconds)
     with endpoint.served(settings.flusher_metrics_address):
-        async with _database(settings) as database, _followed(settings, database):
+        async with _database(settings, resend=False) as database, _followed(settings, database):
             flusher = _flusher(settings, database)
             started = time.monotonic()
             while not stop.is_set():
@@ -186,8 +186,9 @@ def _flusher(settings: Settings, database: AsyncDatabase[Document]) -> Flusher:
 
 
 @asynccontextmanager
-async def _database(settings: Settings) -> AsyncIterator[AsyncDatabase[Document]]:
-    async with mongo.connect(settings.mongo_url, program="flusher") as client:
+async def _database(settings: Settings, *, resend: bool = True) -> AsyncIterator[AsyncDatabase[Document]]:
+    """Without `resend` for the flush, which finds out by itself what became of a write whose answer was lost."""
+    async with mongo.connect(settings.mongo_url, program="flusher", resend=resend) as client:
         yield mongo.database(client)
 
 

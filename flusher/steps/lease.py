@@ -61,12 +61,16 @@ class Lease:
         self._until[partition] = asked + self.ttl_ms / 1000
 
     def lost(self, partition: int) -> None:
-        """Notes that the partition is no longer ours."""
+        """Notes that the partition is no longer ours, or no longer needed."""
         del self._until[partition]
 
     def now(self) -> float:
         """The clock of `renewed`."""
         return self._now()
+
+    def is_half_over(self) -> bool:
+        """Whether of some lock less than half of its life is left."""
+        return min(self._until.values(), default=0.0) - self._now() < self.ttl_ms / 2000
 
     def seconds_left(self) -> float:
         """For how long all locks are certainly still ours. Raises LeaseLost if one may have expired."""

@@ -36,8 +36,9 @@ class Settlement:
     async def settle(self, bulk: Sequence[Batch], outcomes: Sequence[Outcome]) -> list[Batch]:
         """Acts on the outcomes of a bulk write. Returns the batches that MongoDB has."""
         judged = list(zip(bulk, outcomes, strict=True))
+        debug = log.debug  # a logger is bound at each look at it, which takes longer than to log nothing
         for batch, outcome in judged:
-            log.debug("batch sent", batch=batch.id, tally=batch.name, verdict=outcome.verdict.value)
+            debug("batch sent", batch=batch.id, tally=batch.name, verdict=outcome.verdict.value)
             if outcome.verdict is Verdict.FENCED:
                 self.report.leave(batch.partition, [batch.name], FENCED)
             elif outcome.verdict is Verdict.LEFT:

@@ -6,10 +6,13 @@ What the transaction reads is the batch, whether it was renamed just now or left
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from redis.exceptions import ResponseError
 
+from flusher.steps import scripts
 from flusher.steps.lease import REDIS_SECONDS, Lease, LeaseLost
+from flusher.steps.plan import Share
 from flusher.steps.shape import MOST
 from shared.data import keys
 from shared.data.tallies import Kind, Tally, tally_of
@@ -70,14 +73,22 @@ class Nothing:
 Taken = Batch | Malformed | Nothing
 
 
-async def count_counters(connection: RedisConnection, partition: int, names: Sequence[str]) -> dict[str, int]:
-    """About how many counters each tally has, hot or left by an earlier flush. Raises RedisUnreachable."""
-    replies = await connection.call_each(
-        *(("HLEN", key(partition, name)) for name in names for key in (keys.course_counters, keys.flushing_counters)),
-        timeout=REDIS_SECONDS,
-    )
-    sizes = [reply if isinstance(reply, int) else 0 for reply in replies]
-    return {name: hot + left for name, hot, left in zip(names, sizes[::2], sizes[1::2], strict=True)}
+async def count_counters(connection: RedisConnection, shares: Sequence[Share]) -> list[dict[str, int]]:
+    """About how many counters the tallies of each share have, hot or left by an earlier flush.
+
+    Raises RedisUnreachable. Where Redis does not say, 0: then neither does it let them be taken.
+    """
+    replies = await connection.call_each(*map(_counting, shares), timeout=REDIS_SECONDS)
+    sizes = [
+        [0] * len(share.names) if isinstance(reply, ResponseError) else reply
+        for share, reply in zip(shares, replies, strict=True)
+    ]
+    return [dict(zip(share.names, each, strict=True)) for share, each in zip(shares, sizes, strict=True)]
+
+
+def _counting(share: Share) -> Command:
+    of_each = (keys.course_counters, keys.flushing_counters)
+    return scripts.call(scripts.SIZES, [key(share.partition, name) for name in share.names for key in of_each])
 
 
 async def take(connection: RedisConnection, lease: Lease, partition: int, names: Sequence[str]) -> list[Taken]:
@@ -158,11 +169,16 @@ def _complaint(batch_id: str, unreadable: Iterable[str]) -> str:
     return "the batch's id is not UTF-8" if batch_id else "the hash names no batch"
 
 
+@lru_cache(maxsize=10_000)  # most counts are small
+def _count(text: str) -> int | None:
+    return int(text) if _DIGITS.fullmatch(text) and int(text) <= MOST else None
+
+
 def readable(kind: Kind | None, fields: Mapping[str, str]) -> tuple[dict[str, int], dict[str, str]]:
     """The fields that are counters of the kind, with valid counts; and the rest."""
     counts, rest = {}, {}
     for field, text in fields.items():
-        if kind and kind.has(field) and _DIGITS.fullmatch(text) and (count := int(text)) <= MOST:
+        if kind and kind.has(field) and (count := _count(text)) is not None:
             counts[field] = count
         else:
             rest[field] = text

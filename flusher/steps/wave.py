@@ -204,9 +204,12 @@ async def _take_all(
 ) -> list[Taken]:
     taken: list[Taken] = []
     room = WAVE_COUNTERS
-    for share in shares:
+    for share, sizes in zip(shares, await count_counters(connection, shares), strict=True):
+        if taken and lease.is_half_over():  # Redis is slow: to apply what is taken needs the other half
+            lease.lost(share.partition)
+            report.postpone(share.partition, share.names)
+            continue
         try:
-            sizes = await count_counters(connection, share.partition, share.names)
             for part in parts(sizes, names=TAKE_TALLIES, total=TAKE_COUNTERS):
                 if room <= 0:
                     report.postpone(share.partition, part)
@@ -225,9 +228,9 @@ async def _take_all(
 def _note_taken(taken: Sequence[Taken], epoch: int, report: Report) -> None:
     """Logs one line for the wave. Each batch is logged at level debug, under its id."""
     log.info("wave taken", epoch=epoch, tallies=len(taken))
-    now = time.time()
+    now, debug = time.time(), log.debug
     report.oldest = 0.0
     for one in taken:
         if isinstance(one, Batch | Malformed):
             report.oldest = max(report.oldest, age(one.id, now))
-            log.debug("batch taken", batch=one.id, tally=one.name, epoch=epoch)
+            debug("batch taken", batch=one.id, tally=one.name, epoch=epoch)

@@ -27,9 +27,19 @@ def day_after(day: str, days: int = 1) -> str:
     return (dt.date.fromisoformat(day) + days * ONE_DAY).isoformat()
 
 
+def number_of(day: str) -> int:
+    """The day's number; the next day's is one more."""
+    return dt.date.fromisoformat(day).toordinal()
+
+
 def days_between(first: str, last: str) -> int:
     """The number of days from the first to the last."""
-    return (dt.date.fromisoformat(last) - dt.date.fromisoformat(first)).days
+    return number_of(last) - number_of(first)
+
+
+def every_day(first: str, last: str) -> list[str]:
+    """The days from the first to the last."""
+    return [dt.date.fromordinal(number).isoformat() for number in range(number_of(first), number_of(last) + 1)]
 
 
 def start_of(day: str, zone: ZoneInfo) -> float:

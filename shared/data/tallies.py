@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from bson import Decimal128, ObjectId
 
@@ -184,8 +184,7 @@ KINDS = (COURSE, DAY, LECTURE)
 _NAME = re.compile(r"(?P<course>[0-9a-f]{24})(?:/(?:(?P<lecture>[0-9a-f]{24})|(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})))?")
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(NamedTuple):
     """One tally: its name in Redis' keys and dirty sets. `item` is its day or lecture, "" for a course."""
 
     name: str

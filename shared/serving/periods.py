@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from course_analytics.v1 import dashboard_pb2
 
-from shared.data.days import day_after, days_between, is_day
+from shared.data.days import day_after, days_between, every_day, is_day
 from shared.serving.errors import InvalidRequest, Violation
 
 Request = dashboard_pb2.GetCourseReportRequest
@@ -27,7 +27,7 @@ class Stretch:
 
     def days(self) -> list[str]:
         """Every day of it."""
-        return [day_after(self.first, number) for number in range(len(self))]
+        return every_day(self.first, self.last)
 
     def before(self) -> "Stretch":
         """The equally long stretch right before it."""

@@ -180,7 +180,7 @@ def text_of(name: bytes) -> str:
 
 def is_utf8(text: str) -> bool:
     """Whether a text from Redis is valid outside of Redis."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def pairs(flat: Sequence[bytes]) -> dict[str, bytes]:
