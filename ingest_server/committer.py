@@ -38,8 +38,8 @@ class Committer:
     The waiting events of one caller may weigh no more than the free room.
 
     `linger` tells how many seconds a commit lingers to batch more events; after one that carried a single event the
-    next does not linger. With a `watch_credit`, in seconds, watch time is bounded. `today` returns the day that an event
-    counts for.
+    next does not linger. With a `watch_credit`, in seconds, watch time is bounded. `today` returns the day of an
+    event.
     """
 
     def __init__(
