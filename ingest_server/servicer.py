@@ -1,4 +1,4 @@
-"""The gRPC service: who, what, whether it exists, then the commit."""
+"""The gRPC service: checks the caller, the event and the catalog, then adds to the commit."""
 
 import asyncio
 import time
@@ -24,7 +24,7 @@ from shared.serving.sent import Sent
 VIEW_TRACKED = ingest_pb2.TrackCourseViewResponse(message="tracked")
 TELEMETRY_TRACKED = ingest_pb2.TrackTelemetryResponse(message="tracked")
 
-# For the end of a stream to reach its sender.
+# The time for the end of a stream to reach its sender.
 FAREWELL_SECONDS = 0.25
 
 
@@ -48,15 +48,14 @@ class IngestServicer:
         self._refusals = refusals
         self._stop = stop
         self._streams = StreamsOfUsers()
-        # A batch takes milliseconds. One at a time: then a ping waits for one, and not for all that have come.
+        # A batch takes milliseconds. One at a time, so that a ping waits for one batch, not for all of them.
         self._one_batch = asyncio.Lock()
         self._has_streamed = False
 
     async def farewell(self) -> None:
-        """Returns when connections may be closed, after `stop`: senders know by then that their streams have ended.
+        """After `stop`, returns when connections may be closed: senders then know that their streams have ended.
 
-        A connection that is closed while something still comes in is reset, and the answers that its client has not
-        read yet are lost with it.
+        Closing a connection while data arrives resets it, and its client loses the answers that it has not read yet.
         """
         if self._has_streamed:
             await asyncio.sleep(FAREWELL_SECONDS)

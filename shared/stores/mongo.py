@@ -27,11 +27,11 @@ PING_SECONDS = 0.8
 
 
 class MongoUnreachable(Exception):
-    """No member that could answer was found in time."""
+    """No suitable member was found in time."""
 
 
 class Client(AsyncMongoClient[Document]):
-    """A client that can be closed also when its server has fallen silent."""
+    """A client that can be closed even if its server does not answer."""
 
     async def close(self) -> None:
         """Closes the connections; a server that does not answer must not delay a program's stop."""
@@ -74,10 +74,11 @@ def database(client: AsyncMongoClient[Document]) -> AsyncDatabase[Document]:
 async def within(answer: Awaitable[Answer], seconds: float, abandoned: float = ABANDONED_SECONDS) -> Answer:
     """The driver's answer. Raises TimeoutError after `seconds`; the driver gives up `abandoned` seconds later.
 
-    So does MongoDB: with a cursor, that bounds its work on all answers together.
+    So does MongoDB; for a cursor, this limits its work on all batches together.
 
-    It is never cancelled, not even with the caller. A task that is cancelled while the driver takes back the lock of
-    its topology leaves that locked, and no later question is ever answered (pymongo 4.20, `wait_for` of CPython 3.11).
+    The task is never cancelled, not even with the caller. If it were cancelled while the driver reacquires the lock of
+    its topology, the lock would never be released, and every later request would hang (pymongo 4.20, `wait_for` of
+    CPython 3.11).
     """
     with pymongo.timeout(max(0.0, seconds) + abandoned):
         asked = asyncio.ensure_future(answer)
@@ -89,7 +90,7 @@ async def within(answer: Awaitable[Answer], seconds: float, abandoned: float = A
 
 
 def _look_at(asked: "asyncio.Future[Any]") -> None:
-    """Else asyncio would complain of an error that nobody has seen."""
+    """Retrieves the error: otherwise asyncio would report that nobody did."""
     if not asked.cancelled():
         asked.exception()
 
