@@ -30,25 +30,25 @@ $(CLICKHOUSE): $(READY) warehouse/requirements.lock
 		|| $(BIN)/python -m pip install --quiet --require-hashes --no-deps -r warehouse/requirements.lock
 	@touch $@
 
-run: setup $(if $(WAREHOUSE),$(CLICKHOUSE)) ## Start everything on this machine, with a demo course (WAREHOUSE=1: the warehouse too); Ctrl-C ends it
+run: setup $(if $(WAREHOUSE),$(CLICKHOUSE)) ## Start everything on this machine, with a demo course (WAREHOUSE=1: the warehouse too); Ctrl-C stops it
 	@$(BIN)/python -m devstack $(if $(WAREHOUSE),--warehouse)
 
 test: setup $(BROWSER) $(CLICKHOUSE) ## Run the whole test suite against real servers (about eleven minutes on two cores)
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-model: setup ## Search a model of the protocol exhaustively, and show what goes wrong without each of its measures (about ten minutes)
+model: setup ## Search a model of the flush protocol exhaustively, and show what goes wrong without each of its measures (about ten minutes)
 	@$(BIN)/python -m tests.model
 
-long: setup $(BROWSER) $(CLICKHOUSE) ## The tests that `make test` leaves out because they take long (about ten minutes)
+long: setup $(BROWSER) $(CLICKHOUSE) ## Run the slow tests that `make test` skips (about ten minutes)
 	@$(BIN)/python -m pytest -v -m minutes
 
-browser: setup $(BROWSER) ## The tests in a browser that take minutes of real time (about six minutes)
+browser: setup $(BROWSER) ## Run the browser tests that take minutes of real time (about six minutes)
 	@$(BIN)/python -m pytest -v tests/browser -m minutes
 
-screenshots: setup $(BROWSER) ## Make the pictures of the instructor's page in docs/pictures again
+screenshots: setup $(BROWSER) ## Make the pictures in docs/pictures of the instructor's page again (about a minute)
 	@$(BIN)/python -m pytest -v tests/browser/page/pictures.py
 
-lint: setup $(BROWSER) $(CLICKHOUSE) ## Format and lint checks, types, architecture, protos, deployment files
+lint: setup $(BROWSER) $(CLICKHOUSE) ## Check format, lint, types, architecture, protos and deployment files (about a minute)
 	@$(BIN)/ruff format --check
 	@$(BIN)/ruff check
 	@$(BIN)/mypy
@@ -68,24 +68,24 @@ lint: setup $(BROWSER) $(CLICKHOUSE) ## Format and lint checks, types, architect
 	@$(BIN)/kubernetes-validate --strict --quiet $(MANIFESTS)
 
 audit: setup ## Look for known vulnerabilities in the locked dependencies (needs PyPI's database)
-	@$(BIN)/uv tool run pip-audit@2.10.1 --requirement requirements.lock --require-hashes --disable-pip --strict \
-		--progress-spinner off
-	@$(BIN)/uv tool run pip-audit@2.10.1 --requirement tests/browser/requirements.lock --require-hashes --disable-pip --strict \
-		--progress-spinner off
+	@for lock in requirements.lock tests/browser/requirements.lock warehouse/requirements.lock; do \
+		$(BIN)/uv tool run pip-audit@2.10.1 --requirement $$lock --require-hashes --disable-pip --strict \
+			--progress-spinner off || exit 1; \
+	done
 
 bench: setup $(CLICKHOUSE) ## Measure, print a table, and write docs/benchmarks.md (about fifteen minutes)
 	@$(BIN)/python -m bench
 
-siege: setup ## Attacks on the whole service, a learner beside them, and a search for more; a table (SECONDS=30 each, 10 minutes)
+siege: setup ## Attack the whole service while a learner pings, search for new attacks, print a table (SECONDS=30 each, ten minutes)
 	@$(BIN)/python -m tests.siege --seconds $(or $(SECONDS),30)
 
-alerts: setup ## Provoke the alerts with real programs: kill them, mend them, and look who fires (about four minutes)
+alerts: setup ## Provoke the alerts: kill and restart real programs, and check which alerts fire (about four minutes)
 	@$(BIN)/python -m pytest -v tests/alerts/provoke.py
 
-chaos: setup $(CLICKHOUSE) ## Load, readers and the killing of everything; ends in a table (SECONDS=120, four minutes; WAREHOUSE=1: relays and a warehouse too)
+chaos: setup $(CLICKHOUSE) ## Kill everything under load and reads, print a table (SECONDS=120, four minutes; WAREHOUSE=1: relays and a warehouse too)
 	@$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),120) $(if $(WAREHOUSE),--warehouse)
 
-endurance: setup ## MongoDB away under full load: counts must stay exact, memory flat (SECONDS=600, 13 minutes)
+endurance: setup ## Full load without MongoDB: counts must stay exact, memory flat (SECONDS=600, 13 minutes)
 	@$(BIN)/python -m tests.endurance --seconds $(or $(SECONDS),600)
 
 format: setup ## Format the code
@@ -93,7 +93,7 @@ format: setup ## Format the code
 	@$(BIN)/ruff check --fix
 	@$(BIN)/buf format --write protos
 
-proto: setup $(BROWSER) ## Generate what is made from the protos, the gateway's routes for files, and the types of the player's script
+proto: setup $(BROWSER) ## Regenerate the code of the protos, the gateway's routes for files, and the types of the player's script
 	@$(BIN)/python -m devstack.generate
 	@$(BIN)/python -m tests.browser.check --write
 
@@ -105,5 +105,5 @@ lock: setup ## Pin every dependency by hash again
 	@$(BIN)/uv pip compile pyproject.toml --extra embedded --constraint requirements.lock --universal --python-version 3.11 \
 		--generate-hashes --no-header --upgrade --quiet --output-file warehouse/requirements.lock
 
-clean: ## Remove the local stack's data and everything that was built (not .venv)
+clean: ## Remove the local stack's data and all build results (not .venv)
 	@rm -rf .devstack dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

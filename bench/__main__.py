@@ -46,7 +46,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=4, help="of each measurement")
     arguments = parser.parse_args()
     chosen: list[str] = arguments.sections or list(SECTIONS)
-    logs.configure("warning")  # the flusher runs in this process, and tells of every wave
+    logs.configure("warning")  # the flusher runs in this process, and logs every wave
     started = time.monotonic()
 
     def say(line: str) -> None:

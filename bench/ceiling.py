@@ -33,7 +33,7 @@ class Nothing(ingest_pb2_grpc.IngestServiceServicer):
 
 
 async def serve(address: str) -> None:
-    """Serves with the very options of the real servers, until a signal."""
+    """Serves with the options of the real servers, until a signal."""
     stop = lifecycle.stop_on_signal()
     service = ingest_pb2.DESCRIPTOR.services_by_name["IngestService"].full_name
     server, health = await lifecycle.grpc_server(

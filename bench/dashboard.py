@@ -87,7 +87,7 @@ def _write(stage: Stage, number: int, size: int) -> str:
 
 
 async def _checked_call(stage: Stage, address: str, course_id: str, size: int) -> h2.Call:
-    """The call that is measured, after a look at what it is answered: the load generator reads only the status."""
+    """The call to measure, after checking its answer once: the load generator reads only the status."""
     token = mint(stage.secret, CREATOR)
     request = dashboard_pb2.GetCourseDashboardRequest(course_id=course_id)
     async with grpc.aio.insecure_channel(address) as channel:

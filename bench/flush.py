@@ -1,4 +1,4 @@
-"""The flush: all of it, and its MongoDB part, against the bare bulk write; and what a counter costs in Redis."""
+"""The flush, whole and its MongoDB part, against the bare bulk write; and the bytes of a counter in Redis."""
 
 import asyncio
 import time
@@ -37,7 +37,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Took:
-    """How long something took, and the processor time meanwhile; all in seconds."""
+    """How long something took, and the CPU time it used; all in seconds."""
 
     wall: float
     flusher: float
@@ -46,11 +46,11 @@ class Took:
 
     def __str__(self) -> str:
         cpu = f"flusher {self.flusher:.1f}, mongod {self.mongod:.1f}, Redis {self.redis:.1f}"
-        return f"{self.wall:.1f} s (processor time: {cpu} s)"
+        return f"{self.wall:.1f} s (CPU time: {cpu} s)"
 
 
 async def whole(stage: Stage, rounds: int, seconds: float, say: Say) -> list[Row]:
-    """20,000 courses of 6 counters from the look at Redis to its last clear, in turns with the bare bulk write."""
+    """A whole flush of 20,000 courses of 6 counters, alternating with the bare bulk write."""
     del seconds
     tallies = [course_tally(f"{number:024x}") for number in range(WHOLE_COURSES)]
     ratios, rates, first = [], [], 0.0
@@ -78,7 +78,7 @@ async def whole(stage: Stage, rounds: int, seconds: float, say: Say) -> list[Row
 
 
 async def mongo_part(stage: Stage, rounds: int, seconds: float, say: Say) -> list[Row]:
-    """1,000 courses of 10 lectures: `apply` in turns with a bulk write of the same increments and nothing else."""
+    """1,000 courses of 10 lectures: `apply`, alternating with a bulk write of the same increments and nothing else."""
     del seconds
     batches = [_batch(course_tally(f"{number:024x}"), LECTURES, "") for number in range(COURSES)]
     ratios = []

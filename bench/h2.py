@@ -1,8 +1,8 @@
-"""A load generator for unary gRPC calls over HTTP/2, light enough that the server under test is what is measured.
+"""A load generator for unary gRPC calls over HTTP/2, so light that it measures the server and not itself.
 
 It sends prepared frames and reads only what it must: that a stream ended, and with which trailers. gRPC's own Python
-client costs more per call than the servers it would measure. RFC 9113 (frames) and RFC 7541 (headers, sent and asked
-for without a dynamic table, so that equal trailers are equal bytes).
+client costs more per call than the servers that it would measure. RFC 9113 (frames) and RFC 7541 (headers, without a
+dynamic table in either direction, so that equal trailers are equal bytes).
 """
 
 import asyncio
@@ -75,7 +75,7 @@ class Call:
 
 @dataclass(slots=True)
 class Result:
-    """What came of the calls: the seconds each took, failures by their trailers, and how long it all lasted."""
+    """The outcome of the calls: the seconds that each took, failures by their trailers, and the total duration."""
 
     seconds: list[float] = field(default_factory=list)
     failed: Counter[bytes] = field(default_factory=Counter)
@@ -93,7 +93,7 @@ class Result:
 
 
 class Connection(asyncio.Protocol):
-    """One HTTP/2 connection: begins a call at each `send`, and notes how it ends."""
+    """One HTTP/2 connection: each `send` begins a call, and the connection records how it ends."""
 
     def __init__(self, calls: Sequence[Call], result: Result, on_end: Callable[["Connection"], None]) -> None:
         self._calls = calls
@@ -107,7 +107,7 @@ class Connection(asyncio.Protocol):
         self._waiting: deque[None] = deque()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Sends the preface, and opens the windows for what comes back."""
+        """Sends the preface, and opens the flow-control windows for responses."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_connection() makes
         self._transport = transport
         settings = struct.pack(">HIHI", HEADER_TABLE_SIZE, 0, INITIAL_WINDOW_SIZE, LARGE_WINDOW)
@@ -175,7 +175,7 @@ class Connection(asyncio.Protocol):
 async def closed_loop(
     address: str, calls: Sequence[Call], *, in_flight: int, seconds: float, connections: int = 4
 ) -> Result:
-    """Keeps so many calls in flight for so long, then waits for the last."""
+    """Keeps so many calls in flight for so long, then waits for the last ones."""
     result = Result()
     end = time.perf_counter() + seconds
 
@@ -225,7 +225,7 @@ async def _connect(
 
 
 async def _drain(connections: Sequence[Connection]) -> None:
-    while any(connection.in_flight for connection in connections):  # noqa: ASYNC110 - an event for each call would cost
+    while any(connection.in_flight for connection in connections):  # noqa: ASYNC110 - an event for each call would be expensive
         await asyncio.sleep(0.005)
     for connection in connections:
         connection.close()

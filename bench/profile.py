@@ -1,7 +1,7 @@
 """Where the CPU time of the ingest server goes, under full load: `python -m bench.profile`.
 
-py-spy looks at the server's stacks from outside, some hundred times a second, while it serves; the shares of what it
-sees are given as microseconds of the CPU time that the kernel accounts for.
+py-spy samples the server's stacks from outside, some hundred times a second, while it serves. The table gives their
+shares as microseconds of the CPU time that the kernel counts.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from bench.stage import Stage, stage
 PER_SECOND = 300
 SECONDS = 20
 
-# The parts, and the function that is on the stack in each: the first that matches. What is left is gRPC's.
+# The parts, and the function on the stack that identifies each; the first match wins. The rest is gRPC's.
 PARTS = {
     "commit: Redis, sending and reading": "call_each (shared/stores/redis_connection.py",
     "commit: building it, answering those who wait": "Committer.run (ingest_server/committer.py",
@@ -29,7 +29,7 @@ REST = "grpc.aio and the event loop: everything else"
 
 
 def parts_of(lines: Iterable[str]) -> Counter[str]:
-    """How often each part was seen, in py-spy's raw format: stacks, frames from the outside with `;`, and a number."""
+    """The samples of each part, from py-spy's raw format: frames separated by `;`, outermost first, and a number."""
     seen: Counter[str] = Counter()
     for line in lines:
         stack, _, times = line.rpartition(" ")
@@ -39,12 +39,12 @@ def parts_of(lines: Iterable[str]) -> Counter[str]:
 
 
 async def profile(up: Stage, what: str, calls: Sequence[h2.Call], events: int, in_flight: int) -> None:
-    """Prints the table of one kind of call, with so many events each."""
+    """Prints the table for one kind of call, with so many events each."""
     server = up.program("ingest_server")
     await ingest.closed(server.address, server.pid, calls, 2, in_flight)
     stacks = up.folder / "stacks"
     spy = Path(sys.executable).parent / "py-spy"
-    # One second less than the load, so that it sees nothing but load.
+    # One second less than the load, so that it samples nothing else.
     watch = ["record", "-d", str(SECONDS - 1), "-r", str(PER_SECOND), "-f", "raw", "-o", str(stacks)]
     watching = await asyncio.create_subprocess_exec(
         str(spy), *watch, "-p", str(server.pid), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One thing measured several times. `reach` is what it should be, as text; "" for nothing."""
+    """One quantity, measured several times. `reach` is its target as text; "" for none."""
 
     section: str
     what: str
@@ -20,7 +20,7 @@ class Row:
 
     @property
     def median(self) -> float:
-        """The middle of the rounds."""
+        """The median of the rounds."""
         return statistics.median(self.values)
 
     def cells(self) -> tuple[str, ...]:

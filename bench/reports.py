@@ -1,4 +1,4 @@
-"""Reports, heatmaps, the list of courses and files, of data in both stores; and who waits for a long report."""
+"""Reports, heatmaps, the list of courses and files, with data in both stores; and calls beside a long report."""
 
 import asyncio
 import datetime as dt
@@ -83,7 +83,7 @@ async def reports(stage: Stage, rounds: int, seconds: float, say: Say) -> list[R
 async def _first_of_a_server(
     stage: Stage, calls: Mapping[str, tuple[str, Message, str]], token: str, rounds: int, say: Say
 ) -> list[Row]:
-    """The first report after a start: nothing of the course is kept in memory."""
+    """The first report after a start: no cache has anything of the course."""
     rows = []
     for days in RANGES:
         method, message, _ = calls[f"report of {days} days"]
@@ -110,7 +110,7 @@ async def _first_of_a_server(
 async def _beside(
     address: str, calls: Mapping[str, tuple[str, Message, str]], token: str, rounds: int, seconds: float
 ) -> Row:
-    """How much longer than alone 99 % of dashboards take while somebody reads reports of 366 days without a pause."""
+    """How much the p99 of dashboards grows while somebody reads reports of 366 days without a pause."""
     long, short = (
         h2.Call.grpc(PATH + calls[name][0], token, calls[name][1].SerializeToString())
         for name in ("report of 366 days", "dashboard")
@@ -128,7 +128,7 @@ async def _beside(
 
 
 def _calls(course_id: str, today: str) -> dict[str, tuple[str, Message, str]]:
-    """What is measured: the method, the request, what is to be reached."""
+    """The calls to measure: method, request, target."""
     yesterday = day_after(today, -1)
     ranges: dict[int, Any] = {
         days: {"course_id": course_id, "from_day": day_after(today, -days), "to_day": yesterday} for days in RANGES
@@ -156,7 +156,7 @@ def _calls(course_id: str, today: str) -> dict[str, tuple[str, Message, str]]:
 
 
 async def _check(address: str, calls: Mapping[str, tuple[str, Message, str]], token: str) -> None:
-    """A look at what is answered: the load generator reads only the status."""
+    """Checks the answers once: the load generator reads only the status."""
     metadata = (("authorization", f"Bearer {token}"),)
     async with grpc.aio.insecure_channel(address) as channel:
         stub = dashboard_pb2_grpc.DashboardServiceStub(channel)
@@ -225,7 +225,7 @@ def _sketch(stage: Stage, number: int) -> bytes:
 
 
 def _sizes(stage: Stage) -> list[Row]:
-    """What days take: on MongoDB's disk without their sketch, and the sketch of one in Redis."""
+    """The size of days: on MongoDB's disk without their sketch, and of one sketch in Redis."""
     name = f"stored{DAY.collection}"
     stage.database[name].insert_many(_stored_day(number) for number in range(STORED_DAYS))
     stage.database.client.admin.command("fsync")

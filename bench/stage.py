@@ -1,4 +1,4 @@
-"""What is measured: the real programs on real stores, on this machine."""
+"""The stage of the benchmarks: the real programs on real stores, on this machine."""
 
 import secrets
 import sys
@@ -32,7 +32,7 @@ def course(number: int, lectures: int) -> Course:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """The stores, a secret for tokens, and what starts the programs."""
+    """The stores, a secret for tokens, and a way to start the programs."""
 
     stack: ExitStack
     folder: Path
@@ -71,7 +71,7 @@ class Stage:
         return [mint(self.secret, f"user-{number}") for number in range(USERS)]
 
     def views_and_seconds(self, course_id: str) -> tuple[int, int]:
-        """What Redis has counted for a course: views of all kinds, and seconds."""
+        """Redis's counts of a course: views of all kinds, and seconds."""
         fields: Any = self.redis.hgetall(keys.course_counters(keys.partition_of(course_id), course_id))
         counts: dict[bytes, int] = {name: int(value) for name, value in fields.items() if name != b"batch"}
         seconds = sum(count for name, count in counts.items() if name.startswith(b"lecture_watchtime"))
@@ -122,11 +122,11 @@ def stage(folder: Path) -> Iterator[Stage]:
 
 
 def write_courses(database: Database[Mapping[str, Any]], courses: list[Course]) -> None:
-    """Writes courses as the platform has them."""
+    """Writes courses as the platform stores them."""
     for each in courses:
         write_course(database, each)
 
 
 def cpu_seconds(pid: int) -> float:
     """The CPU time that a process has used so far."""
-    return time.clock_gettime(~pid << 3 | 2)  # Linux's clock of another process: exact, where /proc has ticks of 10 ms
+    return time.clock_gettime(~pid << 3 | 2)  # Linux's clock of another process: exact, while /proc has ticks of 10 ms

@@ -59,7 +59,7 @@ async def relay(stage: Stage, rounds: int, seconds: float, say: Say) -> list[Row
 
 
 async def _remember(database: AsyncDatabase[mongo.Document], publisher: Publisher) -> None:
-    """Lets a relay note from where it follows."""
+    """Lets a relay save the position from which it follows."""
     stop = asyncio.Event()
     following = asyncio.create_task(_source(database, publisher.deliver).follow(stop))
     while await MongoProgress(database).load() is None:  # noqa: ASYNC110 - another task writes it
@@ -69,7 +69,7 @@ async def _remember(database: AsyncDatabase[mongo.Document], publisher: Publishe
 
 
 async def _relay(database: AsyncDatabase[mongo.Document], publisher: Publisher, wanted: int) -> None:
-    """Until it has handed on so many records."""
+    """Waits until it has delivered so many records."""
     stop, arrived = asyncio.Event(), 0
 
     async def deliver(records: Sequence[Record]) -> None:
@@ -87,7 +87,7 @@ def _source(database: AsyncDatabase[mongo.Document], deliver: Deliver) -> Source
 
 
 async def rows(stage: Stage, rounds: int, seconds: float, say: Say) -> list[Row]:
-    """Messages of 42 counters as rows of ClickHouse in process, in turns with the insert of the same rows alone."""
+    """Messages of 42 counters as rows of ClickHouse in process, alternating with a bare insert of the same rows."""
     del seconds
     store = await Store.open(url=None, folder=stage.folder / "clickhouse")
     messages = [encode(record) for record in _records()]
@@ -133,7 +133,7 @@ async def questions(stage: Stage, rounds: int, seconds: float, say: Say) -> list
 
 
 async def beside(stage: Stage, rounds: int, seconds: float, say: Say) -> list[Row]:
-    """The flush and ingest, in turns with a relay beside them and without."""
+    """The flush and ingest, alternately with a relay beside them and without."""
     flushes: dict[bool, list[float]] = {True: [], False: []}
     pings: dict[bool, list[float]] = {True: [], False: []}
     calls, server = ingest.ping_calls(stage), stage.program("ingest_server")
@@ -169,7 +169,7 @@ def kafka() -> Iterator[str]:
 
 @contextmanager
 def running_relay(stage: Stage, brokers: str, *, wanted: bool) -> Iterator[None]:
-    """A relay that has caught up with the rounds before, and waits for more; if wanted."""
+    """A relay that has caught up with the earlier rounds, and waits for more; or nothing."""
     if not wanted:
         yield
         return

@@ -27,14 +27,14 @@ ROOT = Path(__file__).parent.parent
 
 
 def arguments() -> argparse.Namespace:
-    """What the person asks for."""
+    """The arguments of the command line."""
     parser = argparse.ArgumentParser(prog="python -m devstack", description=__doc__)
     parser.add_argument("--data", type=Path, default=ROOT / ".devstack", help="folder for data and logs (%(default)s)")
     parser.add_argument("--gateway-port", type=int, default=8080, help="(%(default)s)")
     parser.add_argument("--ingest-port", type=int, default=50051, help="(%(default)s)")
     parser.add_argument("--query-port", type=int, default=50052, help="(%(default)s)")
     parser.add_argument("--warehouse-port", type=int, default=50053, help="(%(default)s)")
-    parser.add_argument("--warehouse", action="store_true", help="with the warehouse, and ClickHouse in its process")
+    parser.add_argument("--warehouse", action="store_true", help="start the warehouse too")
     return parser.parse_args()
 
 
@@ -55,7 +55,7 @@ def check_ports(ports: Ports, *, with_warehouse: bool = False) -> None:
 
 
 def jwt_secret(folder: Path) -> str:
-    """The secret of this data folder, made on first use: the tokens of an earlier run stay valid."""
+    """The secret of this data folder, created on first use, so that the tokens of earlier runs stay valid."""
     path = folder / "jwt_secret"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -111,14 +111,14 @@ def run(folder: Path, ports: Ports, *, with_warehouse: bool) -> NoReturn:
 
 
 def say(line: str) -> None:
-    """A line for the person, at once even through a pipe."""
+    """Prints a line, unbuffered even through a pipe."""
     print(line, flush=True)
 
 
 def main() -> int:
     """Entry point; returns the exit code."""
     options = arguments()
-    os.umask(0o077)  # the secret, and what is stored about persons, are nobody else's on this machine
+    os.umask(0o077)  # other users of this machine may not read the secret or personal data
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
     try:

@@ -1,7 +1,7 @@
 """Makes .venv with everything that running and testing need: `make setup`.
 
-Standard library only, as nothing is installed yet, and readable for an old python3, so that it can look for a newer.
-It may be interrupted at any time and run again: `.venv/.ready` is written last.
+Uses the standard library only, because nothing is installed yet, and syntax that an old python3 accepts, so that it can
+look for a newer one. It may be interrupted at any time and run again: it writes `.venv/.ready` last.
 """
 
 import ast
@@ -26,11 +26,11 @@ READY = VENV / ".ready"
 LOG = VENV / "setup.log"
 LOCK = ROOT / "requirements.lock"
 PYTHONS = range(11, 15)  # CPython 3.x
-GLIBC = (2, 34)  # what the packaged mongod is linked with
+GLIBC = (2, 34)  # the packaged mongod is linked with it
 
 
 class SetupError(Exception):
-    """One sentence: what is wrong, and what helps."""
+    """Says in one sentence what is wrong, and how to fix it."""
 
 
 def main() -> int:
@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def check_machine() -> None:
-    """SetupError where the packaged servers cannot run."""
+    """Raises SetupError if the packaged servers cannot run here."""
     system, machine = platform.system(), platform.machine()
     if (system, machine) != ("Linux", "x86_64"):
         raise SetupError(f"needs Linux on x86_64, which its servers are built for; here is {system} on {machine}")
@@ -64,7 +64,7 @@ def check_machine() -> None:
 
 
 def use_supported_python() -> None:
-    """Returns in a supported Python; restarts this program in another one if necessary. SetupError: there is none."""
+    """Returns in a supported Python; restarts this program in another one if necessary. Raises SetupError."""
     major, minor = sys.version_info[:2]
     if sys.implementation.name == "cpython" and major == 3 and minor in PYTHONS:
         if importlib.util.find_spec("ensurepip") is None:
@@ -78,7 +78,7 @@ def use_supported_python() -> None:
 
 
 def succeeds(*command: str) -> bool:
-    """Whether a command runs and ends well; it prints nothing."""
+    """Whether a command succeeds; discards its output."""
     silent = subprocess.DEVNULL
     return subprocess.run(command, stdout=silent, stderr=silent, check=False).returncode == 0
 
@@ -101,13 +101,13 @@ def set_up() -> None:
 
 
 def wanted_state() -> str:
-    """Names all that .venv is made from, its folder included."""
+    """Identifies everything that .venv is made from, and its folder."""
     made_from = [bytes(ROOT), LOCK.read_bytes(), (ROOT / "pyproject.toml").read_bytes()]
     return hashlib.sha256(b"".join(made_from)).hexdigest()
 
 
 def is_usable() -> bool:
-    """Whether .venv is whole, of a supported Python, and made in this folder, whose path its scripts name."""
+    """Whether .venv works, has a supported Python, and was made in this folder, whose path its scripts contain."""
     pip = VENV / "bin" / "pip"
     if not (pip.exists() and str(PYTHON) in pip.read_text()):
         return False
@@ -115,7 +115,7 @@ def is_usable() -> bool:
 
 
 def install_all() -> None:
-    """Installs every package of the lock, and this project itself. SetupError."""
+    """Installs every package of the lock, and this project itself. Raises SetupError."""
     locked = ("--require-hashes", "--no-deps", "-r", str(LOCK))
     project = ("--no-deps", "--no-build-isolation", "-e", str(ROOT))
     print("installing about 110 packages (250 MB to fetch the first time): about a minute", flush=True)
@@ -140,7 +140,7 @@ def install_all() -> None:
 
 
 def install_uv() -> None:
-    """Installs uv, which fetches side by side what pip fetches one after another. SetupError."""
+    """Installs uv, which downloads in parallel; pip does not. Raises SetupError."""
     pinned = re.search(r"^uv==(?:.*\\\n)*.*\n", LOCK.read_text(), re.MULTILINE)
     if pinned is None:
         raise SetupError(f"{LOCK.name} has no uv")
@@ -151,7 +151,7 @@ def install_uv() -> None:
 
 
 def indexes_for_uv() -> dict[str, str]:
-    """The package indexes that pip is set up with, as uv's variables: it reads none of pip's."""
+    """The package indexes that pip is configured with, as uv's variables: uv does not read pip's."""
     names = {"index-url": "UV_DEFAULT_INDEX", "extra-index-url": "UV_INDEX", "cert": "SSL_CERT_FILE"}
     listed = subprocess.run([*PIP[:3], "config", "list"], capture_output=True, text=True, check=False).stdout
     found: dict[str, str] = {}
@@ -159,12 +159,13 @@ def indexes_for_uv() -> dict[str, str]:
         name, _, value = line.partition("=")
         variable = names.get(name.rpartition(".")[2])
         if variable:
-            found.setdefault(variable, ast.literal_eval(value))  # the environment comes first, and counts
-    return {"UV_INDEX_STRATEGY": "unsafe-best-match", **found}  # as pip looks: the lock's hashes decide
+            found.setdefault(variable, ast.literal_eval(value))  # the environment takes precedence
+    # It searches all indexes, as pip does: the hashes of the lock decide.
+    return {"UV_INDEX_STRATEGY": "unsafe-best-match", **found}
 
 
 def run(command: list[str], environment: dict[str, str] | None = None) -> None:
-    """Runs an installer, with lines of progress. SetupError with the end of its output when it fails."""
+    """Runs an installer and prints its progress. Raises SetupError with the end of its output if it fails."""
     installer = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     with installer, LOG.open("a") as log:
         for line in installer.stdout or ():

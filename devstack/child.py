@@ -1,4 +1,4 @@
-"""Child processes of the local stack: tied to our life, output in a file, ready when a condition says so."""
+"""Child processes of the local stack: they die with us, log to a file, and are ready when a condition holds."""
 
 import os
 import random
@@ -17,7 +17,7 @@ POLL_SECONDS = 0.02
 
 
 class StartError(Exception):
-    """A child did not come up; the message names it and ends with the tail of its log."""
+    """A child did not start; the message names it and ends with the tail of its log."""
 
 
 def port_is_free(port: int) -> bool:
@@ -32,18 +32,18 @@ def port_is_free(port: int) -> bool:
 
 
 # Below the ephemeral range, so that no outgoing connection takes one while its server is down; and so low that the
-# cluster bus of a Redis (port + 10000) is below that range too. Each comes up once: what has been given out is not
-# given again before its server listens.
+# cluster bus of a Redis (port + 10000) is below that range too. Each is handed out once, so that nobody gets a port
+# whose server does not listen yet.
 _PORTS = cycle(random.sample(range(10_000, 22_768), 12_768))
 
 
 def free_port() -> int:
-    """A free port that stays ours over restarts."""
+    """A free port that stays ours across restarts."""
     return next(port for port in _PORTS if port_is_free(port))
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, complaint: str) -> None:
-    """Returns when the condition holds. Raises TimeoutError with the complaint if it does not in time."""
+    """Returns when the condition holds. Raises TimeoutError with the complaint when the time is over."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -52,9 +52,9 @@ def wait_until(condition: Callable[[], bool], seconds: float, complaint: str) ->
 
 
 class Child:
-    """One command as a child process, restarted where it was: same command, port and data.
+    """One command as a child process; restarts use the same command, port and data.
 
-    Start it from a thread that lives as long as the child shall: the kernel ties it to the thread that forked it.
+    Start it from a thread that outlives the child: the kernel kills it with the thread that forked it.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The process id, also after the end."""
+        """The process id, even after the process has ended."""
         return self.process.pid
 
     @property
@@ -84,7 +84,7 @@ class Child:
         return self._process is not None and self._process.poll() is None
 
     def start(self, seconds: float = 30.0) -> None:
-        """Starts it and returns when it is ready. StartError, with nothing left running, when that fails."""
+        """Starts it and returns when it is ready. Raises StartError if that fails, and leaves nothing running."""
         self.launch()
         try:
             self.wait_until_ready(seconds)
@@ -93,7 +93,7 @@ class Child:
             raise
 
     def launch(self) -> None:
-        """Starts it without waiting. In a session of its own, so that a terminal's Ctrl-C reaches only us."""
+        """Starts it without waiting, in a session of its own, so that a terminal's Ctrl-C reaches only us."""
         if self.running:
             raise RuntimeError(f"{self.name} is running already")
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -113,11 +113,11 @@ class Child:
         return True
 
     def wait_until_ready(self, seconds: float) -> None:
-        """Returns when `ready` holds. StartError when it ends or is not ready in time."""
+        """Returns when `ready` holds. Raises StartError if it ends or is not ready in time."""
         self.wait_for(self.ready, seconds, "was not ready")
 
     def wait_for(self, condition: Callable[[], bool], seconds: float, complaint: str) -> None:
-        """Returns when the condition holds. StartError when the child ends or the time is over."""
+        """Returns when the condition holds. Raises StartError if the child ends or the time is over."""
 
         def holds() -> bool:
             if not self.running:
@@ -130,7 +130,7 @@ class Child:
             raise StartError(f"{late}. {self.tail()}") from None
 
     def stop(self, seconds: float = 25.0) -> int:
-        """Asks it to end (SIGTERM), kills it when it has not in time, returns its exit code."""
+        """Asks it to end (SIGTERM), kills it if it does not in time, and returns its exit code."""
         self.signal(signal.SIGTERM)
         self.resume()  # a paused process would never see the SIGTERM
         try:
@@ -139,20 +139,20 @@ class Child:
             return self.kill()
 
     def kill(self) -> int:
-        """Ends it as a power cut would (SIGKILL), returns its exit code."""
+        """Kills it (SIGKILL) and returns its exit code."""
         self.signal(signal.SIGKILL)
         return self.process.wait()
 
     def wait(self, seconds: float) -> int:
-        """Its exit code, when it ends by itself in time. subprocess.TimeoutExpired otherwise."""
+        """Its exit code, if it ends by itself in time. Raises subprocess.TimeoutExpired otherwise."""
         return self.process.wait(seconds)
 
     def pause(self) -> None:
-        """Freezes it (SIGSTOP): connections stay open and nothing answers."""
+        """Pauses it (SIGSTOP): connections stay open and nothing answers."""
         self.signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Resumes a frozen one (SIGCONT)."""
+        """Resumes a paused one (SIGCONT)."""
         self.signal(signal.SIGCONT)
 
     def signal(self, number: signal.Signals) -> None:
@@ -160,13 +160,13 @@ class Child:
         self.process.send_signal(number)
 
     def restart(self) -> None:
-        """Stops it, when it runs, and starts it again."""
+        """Stops it if it runs, and starts it again."""
         if self.running:
             self.stop()
         self.start()
 
     def output(self) -> str:
-        """All it has printed so far, over all its starts."""
+        """All its output so far, of all its starts."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def tail(self, lines: int = 15) -> str:

@@ -1,4 +1,4 @@
-"""The gateway's configuration as it stands in the repository, moved to other ports."""
+"""The repository's gateway configuration, moved to other ports."""
 
 import resource
 from pathlib import Path
@@ -21,7 +21,7 @@ NOBODY = f"{HOST}:9"
 def local_gateway(folder: Path, *, port: int, ingest: str, query: str, warehouse: str = NOBODY) -> EnvoyServer:
     """An Envoy on this port of 127.0.0.1, in front of these servers (host:port), for web pages of this machine.
 
-    With reflection, for grpcurl. Raises StartError when it may have too few files open.
+    With reflection, for grpcurl. Raises StartError if it may not open enough files.
     """
     admin_port = free_port()
     # Only the local stack serves the demo's page.
@@ -40,7 +40,7 @@ def local_gateway(folder: Path, *, port: int, ingest: str, query: str, warehouse
 
 
 def move(configuration: dict[str, Any], *, port: int, admin_port: int, servers: dict[str, str]) -> None:
-    """Changes what is different on each machine: addresses, paths of files, the CORS origins, and reflection."""
+    """Replaces what depends on the machine: addresses, file paths, the CORS origins, and reflection."""
     configuration["layered_runtime"]["layers"][0]["static_layer"]["reflection"] = 100
     resources = configuration["static_resources"]
     configuration["admin"]["address"] = address(f"{HOST}:{admin_port}")
@@ -74,9 +74,9 @@ def virtual_host(configuration: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_open_files(configuration: dict[str, Any], most: int) -> None:
-    """Raises StartError when so many open files would run out before the connections that the gateway takes.
+    """Raises StartError if the gateway could run out of open files before it reaches its limit of connections.
 
-    It would then not refuse what is too much, but fail to accept what is not.
+    It would then fail to accept connections below the limit instead of refusing those above it.
     """
     (monitor,) = (
         each["typed_config"]

@@ -1,7 +1,7 @@
 """The gateway's routes for the files that it serves: the player's script, the instructor's page, the demo's page.
 
-Envoy reads the files when it starts. Each has two routes: one answers a request whose `if-none-match` names the file's
-ETag, one sends the file. A path that is no file has no route, and so is 404.
+Envoy reads the files when it starts. Each has two routes: one answers a request whose `if-none-match` has the file's
+ETag, one sends the file. A path without a file has no route, so the answer is 404.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ SAFETY = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
 }
-# Revalidated on each use: the modules of a page must be of one version.
+# Revalidated on each use: all modules of a page must have the same version.
 PAGE = {**SAFETY, "cache-control": "no-cache"}
 # Sites of any origin load the script, and modules are fetched in CORS mode.
 SCRIPT = {**SAFETY, "cache-control": "public, max-age=3600", "access-control-allow-origin": "*"}
@@ -50,7 +50,7 @@ END = f"\n{INDENT}# Anything else.\n"
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """Which files of a folder are served, below which path, with which headers besides their own."""
+    """The files of a folder that are served, the path they are served under, and additional headers."""
 
     path: str
     root: Path
@@ -70,14 +70,14 @@ DEMO = (Folder("/demo/", ROOT / "devstack" / "demo", ("*.html", "*.css", "*.js",
 
 
 class InLine(dict[str, Any]):
-    """A mapping that is written in one line."""
+    """A mapping that is written on one line."""
 
 
 class Writer(yaml.SafeDumper):
-    """Indents as the rest of the configuration does. What occurs again is written once, with an anchor."""
+    """Indents as the rest of the configuration does. Repeated parts are written once, with an anchor."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - of the class above
-        """Overrides PyYAML's, which does not indent a list in a mapping."""
+        """Overrides PyYAML's method, which does not indent a list in a mapping."""
         super().increase_indent(flow, indentless=False)
 
 
@@ -94,7 +94,7 @@ def header(name: str, value: str) -> dict[str, Any]:
 
 @cache
 def matcher(name: str, regex: str) -> dict[str, Any]:
-    """What a header of a request must be, as a whole."""
+    """Matches a header of a request as a whole."""
     return InLine(name=name, string_match=InLine(safe_regex=InLine(regex=regex)))
 
 
@@ -130,7 +130,7 @@ def of_file(folder: Folder, file: Path) -> Iterator[dict[str, Any]]:
 
 
 def route(path: str, headers: list[dict[str, Any]], answer: InLine, *asked: dict[str, Any]) -> dict[str, Any]:
-    """What is answered to GET and HEAD, when the headers of the request are as asked."""
+    """The route that answers GET and HEAD if the headers of the request match."""
     return {
         "match": {"path": path, "headers": [matcher(":method", "GET|HEAD"), *asked]},
         "direct_response": answer,
@@ -140,7 +140,7 @@ def route(path: str, headers: list[dict[str, Any]], answer: InLine, *asked: dict
 
 
 def kustomization(folder: Folder) -> str:
-    """What makes the folder and each folder in it a ConfigMap for Kubernetes, whose keys have no slashes."""
+    """The generators of a ConfigMap for the folder and for each folder in it: keys of a ConfigMap have no slashes."""
     names: dict[str, list[str]] = {}
     for file in folder.files():
         name = file.relative_to(folder.root)

@@ -1,4 +1,4 @@
-"""The gateway's configuration with TLS: the one without, and what TLS adds to it."""
+"""The gateway's configuration with TLS: the plain one, and what TLS adds to it."""
 
 from textwrap import indent
 
@@ -47,7 +47,7 @@ transport_socket: &to_servers
 
 
 def with_tls(configuration: str) -> str:
-    """The text of `gateway/envoy.yaml`, its comments but for the first, and TLS on every connection."""
+    """The text of `gateway/envoy.yaml` with another head comment, and TLS on every connection."""
     body = configuration[configuration.index("\nadmin:") :]
     changes = {
         "        - filters:\n": indent(LISTENER, " " * 8),

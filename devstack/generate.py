@@ -1,12 +1,12 @@
 """Generates, in one step, everything that is made from the protos, and parts of the gateway's configuration.
 
-Python code and type stubs beside the protos, the descriptor set that the gateway and `buf` read, and the REST face as
-`docs/openapi.yaml`. One step, because a server and a gateway that disagree about a field's type do not fail: a REST
-`-1` was read as 4294967295 and answered with 200. `gateway/envoy.yaml` has routes for the files of the script and the
-page, with their ETags; `gateway/envoy-tls.yaml` is the same and nothing but TLS.
+From the protos: Python code and type stubs beside them, the descriptor set that the gateway and `buf` read, and the
+REST API as `docs/openapi.yaml`. In one step, because a server and a gateway that disagree about a field's type do not
+fail: a REST `-1` would be read as 4294967295 and answered with 200. In `gateway/envoy.yaml` the routes for the files of
+the script and the page, with their ETags; `gateway/envoy-tls.yaml` is the same file with TLS.
 
     python -m devstack.generate           writes them
-    python -m devstack.generate --check   exit 1 when writing them would change anything
+    python -m devstack.generate --check   exits with 1 if that would change anything
 """
 
 import argparse
@@ -36,7 +36,7 @@ PACKAGE = Path("course_analytics/v1")
 
 
 def protoc(*arguments: str) -> None:
-    """Runs protoc over our protos, with Google's on the include path."""
+    """Runs protoc on our protos, with Google's in the include path."""
     includes = [PROTOS, Path(grpc_tools.__path__[0]) / "_proto", Path(google.api.__path__[0]).parent.parent]
     ours = [str(path.relative_to(PROTOS)) for path in sorted((PROTOS / PACKAGE).glob("*.proto"))]
     command = [sys.executable, "-m", "grpc_tools.protoc", *(f"-I{include}" for include in includes)]
@@ -46,7 +46,8 @@ def protoc(*arguments: str) -> None:
 def generate(code: Path, descriptor: Path) -> None:
     """Writes Python modules below `code` and the descriptor set to `descriptor`.
 
-    The descriptor set holds `google.rpc`'s error details too, which no message of ours names: the gateway prints them.
+    The descriptor set also has the error details of `google.rpc`: our messages do not use them, but the gateway prints
+    them.
     """
     plugins = Path(sys.executable).parent
     protoc(

@@ -1,4 +1,4 @@
-"""What `make run` tells the person: where everything is, who they may be, and what to try."""
+"""What `make run` prints: where everything is, tokens, and what to try."""
 
 import datetime as dt
 import json
@@ -35,7 +35,7 @@ Watch a lecture; from there, or by its own address, open the instructor's page:
 
 Counts move from Redis to MongoDB every {stack.flush_interval} s here (300 s by default); the dashboard shows both.
 
-Kill anything: it is started again, you are told, and the numbers stay right. The ingest server, for example:
+Kill anything: it is restarted and reported, and the numbers stay right. The ingest server, for example:
   kill -9 {stack.ingest.pid}
 
 A learner's token:
@@ -50,7 +50,7 @@ Open the course as the learner, and watch five seconds of its first lecture:
 See the dashboard as the instructor:
   {curl(f"{rest}/instructor/{course.id}", instructor)}
 
-The same by gRPC, with no proto files:
+The same by gRPC, without proto files:
   {grpcurl(stack.gateway.address)} list
   {call(stack.gateway.address, learner, "IngestService/TrackTelemetry", ping)}
   {call(stack.gateway.address, instructor, "DashboardService/GetCourseDashboard", {"courseId": course.id})}
@@ -76,7 +76,7 @@ def flusher(stack: Stack) -> str:
 
 
 def warehouse(stack: Stack, secret: str) -> str:
-    """Lines that ask across all courses, or that there is more."""
+    """Lines that ask across all courses, or a hint how to get them."""
     if stack.warehouse is None or stack.warehouse.environment is None:
         return "There is more: `make run WAREHOUSE=1` also answers questions across all courses (docs/warehouse.md)."
     analyst = mint(secret, "demo-analyst", scope="analytics:read")

@@ -1,6 +1,6 @@
-"""The weeks before the first `make run`: what learners of the demo course would have watched on each day.
+"""Demo history: what learners of the demo course would have watched in the weeks before the first `make run`.
 
-It is counted as ingest counts, by its own script in Redis, so the flusher and the page meet nothing made up for them.
+Ingest's own script in Redis counts it, so the flusher and the page get the same data as in production.
 """
 
 import asyncio
@@ -25,14 +25,14 @@ from shared.data import keys
 from shared.data.days import day_after
 from shared.settings import Barrier
 
-DAYS = 57  # the last 28 of them, the 28 before, and one
-STUDENTS = 500  # of whom some come on several days
-FIRST_DAY, LAST_DAY = 20, 32  # learners on a working day, then and now
+DAYS = 57  # the last 28 days, the 28 before them, and one more
+STUDENTS = 500  # some of them come on several days
+FIRST_DAY, LAST_DAY = 20, 32  # learners on a working day, at first and now
 SATURDAY = 5
 
 
 def is_new(course: Course, redis_url: str, database: Database[Mapping[str, object]]) -> bool:
-    """Whether nothing was ever counted of the course."""
+    """Whether nothing has ever been counted for the course."""
     partition = keys.partition_of(course.id)
     with redis.Redis.from_url(redis_url) as client:
         in_redis = client.exists(keys.course_users(partition, course.id))
@@ -40,25 +40,25 @@ def is_new(course: Course, redis_url: str, database: Database[Mapping[str, objec
 
 
 async def write(course: Course, redis_url: str, zone: ZoneInfo) -> None:
-    """Counts the days before today. What Redis does not take in time is missing."""
+    """Counts the days before today, as far as Redis answers in time."""
     chance = random.Random()  # noqa: S311  a demo's dice, not cryptography
     today = Today(zone)()
     async with Recorder(redis_url, Barrier("aof"), secrets.token_hex(8)) as recorder:
         for number in range(DAYS):
-            # Users of these days expire as if they were of today.
+            # The users of these days expire as if they were today's.
             day = Day(day_after(today.name, number - DAYS), today.users_expire)
             await recorder.record(commit_of(course, day, learners_on(day.name, number, chance), chance))
 
 
 def learners_on(day: str, number: int, chance: random.Random) -> int:
-    """The number of learners: it grows from week to week, and is lower at the weekend."""
+    """The number of learners, which grows from week to week and is lower at weekends."""
     many = FIRST_DAY + (LAST_DAY - FIRST_DAY) * number / DAYS
     rest = 0.5 if dt.date.fromisoformat(day).weekday() >= SATURDAY else 1
     return round(many * rest * chance.uniform(0.8, 1.2))
 
 
 def commit_of(course: Course, day: Day, learners: int, chance: random.Random) -> Commit:
-    """One day, on which a little was refused as well."""
+    """One day, with some refused events."""
     commit, done = Commit(today=lambda: day), asyncio.get_running_loop().create_future()
     for _ in range(learners):
         for event in sitting(course, f"student-{chance.randrange(STUDENTS)}".encode(), chance):
@@ -69,7 +69,7 @@ def commit_of(course: Course, day: Day, learners: int, chance: random.Random) ->
 
 
 def sitting(course: Course, user: bytes, chance: random.Random) -> Iterator[Event]:
-    """What one learner watches in one go; each lecture in a single ping."""
+    """What one learner watches in one sitting; each lecture in a single ping."""
     yield CourseView(course.id, user, None)
     for lecture, positions in watched(course, chance):
         starts = list(positions)

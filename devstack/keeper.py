@@ -9,14 +9,14 @@ from typing import NoReturn
 
 from devstack.child import Child, StartError
 
-# A process that dies sooner than this has failed to start; after this many failed starts it is given up.
+# A process that dies sooner than this has failed to start. After this many failed starts in a row the keeper gives up.
 SOON_SECONDS = 5.0
 STARTS = 5
 PAUSE_SECONDS = 0.5
 
 
 class Keeper:
-    """Starts each child again that ends. From the thread that started them: the kernel ties them to it."""
+    """Restarts each child that ends, from the thread that started them: the kernel kills them with that thread."""
 
     def __init__(self, children: Sequence[Child], say: Callable[[str], None]) -> None:
         self._children = children
@@ -25,7 +25,7 @@ class Keeper:
         self._in_vain: defaultdict[str, int] = defaultdict(int)
 
     def run(self) -> NoReturn:
-        """Never returns. StartError when a process does not come up again; a signal handler's exception passes."""
+        """Never returns. Raises StartError if a process cannot be restarted, and what a signal handler raises."""
         while True:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
             self._restart(next(child for child in self._children if ended and child.pid == ended.si_pid))

@@ -1,4 +1,4 @@
-"""Learners at work: what their players send, and the thread that sends it through the gateway."""
+"""Demo learners: what their players send, and the thread that sends it through the gateway."""
 
 import random
 import secrets
@@ -18,8 +18,8 @@ PAUSE_SECONDS = 0.25  # between any two calls: each player sends one every five 
 PING_SECONDS = 5
 LECTURE_SECONDS = 120
 DROP_OUT = 0.15  # the share of learners that leaves after each lecture
-HARD_PART = range(60, 80)  # seconds of a lecture, after which some go back
-GO_BACK = 0.5  # the share that does, each time
+HARD_PART = range(60, 80)  # the part of a lecture, in seconds, after which some go back
+GO_BACK = 0.5  # the share of learners that does, each time
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Call:
 
 
 def sitting(course: Course, token: str, chance: random.Random) -> Iterator[Call]:
-    """What one learner's player sends: it opens the course, plays it from the start, and stops somewhere."""
+    """What one learner's player sends: opens the course, plays it from the start, and stops somewhere."""
     yield Call(token, f"/api/v1/analytics/view/{course.id}", {})
     for lecture, starts in watched(course, chance):
         ping = {
@@ -49,7 +49,7 @@ def sitting(course: Course, token: str, chance: random.Random) -> Iterator[Call]
 
 
 def watched(course: Course, chance: random.Random) -> Iterator[tuple[Lecture, Iterable[int]]]:
-    """The lectures that one learner watches, each with where its pings begin."""
+    """The lectures that one learner watches, each with the positions at which its pings begin."""
     for lecture in course.lectures:
         yield lecture, positions(chance)
         if chance.random() < DROP_OUT:
@@ -57,7 +57,7 @@ def watched(course: Course, chance: random.Random) -> Iterator[tuple[Lecture, It
 
 
 def positions(chance: random.Random) -> Iterator[int]:
-    """Where in a lecture each ping of a learner begins, in seconds."""
+    """The positions in a lecture at which a learner's pings begin, in seconds."""
     end = chance.randint(3, LECTURE_SECONDS // PING_SECONDS) * PING_SECONDS
     yield from range(0, end, PING_SECONDS)
     while end > HARD_PART.stop and chance.random() < GO_BACK:
@@ -65,7 +65,7 @@ def positions(chance: random.Random) -> Iterator[int]:
 
 
 def seat(course: Course, secret: str, chance: random.Random) -> Iterator[Call]:
-    """What is sent from one seat, where a new learner sits down when the last one leaves; endless."""
+    """The calls from one seat, which a new learner takes when the last one leaves; endless."""
     while True:
         token = mint(secret, f"learner-{secrets.token_hex(4)}")
         yield from sitting(course, token, chance)
@@ -89,14 +89,14 @@ def watch(gateway_url: str, course: Course, secret: str, stop: threading.Event) 
 
 
 def send(gateway: httpx.Client, call: Call) -> None:
-    """Sends one call. A player that gets no answer goes on with its next; the servers' logs say what was wrong."""
+    """Sends one call. A player that gets no answer continues with the next; the servers' logs say what was wrong."""
     with suppress(httpx.TransportError):
         gateway.post(call.path, json=call.body, headers={"authorization": f"Bearer {call.token}"})
 
 
 @contextmanager
 def learners_at_work(gateway_url: str, course: Course, secret: str) -> Iterator[None]:
-    """Learners watch in the background as long as this lasts."""
+    """Learners watch in the background while the block runs."""
     stop = threading.Event()
     thread = threading.Thread(target=watch, args=(gateway_url, course, secret, stop), name="learners")
     thread.start()

@@ -16,24 +16,24 @@ import warehouse.metrics
 PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
 
 PLACES: dict[str, tuple[ModuleType, str]] = {
-    "All programs": (shared.metrics, "Those of tokens and refused calls are the servers' alone."),
+    "All programs": (shared.metrics, "Only the servers have those of tokens and refused calls."),
     "Ingest server": (
         ingest_server.metrics,
-        "Counted once a commit; nothing is done for a ping that the catalog knows.",
+        "Updated once a commit, never once a ping.",
     ),
     "Query server": (query_server.metrics, ""),
-    "Flusher": (flusher.metrics, "`--once` and the other commands count too, but nobody can ask them."),
-    "Warehouse": (warehouse.metrics, "Where one runs; the relay too."),
+    "Flusher": (flusher.metrics, "`--once` and the other commands serve no metrics."),
+    "Warehouse": (warehouse.metrics, "The warehouse and its relay, where they run."),
 }
 
 HEAD = """# Metrics
 
-What `/metrics` shows at `ANALYTICS_INGEST_METRICS_ADDRESS`, `ANALYTICS_QUERY_METRICS_ADDRESS` and
-`ANALYTICS_FLUSHER_METRICS_ADDRESS`. With several workers the supervisor answers for all: counters and histograms are
-added up, and a worker that died keeps its part. A program of one process also shows what the Prometheus client knows
-of it (`process_*`, `python_*`).
+What `/metrics` shows at `ANALYTICS_INGEST_METRICS_ADDRESS`, `ANALYTICS_QUERY_METRICS_ADDRESS`,
+`ANALYTICS_FLUSHER_METRICS_ADDRESS` and `ANALYTICS_WAREHOUSE_METRICS_ADDRESS`. With several workers the supervisor
+answers for all of them: it adds up their counters and histograms, including those of workers that died. A program of
+one process also shows the Prometheus client's own metrics (`process_*`, `python_*`).
 
-Made from the declarations by `python -m devstack.metrics`.
+Generated from the declarations by `python -m devstack.metrics`.
 """
 
 
@@ -41,7 +41,7 @@ Made from the declarations by `python -m devstack.metrics`.
 class Declared:
     """A metric: its name as PromQL has it (without `_bucket` and so on), type, labels, and what its labels may be.
 
-    `known` has the label values that are made at the start; empty where they come with what happens.
+    `known` has the label values that exist from the start; empty if they appear as events happen.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Declared:
 def declared_in(module: ModuleType) -> Iterator[Declared]:
     """The metrics of one `metrics.py`, in its order."""
     for metric in vars(module).values():
-        if not isinstance(metric, MetricWrapperBase) or metric._labelvalues:  # noqa: SLF001 - one with values is a part of another
+        if not isinstance(metric, MetricWrapperBase) or metric._labelvalues:  # noqa: SLF001 - with label values it is a child of another
             continue
         (described,) = metric.describe()
         yield Declared(

@@ -1,7 +1,7 @@
-"""The REST face in OpenAPI 3.1, made of the protos: their comments are the descriptions. Pure.
+"""The REST API in OpenAPI 3.1, generated from the protos: their comments are the descriptions. Pure.
 
-What JSON looks like follows from what the gateway does: names in camelCase, an answer with all its numbers, texts and
-lists, zeros and empty ones included. A field whose comment says "Required." is required of a request.
+The JSON is what the gateway makes: names in camelCase; responses include zeros, empty strings and empty lists. A field
+whose comment says "Required." is required in a request.
 """
 
 import re
@@ -61,7 +61,7 @@ ERROR: Schema = {
 
 
 def openapi(descriptors: bytes, description: str) -> str:
-    """The document as YAML, of a descriptor set with comments."""
+    """The document as YAML, from a descriptor set with comments."""
     files = [file for file in FileDescriptorSet.FromString(descriptors).file if file.package == PACKAGE]
     protos = Protos(files)
     document = {
@@ -80,7 +80,7 @@ def openapi(descriptors: bytes, description: str) -> str:
 
 
 class Protos:
-    """The protos of the package, and the schemas of those of their messages that paths have referred to."""
+    """The protos of the package, and the schemas of the messages that paths refer to."""
 
     def __init__(self, files: Any) -> None:  # noqa: ANN401 - a list of FileDescriptorProto
         self.schemas: dict[str, Schema] = {}
@@ -154,7 +154,7 @@ class Protos:
         short = name.removeprefix(f".{PACKAGE}.")
         if short not in self.schemas:
             message, text = self._messages[name]
-            self.schemas[short] = {}  # before its fields, which may refer to it
+            self.schemas[short] = {}  # before its fields, which may refer back to it
             described = {"description": text} if text else {}
             self.schemas[short] = described | self._object(name, message.field, is_request=is_request)
         return {"$ref": f"#/components/schemas/{short}"}
@@ -190,7 +190,7 @@ class Protos:
 
 
 def text_of(comment: str) -> str:
-    """A comment without what it says to the linter."""
+    """A comment without its remarks to the linter."""
     lines = [line.removeprefix(" ").rstrip() for line in comment.strip("\n").splitlines()]
     return "\n".join(line for line in lines if not line.startswith("buf:lint:")).strip()
 
@@ -211,10 +211,10 @@ def _camel(name: str) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as such, and nothing by reference to what it wrote before."""
+    """Writes multi-line strings as blocks, and no aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ANN401, ARG002 - as PyYAML calls it
-        """Says that nothing is an alias."""
+        """Never writes an alias."""
         return True
 
 

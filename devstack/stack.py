@@ -1,4 +1,4 @@
-"""The whole service on one machine: which processes there are, with which settings, in which order."""
+"""The whole service on one machine: its processes, their settings, and their order."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ FOR_TESTS = f"{PREFIX}TEST_"
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where on 127.0.0.1 the outside of the stack is; the stores take free ports."""
+    """The public ports of the stack on 127.0.0.1; the stores take free ports."""
 
     gateway: int
     ingest: int
@@ -52,7 +52,7 @@ class Ports:
 class Stack:
     """The processes in the order in which they start; what others need starts first and stops last.
 
-    `metrics` says where which program shows its own, `flush_interval` how many seconds are between two flushes.
+    `metrics` has the metrics address of each program, `flush_interval` the seconds between two flushes.
     """
 
     mongo: MongoServer
@@ -73,7 +73,7 @@ class Stack:
 
 
 def settings_of(environment: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """The person's own settings for the programs, and the names of those that only the stack can know."""
+    """The user's own settings for the programs, and the names of those that the stack sets itself."""
     names = sorted(name for name in environment if name.startswith(PREFIX) and not name.startswith(FOR_TESTS))
     ignored = [name for name in names if name in SET_HERE or name.startswith(ABOUT_TOKENS_AND_TLS)]
     return {name: environment[name] for name in names if name not in ignored}, ignored
@@ -103,7 +103,7 @@ def local_stack(
         "ANALYTICS_FLUSH_INTERVAL_SECONDS": str(FLUSH_INTERVAL_SECONDS),
         **given,
     }
-    flusher = Program("flusher", folder, settings)  # it asks nobody for a token, so it does not know the secret
+    flusher = Program("flusher", folder, settings)  # it verifies no tokens, so it does not get the secret
     settings["ANALYTICS_JWT_SECRET"] = jwt_secret
     ingest, query = (Program(module, folder, settings) for module in ("ingest_server", "query_server"))
     warehouse = None

@@ -1,8 +1,8 @@
-"""Makes the demo's video and those of the tests in a browser, which are committed.
+"""Makes the videos of the demo and of the browser tests. They are committed; run this only to change them.
 
 .venv/bin/uv run --no-project --with imageio-ffmpeg==0.8.1 python devstack/video.py
 
-Only their makers need it: drawn by ffmpeg, they show a title and the time, one chapter every 20 seconds.
+ffmpeg draws them: they show a title and the time, one chapter every 20 seconds.
 """
 
 import subprocess
@@ -22,12 +22,12 @@ HLS = ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "20", "-hls_time", "2", "
 
 
 def text(words: str, *, size: int, y: str, when: str = "1") -> str:
-    """A line in the middle of the picture."""
+    """A line of text in the middle of the picture."""
     return f"drawtext=fontfile={FONT}:text='{words}':fontsize={size}:fontcolor=white:x=(w-tw)/2:y={y}:enable='{when}'"
 
 
 def draw(to: Path, *options: str, seconds: int, rate: int, size: str, gap: int, words: list[str]) -> None:
-    """One file, with a picture in `rate` frames a second and one that seeks lead to every `gap` seconds."""
+    """One file, with `rate` frames a second and a keyframe every `gap` seconds."""
     picture = f"gradients=s={size}:c0=0x1b2a49:c1=0x3a5a78:nb_colors=2:speed=0.01:r={rate}:d={seconds}:seed=1"
     filters = ",".join([picture, *words, text(TIME, size=40, y="h*0.7")])
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error", "-f", "lavfi", "-i", filters]

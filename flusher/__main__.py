@@ -1,4 +1,4 @@
-"""The flusher: `python -m flusher`. Configured by environment variables, see README."""
+"""The flusher: `python -m flusher`. Configured by environment variables, see docs/settings.md."""
 
 import argparse
 import asyncio

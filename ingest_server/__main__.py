@@ -1,4 +1,4 @@
-"""The ingest server: `python -m ingest_server`. Configured by environment variables, see README."""
+"""The ingest server: `python -m ingest_server`. Configured by environment variables, see docs/settings.md."""
 
 import sys
 

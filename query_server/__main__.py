@@ -1,4 +1,4 @@
-"""The query server: `python -m query_server`. Configured by environment variables, see README."""
+"""The query server: `python -m query_server`. Configured by environment variables, see docs/settings.md."""
 
 import sys
 

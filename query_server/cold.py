@@ -24,7 +24,7 @@ from shared.stores.mongo import COURSES, Document
 
 OUTLINE_SECONDS = 60
 CACHED_ENTRIES = 200_000  # courses and lectures together, ~200 bytes each
-# Longer than any caller here waits: MongoDB need not finish a query that was given up.
+# Longer than any caller here waits: MongoDB need not finish a query whose caller has given up.
 SERVER_LIMIT_MS = 2_000
 
 # Whatever time or text is stored.
@@ -100,9 +100,9 @@ class ColdStore:
         self._outlines: ExpiringCache[str, Outline] = ExpiringCache(CACHED_ENTRIES, now)
 
     async def read(self, course_id: str, user_id: str, tallies: Sequence[Document] = ()) -> Course:
-        """The user's course with its totals, or with these tallies, stages of `documents`.
+        """The user's course with its totals, or with these tallies, which are stages of `documents`.
 
-        Raises, decided in this order, NotFound, PermissionDenied, InvalidRequest for a course that is too large; or
+        Checks in this order and raises NotFound, PermissionDenied, InvalidRequest for a course that is too large; or
         PyMongoError.
         """
         return await self._read(self._courses, course_id, user_id, tallies)
@@ -112,7 +112,7 @@ class ColdStore:
         return await self._read(self._primary_courses, course_id, user_id, tallies)
 
     async def courses_of(self, user_id: str, after: str | None, number: int) -> list[Listed]:
-        """The user's courses, newest first, from the one after `after` on. Raises PyMongoError."""
+        """The user's courses older than `after`, newest first. Raises PyMongoError."""
         found = self._courses.find(
             documents.created_by(user_id, after),
             {"title": 1},
@@ -137,7 +137,7 @@ class ColdStore:
         return Documents("", await cursor.to_list())
 
     async def days(self, course_id: str, first: str, last: str) -> Documents:
-        """Days of a course with everything that they hold. Raises PyMongoError."""
+        """Days of a course with all their fields. Raises PyMongoError."""
         return await self._find_days(self._days, course_id, first, last)
 
     async def days_of_primary(self, course_id: str, first: str, last: str) -> Documents:
@@ -155,7 +155,7 @@ class ColdStore:
         stages = [*course_stages, *(tallies or [documents.totals(course_id)])]
         cursor = await courses.aggregate(stages, maxTimeMS=SERVER_LIMIT_MS)
         found = await cursor.to_list()
-        # The course comes first, if there is one: what is united with it comes after it.
+        # The course comes first, if there is one; the documents united with it follow.
         is_large = bool(found) and len(found[0].raw) > LARGE_BYTES
         course = await _aside_if(is_large, decoded, found[0]) if found else {}
         if "mine" not in course:
@@ -173,7 +173,7 @@ class ColdStore:
 
 
 async def _aside_if(is_large: bool, work: Callable[..., Answer], *parts: object) -> Answer:  # noqa: FBT001 - each caller names the condition
-    """Runs work that takes long in another thread."""
+    """Runs long work in another thread."""
     return await asyncio.to_thread(work, *parts) if is_large else work(*parts)
 
 
@@ -182,7 +182,7 @@ def _raw(database: AsyncDatabase[Document], collection: str) -> RawCollection:
 
 
 def _name_of(document: RawBSONDocument) -> str:
-    """Its `_id`, "" for none. Nearly always a text that comes first: to decode the document takes 20 times as long."""
+    """Its `_id`, "" for none. Nearly always the first field, a string; decoding everything takes 20 times as long."""
     raw = bytes(document.raw)
     if raw[4:9] != b"\x02_id\x00":
         return str(document.get("_id", ""))
@@ -191,5 +191,5 @@ def _name_of(document: RawBSONDocument) -> str:
 
 
 def decoded(document: RawBSONDocument) -> Document:
-    """Everything that the document holds."""
+    """All fields of the document."""
     return bson.decode(document.raw, ANY_VALUE)

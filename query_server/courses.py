@@ -1,4 +1,4 @@
-"""The list of an instructor's courses, read from both stores and put together."""
+"""The list of an instructor's courses, read from both stores and merged."""
 
 import asyncio
 from collections import defaultdict
@@ -44,7 +44,7 @@ class Courses:
         self._aside = aside
 
     async def page(self, user_id: str, page_size: int, page_token: str) -> tuple[Sequence[Summary], str]:
-        """The user's courses after those of the token, newest first, and the token of the next page.
+        """The page of the user's courses that the token names, newest first, and the token of the next page.
 
         Raises InvalidRequest, Unavailable, StoreRefuses.
         """
@@ -66,7 +66,7 @@ class Courses:
     async def _read(
         self, course_ids: Sequence[str], last_days: Sequence[str], until: float
     ) -> tuple[Mapping[str, Hot], Mapping[str, Document]]:
-        """The courses and their days in both stores, fit to be merged."""
+        """The courses and their days in both stores, consistent with each other."""
         documents, hot = await asyncio.gather(
             ask("MongoDB", self._cold_store.tallies_of(course_ids, last_days), until),
             ask("Redis", self._hot(course_ids, last_days), until),

@@ -1,7 +1,7 @@
 """The queries to MongoDB: a course with its outline, and tallies, as stages of one aggregation. Pure.
 
-Whatever the platform has stored, the answer has the shape that is asked for: lists of references, and titles. Each
-document of a tally is told from the others by its `_id`: that is the tally's name, and a course's totals have none.
+Whatever the platform has stored, the answer has the requested shape: lists of references, and titles. The `_id` of a
+tally's document is the tally's name; a course's totals have none.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ LIGHT = (
 def owned(course_id: str, user_id: str, *, outline: bool) -> list[Document]:
     """The course, with `mine`: whether it is the user's; with its outline if so, and if it is not `tooLarge`.
 
-    The size is counted before anything is put together: nobody else's answer waits for an enormous course.
+    The size is checked before anything is looked up, so that an enormous course delays no other caller.
     """
     mine = {"$in": ["$creator", {"$literal": _creators(user_id)}]}
     match = {"$match": {"_id": ObjectId(course_id)}}
@@ -56,7 +56,7 @@ def created_by(user_id: str, after: str | None) -> Document:
 
 
 def listed(course_ids: Sequence[str], last_days: Sequence[str]) -> list[Document]:
-    """The totals of courses, with their ids as `_id`, and their days without lectures; and the installation's first."""
+    """The totals of courses, with their ids as `_id`; their days without lectures; and the installation's first day."""
     names = [f"{course_id}/{day}" for course_id in course_ids for day in last_days]
     fields = {"totalViews": 1, "uniqueActiveUsers": 1, "lectureStats": 1, "recentBatches": 1}
     return [
@@ -82,12 +82,12 @@ def lecture(tally: Tally) -> Document:
 
 
 def days(course_id: str, first: str, last: str) -> Document:
-    """Days of a course, without what they hold of each lecture, and without their sketches."""
+    """Days of a course, without the counts of single lectures and without sketches."""
     return _and(DAY.collection, between(course_id, first, last), dict.fromkeys(LIGHT, 1))
 
 
 def whole_day(tally: Tally) -> Document:
-    """A day with its sketch, without what it holds of each lecture."""
+    """A day with its sketch, without the counts of single lectures."""
     return _and(DAY.collection, {"_id": tally.name}, dict.fromkeys([*LIGHT, "usersSketch"], 1))
 
 
@@ -97,7 +97,7 @@ def between(course_id: str, first: str, last: str) -> Document:
 
 
 def beginnings(course_id: str) -> list[Document]:
-    """The installation's first day, and the course's: what `recorded_since` is made of."""
+    """The first day of the installation and of the course, for `recorded_since`."""
     of_course: Document = {"_id": {"$gte": f"{course_id}/", "$lt": f"{course_id}0"}, "day": {"$type": "string"}}
     first: list[Document] = [
         {"$match": of_course},
@@ -162,7 +162,7 @@ def _unless_too_large(field: str, size: Document) -> Document:
 def _lookup(collection: str, local: str, fields: Document) -> Document:
     """A $lookup by `_id` of only these fields, into `<collection>Found`. The documents come in no particular order.
 
-    One look-up for all lectures: by section it would be one query a section.
+    One lookup for all lectures: one by section would run a query for each section.
     """
     return {
         "$lookup": {

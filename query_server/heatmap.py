@@ -10,7 +10,7 @@ SEGMENT_SECONDS = 10
 LONGEST_SECONDS = 43_200  # of a video: nothing beyond it is counted
 TENTHS = 10  # watch time of segments is counted in tenths of a second
 
-# A stretch was watched again by so many, and so often, before it is named; and so many are named.
+# A stretch is named if it has at least so many views and passes; at most so many stretches are named.
 REWATCHED_VIEWS = 5
 REWATCHED_PASSES = 1.5
 STRETCHES = 5
@@ -18,7 +18,7 @@ STRETCHES = 5
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Ten seconds of the video, the last one perhaps less; `length` and `watched` in seconds."""
+    """Ten seconds of the video, the last segment possibly less; `length` and `watched` in seconds."""
 
     start: int
     length: float
@@ -40,7 +40,7 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Where the most views are lost, in seconds, and the share of all playbacks that is."""
+    """Where the most views are lost, in seconds, and their share of all playbacks."""
 
     at: int
     lost_rate: float
@@ -76,7 +76,7 @@ def heatmap_of(counts: Counts) -> Heatmap:
 
 
 def _duration(reported: Mapping[str, float]) -> int | None:
-    """What most players report; of several that are reported equally often the longest."""
+    """The duration that players report most often; of several, the longest."""
     seconds = {number: count for number, count in _by_number(reported, LONGEST_SECONDS + 1).items() if number}
     return max(seconds, key=lambda number: (seconds[number], number), default=None)
 
@@ -86,14 +86,14 @@ def _segments_of(duration: int | None) -> int:
 
 
 def _by_number(counts: Mapping[str, float], end: int = LONGEST_SECONDS // SEGMENT_SECONDS) -> dict[int, int]:
-    """The counts by the number that an item is, below `end`; other items are left out, and so are zeros."""
+    """The counts by item number; skips items that are not numbers below `end`, and zeros."""
     numbers = {item: count for item, count in counts.items() if item.isdecimal() and len(item) <= 5}
     return {int(item): int(count) for item, count in numbers.items() if int(item) < end and count >= 1}
 
 
 def _segment(number: int, duration: int | None, views: int, tenths: int, playbacks: int) -> Segment:
     start = number * SEGMENT_SECONDS
-    # Beyond the duration, as of a video that was replaced by a shorter one, a segment is a whole one.
+    # Beyond the duration a segment has full length: the video was replaced by a shorter one.
     rest = duration - start if duration is not None else 0
     length = min(SEGMENT_SECONDS, rest) if rest > 0 else SEGMENT_SECONDS
     return Segment(
@@ -129,7 +129,7 @@ def _is_rewatched(segment: Segment) -> bool:
 
 
 def _largest_drop(segments: Sequence[Segment], playbacks: int) -> Drop | None:
-    """The first of the largest ones."""
+    """The largest drop; of several, the first."""
     losses = [before.views - here.views for before, here in itertools.pairwise(segments)]
     largest = max(losses, default=0)
     if largest <= 0 or not playbacks:

@@ -17,15 +17,15 @@ from shared.stores.redis_connection import Command, RedisConnection, RedisUnreac
 from shared.stores.topology import Topology, is_elsewhere
 
 CONNECTIONS = 50
-# Twice within the time that a dashboard has: over an idle connection, and over a new one if that has died unnoticed.
+# A dashboard has time for two: over an idle connection, and over a new one if the idle one was dead.
 TIMEOUT_SECONDS = 0.7
-# In a cluster: until the next attempt, when the node asked does not serve the course, or not all of its keys. The first
-# is for a slot that has moved, the others for one that is moving.
+# In a cluster: the pauses before another attempt when the node does not serve the course, or not all of its keys. The
+# first is for a slot that has moved, the others for one that is migrating.
 PAUSES_SECONDS = (0.0, 0.05, 0.1, 0.2, 0.4)
 
 
 class HotStore:
-    """The counts that Redis holds. Reads over as many connections as there are reads at once, at most 50."""
+    """The counts in Redis. Each concurrent read uses its own connection, at most 50."""
 
     def __init__(self, url: str, *, cluster: bool = False) -> None:
         self._topology = Topology(url, cluster=cluster)
@@ -46,7 +46,7 @@ class HotStore:
         return (await self.read_tallies([course_tally(course_id)]))[course_id]
 
     async def read_tallies(self, tallies: Sequence[Tally]) -> dict[str, Hot]:
-        """Tallies of one partition by name, in one transaction, so that no flush moves a count between two answers.
+        """Tallies of one partition by name, in one transaction, so that no flush moves a count between two reads.
 
         Raises RedisUnreachable, RedisError.
         """
@@ -60,16 +60,16 @@ class HotStore:
         return HotTallies(await self.read_tallies([lecture]), replies.first_day(lecture.course_id, dirty))
 
     async def read_days(self, always: Sequence[Tally], days: Sequence[Tally]) -> HotTallies:
-        """Tallies of one partition: some always, and those of the days of which Redis has anything.
+        """Tallies of one partition: these always, and those of the days for which Redis has keys.
 
-        It is looked for first. What comes to another day between the look and the read is newer than the question.
+        A first request finds those days. Counts that another day gets between the two requests are newer than the call.
         Raises as `read_tallies`.
         """
         (tallies,) = await self.read_many_days([(always, days)])
         return tallies
 
     async def read_many_days(self, asked: Sequence[tuple[Sequence[Tally], Sequence[Tally]]]) -> list[HotTallies]:
-        """The same of several partitions: a transaction each, and all that one node is asked in one write."""
+        """The same for several partitions: one transaction each, and one write for each node."""
         partitions = [keys.partition_of(days[0].name) for _, days in asked]
         looks = {number: replies.finding(number, days) for number, (_, days) in zip(partitions, asked, strict=True)}
         answers = await self._ask_partitions(looks)
@@ -89,13 +89,13 @@ class HotStore:
         return int(seconds), int(microseconds)
 
     async def _ask_each(self, partition: int, commands: Sequence[Command]) -> Sequence[Reply]:
-        """The replies of one transaction; where a key is of another type, its error."""
+        """The replies of one transaction; an error in place of a key of the wrong type."""
         *_, answers = await self._ask_partition(partition, _transaction(commands))
         answered: Sequence[Reply] = answers
         return answered
 
     async def _ask_partitions(self, asked: Mapping[int, Sequence[Command]]) -> dict[int, Sequence[Reply]]:
-        """The same of several partitions, all nodes at once."""
+        """The same for several partitions, all nodes at once."""
         nodes = await self._topology.by_node(asked, timeout=TIMEOUT_SECONDS)
         shares = [self._ask_together(node, {number: asked[number] for number in nodes[node]}) for node in nodes]
         return {number: answers for share in await asyncio.gather(*shares) for number, answers in share.items()}
@@ -106,14 +106,14 @@ class HotStore:
             try:
                 answers = await self._ask(node, *itertools.chain.from_iterable(transactions))
             except (RedisUnreachable, ResponseError):
-                pass  # Each by itself is looked for where it is now, and waited for.
+                pass  # each partition is then asked alone: its slot may have moved
             else:
                 ends = itertools.accumulate(map(len, transactions))
                 return {number: answers[end - 1] for number, end in zip(asked, ends, strict=True)}
         return {number: await self._ask_each(number, commands) for number, commands in asked.items()}
 
     async def _ask_partition(self, partition: int, commands: Sequence[Command]) -> list[Reply]:
-        """Keys that are on their way to another node are waited for a little."""
+        """Waits a little for keys that are migrating to another node."""
         for pause in PAUSES_SECONDS:
             try:
                 return await self._ask_node(partition, commands)
@@ -136,11 +136,11 @@ class HotStore:
             return await self._ask(node_now, *commands)
 
     async def ping(self) -> None:
-        """Returns when Redis answers: in a cluster a node for every partition. Raises RedisUnreachable, CannotRun."""
+        """Returns when Redis answers, in a cluster for every partition. Raises RedisUnreachable, CannotRun."""
         try:
             await self._probe.ask()
         except RedisUnreachable:
-            await self._close_idle()  # their server may be a replica by now, which lacks counts
+            await self._close_idle()  # their server may have become a replica, which lacks counts
             raise
 
     async def _close_idle(self) -> None:
@@ -159,7 +159,7 @@ class HotStore:
             return await self._over(await RedisConnection.open(node, timeout=TIMEOUT_SECONDS), node, commands)
 
     async def _fresh(self, node: str) -> RedisConnection | None:
-        """An idle connection to the node; those that are too old are closed."""
+        """An idle connection to the node; closes those that are too old."""
         while self._idle[node]:
             connection = self._idle[node].pop()
             if connection.is_fresh:

@@ -1,4 +1,4 @@
-"""What both stores say of a tally, made one: every count in it exactly once, wherever a flush has got to. Pure."""
+"""Merges what both stores have of a tally: every count exactly once, wherever a flush has got to. Pure."""
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ class Batch:
 class Hot:
     """A tally in Redis at one moment: `seconds` since the epoch and `microseconds`, by the clock of Redis.
 
-    `flushed_batch` is the batch that a flush removed last. Of its HyperLogLog a course has the estimate, `users`, and a
-    day the bytes, `sketch`, because days are united.
+    `flushed_batch` is the batch that a flush cleared last. A course has the estimate of its HyperLogLog, `users`; a day
+    has its bytes, `sketch`, because reports unite days.
     """
 
     batches: Sequence[Batch]
@@ -29,14 +29,14 @@ class Hot:
     seconds: int
     microseconds: int
     sketch: bytes = b""
-    is_empty: bool = False  # Redis holds no hash of it, not even one that is not shown
+    is_empty: bool = False  # Redis has no hash of it, not even one that is not shown
 
 
 @dataclass(frozen=True, slots=True)
 class HotTallies:
-    """Tallies of one course in Redis, by name. One that is missing had nothing there: MongoDB has all of it.
+    """Tallies of one course in Redis, by name. Redis has nothing of a missing one: all of it is in MongoDB.
 
-    `first_day` is the course's first day with unflushed counts, also if it is not among them; `unsaved` are days whose
+    `first_day` is the course's first day with unflushed counts, even if it is not among them; `unsaved` are days whose
     users are not all in MongoDB.
     """
 
@@ -46,7 +46,7 @@ class HotTallies:
 
 
 NOTHING = Hot((), None, 0, 0, 0, is_empty=True)
-"""A tally of which Redis holds nothing."""
+"""A tally of which Redis has nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +68,12 @@ def is_consistent(hot: Hot, document: Mapping[str, Any]) -> bool:
 
 
 def are_consistent(hot: Mapping[str, Hot], documents: Mapping[str, Mapping[str, Any]]) -> bool:
-    """The same of several tallies, by name. One of which MongoDB has nothing may be missing there."""
+    """The same for several tallies, by name. A tally without a document may be missing from `documents`."""
     return all(is_consistent(each, documents.get(name, {})) for name, each in hot.items())
 
 
 def counts_of(kind: Kind, hot: Hot, document: Mapping[str, Any]) -> Counts:
-    """The document's counts, and those of every batch that it does not hold yet; never negative."""
+    """The document's counts plus those of every batch that it does not have yet; never negative."""
     counts = kind.counts_of(document)
     for batch in missing(hot, document):
         kind.add_fields(counts, batch.counts)
@@ -92,7 +92,7 @@ def totals_of(hot: Hot, analytics: Mapping[str, Any]) -> Totals:
 
 
 def missing(hot: Hot, document: Mapping[str, Any]) -> Sequence[Batch]:
-    """The batches that the document does not hold yet."""
+    """The batches that the document does not have yet."""
     if not hot.batches:
         return ()
     known = applied(document)
@@ -100,6 +100,6 @@ def missing(hot: Hot, document: Mapping[str, Any]) -> Sequence[Batch]:
 
 
 def applied(document: Mapping[str, Any]) -> Sequence[str]:
-    """The batches that the document holds. What is no list of strings holds none."""
+    """The batches that the document has; none if the field is not a list of strings."""
     listed = document.get("recentBatches")
     return [each for each in listed if type(each) is str] if isinstance(listed, list) else ()

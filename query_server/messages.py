@@ -1,7 +1,6 @@
 """The answers as messages. Pure.
 
-Counts are saturated rather than refused: JSON prints integers of more than 32 bits as strings, which callers of numbers
-do not expect.
+Counts saturate at 32 bits: JSON prints larger integers as strings, which callers do not expect.
 """
 
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ MOST_DAYS_WITH_FUNNEL = 92
 
 
 def as_of(hot: Hot) -> Timestamp:
-    """The moment at which Redis was read, by its clock."""
+    """When Redis was read, by its clock."""
     return Timestamp(seconds=hot.seconds, nanos=hot.microseconds * 1000)
 
 
@@ -59,13 +58,13 @@ def most_watched(place: int | None, funnel: Funnel, outline: Outline) -> dashboa
 
 
 def funnel_steps(funnel: Funnel, outline: Outline) -> Any:  # noqa: ANN401 - to the type checker they have to be messages
-    """Each FunnelStep as a dict, which the message around it takes as well, in half the time."""
+    """Each FunnelStep as a dict, which the enclosing message accepts too, in half the time."""
     columns = (funnel.views, funnel.watch_seconds, funnel.retention_rates, funnel.drop_off_rates)
     return [
         {
             "lecture_id": lecture_id,
             "title": title,
-            "views": min(views, MAX_INT32),  # in line: a call would cost as much as the rest
+            "views": min(views, MAX_INT32),  # inline: a call would cost as much as the rest
             "watch_time_seconds": watched,
             "retention_rate": kept,
             "drop_off_rate": lost,
@@ -158,7 +157,7 @@ def has_funnel(report: Report) -> bool:
 
 
 def not_counted(refused: Refused) -> list[dashboard_pb2.NotCounted]:
-    """What was not counted, in the order of the reasons; a reason that is not known is left out."""
+    """What was not counted, in the order of the reasons; skips unknown reasons."""
     return [
         dashboard_pb2.NotCounted(reason=value, events=int32(refused[name][0]), seconds=refused[name][1])
         for name, value in dashboard_pb2.NotCounted.Reason.items()
@@ -190,5 +189,5 @@ def _numbers(day: Day) -> Any:  # noqa: ANN401 - the fields that ReportDay and T
 
 
 def int32(count: int) -> int:
-    """The count, or the largest that a message has room for."""
+    """The count, or the largest that fits into a message."""
     return min(count, MAX_INT32)

@@ -10,7 +10,7 @@ from shared.stores.mongo import Document
 
 
 class Lecture(NamedTuple):
-    """A current lecture of a course; its title is empty while the platform has no document of it."""
+    """A current lecture of a course; its title is empty if the platform has no document of it."""
 
     lecture_id: str
     title: str
@@ -24,8 +24,8 @@ def outline_of(
 ) -> Outline:
     """The lectures in the order of `sections`, the course's list of section ids; the documents come in any order.
 
-    Ids are ObjectIds or what spells them; what is neither names no lecture. A section without a document is skipped. A
-    lecture that is listed twice has its first place.
+    Ids are ObjectIds or their strings; anything else is skipped, and so is a section without a document. A lecture that
+    is listed twice keeps its first place.
     """
     lists = {key_of(section["_id"]): section.get("lectures") or () for section in section_documents}
     titles = {key_of(lecture["_id"]): title_of(lecture.get("lectureTitle")) for lecture in lecture_documents}

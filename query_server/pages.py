@@ -1,7 +1,7 @@
-"""Pages of a list, by AIP-158: how many, and after which one. Pure.
+"""Pages of a list, by AIP-158: how many courses, and after which one. Pure.
 
-A token names the last course of the page before it, and whose list it is: with somebody else's token the list would
-begin in the middle.
+A token names the last course of the previous page and the user whose list it is: with another user's token the list
+would begin in the middle.
 """
 
 import base64

@@ -18,8 +18,8 @@ from shared.stores import mongo
 from shared.stores.mongo import Document
 from shared.stores.redis_connection import RedisUnreachable, error_code
 
-# Callers are promised an answer within 2 s. It is also far below the two minutes that Redis remembers the last flushed
-# batch: that is what makes `is_consistent` see every flush that comes between the two reads.
+# Callers are promised an answer within 2 s. This is also far below the two minutes for which Redis remembers the last
+# flushed batch, so `is_consistent` notices every flush between the two reads.
 DEADLINE_SECONDS = 1.5
 
 SECONDS = {"Redis": metrics.REDIS_SECONDS, "MongoDB": metrics.MONGODB_SECONDS}
@@ -36,12 +36,12 @@ log = structlog.get_logger()
 
 
 def deadline() -> float:
-    """Until when a call that begins now asks the stores, by the loop's clock."""
+    """When a call that begins now gives up on the stores, by the loop's clock."""
     return asyncio.get_running_loop().time() + DEADLINE_SECONDS
 
 
 class Question(NamedTuple):
-    """Whose course is asked about, and which tallies of it, as stages of `documents`; none are its totals."""
+    """The course, its user, and the tallies to read, as stages of `documents`; without any, its totals."""
 
     course_id: str
     user_id: str
@@ -49,7 +49,7 @@ class Question(NamedTuple):
 
 
 async def read_course(hot_store: HotStore, cold_store: ColdStore, course_id: str, user_id: str) -> tuple[Hot, Course]:
-    """The totals of the user's course in both stores, fit to be merged. Raises as `read_both`."""
+    """The totals of the user's course in both stores, consistent with each other. Raises as `read_both`."""
 
     async def totals() -> HotTallies:
         return HotTallies({course_id: await hot_store.read(course_id)})
@@ -61,15 +61,15 @@ async def read_course(hot_store: HotStore, cold_store: ColdStore, course_id: str
 async def read_both(
     hot: Awaitable[HotTallies], cold_store: ColdStore, question: Question, until: float
 ) -> tuple[HotTallies, Course]:
-    """Tallies of the user's course in both stores, fit to be merged. `until` is a `deadline`.
+    """Tallies of the user's course in both stores, consistent with each other. `until` is a `deadline`.
 
-    Raises, decided in this order, NotFound, PermissionDenied, InvalidRequest, Unavailable, StoreRefuses.
+    Checks in this order and raises NotFound, PermissionDenied, InvalidRequest, Unavailable, StoreRefuses.
 
-    A second read of MongoDB is always enough, because the batch that is missing was there before it left Redis; reading
-    both stores again might never end, for there may be a flush between the reads each time.
+    A second read of MongoDB is always enough, because the missing batch was in MongoDB before it left Redis. Reading
+    both stores again might never end: each time there may be a flush between the reads.
     """
     with metrics.READ_SECONDS.time():
-        # MongoDB takes longer, so it is asked first: it works while we read the answer of Redis.
+        # MongoDB takes longer, so it is asked first: it works while we read the reply of Redis.
         course, found = await asyncio.gather(
             ask("MongoDB", cold_store.read(*question), until), ask("Redis", hot, until), return_exceptions=True
         )
@@ -81,7 +81,7 @@ async def read_both(
 
 
 async def ask(store: str, answer: Awaitable[Answer], until: float) -> Answer:
-    """The answer of a store. Raises Unavailable when it is unavailable, StoreRefuses for a permanent error."""
+    """The answer of a store. Raises Unavailable when it does not answer, StoreRefuses for a permanent error."""
     try:
         with SECONDS[store].time():
             if store == "MongoDB":

@@ -11,7 +11,7 @@ from shared.stores.day_zone import DAYS_ID, RECORDED_SINCE
 def recorded_since(documents: Mapping[str, Mapping[str, Any]], first_hot_day: str | None) -> str:
     """The first day of the installation or of the course, whichever is earlier; "" while there is none.
 
-    `documents` are those of `documents.beginnings`, by name. A day that is in Redis alone is recorded too.
+    `documents` are those of `documents.beginnings`, by name. A day that only Redis has counts as recorded.
     """
     installation = documents.get(DAYS_ID, {}).get(RECORDED_SINCE)
     first = documents.get(FIRST_DAY, {}).get("day")

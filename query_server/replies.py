@@ -1,6 +1,6 @@
 """The commands to Redis about tallies, and the meaning of its replies. Pure.
 
-Bytes and types that are not ours hold nothing: what else is known of the course is shown.
+Malformed bytes and keys of the wrong type count as empty; the rest of the course is shown.
 """
 
 import json
@@ -14,12 +14,12 @@ from shared.data.tallies import DAY, Tally, tally_of
 from shared.stores.redis_connection import Command, Reply
 
 TIME: Command = ("TIME",)
-GROUP = 8  # days that are looked for at once, and read when there is anything of one of them
-LONGEST_COUNT = 18  # digits of a number that fits into 64 bits, whatever they are
+GROUP = 8  # days that one EXISTS asks about; all of them are read if it finds any
+LONGEST_COUNT = 18  # digits that always fit into 64 bits
 
 
 def hashes(partition: int, tally: Tally) -> tuple[str, str, str]:
-    """The three keys that may hold counts of a tally: hot, being flushed, quarantined."""
+    """The three keys that may hold counts of a tally: hot, flushing, quarantined."""
     name = tally.name
     return (
         keys.course_counters(partition, name),
@@ -33,7 +33,7 @@ def reading(partition: int, tally: Tally) -> list[Command]:
     commands: list[Command] = [("HGETALL", key) for key in hashes(partition, tally)]
     commands.append(("GET", keys.flushed_batch(partition, tally.name)))
     if tally.kind.users:
-        # Days are united, so their bytes are needed; of a course Redis keeps the estimate.
+        # Reports unite days, so they need their bytes; a course needs only the estimate.
         commands.append(("GET" if tally.kind is DAY else "PFCOUNT", keys.course_users(partition, tally.name)))
     return commands
 
@@ -45,7 +45,7 @@ def reading_all(partition: int, tallies: Sequence[Tally]) -> list[Command]:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Of which days Redis has anything, perhaps with a few of which it has not; the rest as in HotTallies."""
+    """The days for which Redis has keys, possibly with a few others; the rest as in HotTallies."""
 
     days: Sequence[Tally]
     first_day: str | None
@@ -53,9 +53,9 @@ class Found:
 
 
 def finding(partition: int, days: Sequence[Tally]) -> list[Command]:
-    """The commands that find out of which days Redis has anything: nearly always only of the last few.
+    """The commands that find out for which days Redis has keys: nearly always only the last few.
 
-    Several days are asked for at once, because a reply costs us more than it costs Redis to look.
+    Each asks about several days, because a reply costs us more than the lookup costs Redis.
     """
     existing: list[Command] = []
     for start in range(0, len(days), GROUP):
@@ -111,7 +111,7 @@ def _held(counting: Reply, flushing: Reply, quarantined: Reply) -> Iterator[Batc
     for flat in (counting, flushing):
         if fields := _fields(flat):
             batch_id = _text(fields.pop(keys.BATCH, b""))
-            # Malformed counts are left out, as they are when the flusher quarantines such a batch.
+            # Malformed counts are skipped, as when the flusher quarantines such a batch.
             yield Batch(batch_id, {name: int(text) for name, text in fields.items() if _is_count(text)})
     for batch_id, text in _fields(quarantined).items():
         batch = _quarantined(batch_id, text)

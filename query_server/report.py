@@ -1,6 +1,6 @@
 """The arithmetic of a report: from the days of a course to what the instructor sees. Pure.
 
-Every sum is one over the days that are shown, and never one of another tally: days are flushed one by one.
+Every sum is over the days that are shown, never from another tally, because each day is flushed separately.
 """
 
 from collections.abc import Callable, Mapping, Sequence, Set
@@ -24,7 +24,7 @@ from shared.data.tallies import (
 
 Document = Mapping[str, Any]
 Refused = dict[str, tuple[int, float]]
-"""What was not counted: by reason, how many events, and their seconds."""
+"""What was not counted, by reason: the number of events, and their seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class HotDay:
 
     @property
     def is_changing(self) -> bool:
-        """Whether Redis has counts or users that the document has not."""
+        """Whether Redis has counts or users that the document does not have."""
         return bool(self.sketch or missing(self.hot, self.document))
 
 
@@ -56,7 +56,7 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """What takes every lecture and every sketch to know: by lecture, and the registers of all users together."""
+    """Sums that need every lecture and every sketch: counts by lecture, and the registers of all users together."""
 
     views: Mapping[str, float]
     watch_seconds: Mapping[str, float]
@@ -78,7 +78,7 @@ class Overview:
 
 
 def day_of(each: HotDay) -> Day:
-    """The numbers of a day. Its users are those of its document, united with the live ones where it has not all."""
+    """The numbers of a day. Its users are those of its document, united with the live ones if it does not have all."""
     saved = max(0, int(count_of(each.document.get("uniqueActiveUsers"))))
     if each.sketch:
         saved = max(saved, users_of([*_saved(each.document), each.sketch]))
@@ -98,7 +98,7 @@ def lecture_views_of(each: HotDay) -> int:
 
 
 def sums_of(days: Sequence[HotDay]) -> Sums:
-    """The sums over days with everything that they hold. For each 200 lectures of a day 150 µs, for each sketch 30."""
+    """The sums over days with all their fields. Takes 150 µs for a day of 200 lectures, and 30 µs for each sketch."""
     views: dict[str, float] = {}
     watched: dict[str, float] = {}
     sketches: list[bytes] = []
@@ -165,7 +165,7 @@ def hot_days(
 
 
 def _total(each: HotDay, counter: Counter, path: str) -> float:
-    """The sum of a counter over all its items. A sum is clamped and not its parts, so that a flush changes nothing."""
+    """The sum of a counter over all its items. Clamps the sum, not its parts, so that a flush changes nothing."""
     stored, batches = count_of(each.document.get(path)), missing(each.hot, each.document)
     if not batches:
         return max(0, stored)

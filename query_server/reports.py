@@ -1,4 +1,4 @@
-"""Reports: the days of a course, read from both stores and put together."""
+"""Reports: the days of a course, read from both stores and merged."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ Request = dashboard_pb2.GetCourseReportRequest | dashboard_pb2.ExportCourseRepor
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What an instructor sees of a stretch of days. The moment is that of the first look at Redis, by its clock."""
+    """What an instructor sees of a stretch of days, as of the first read of Redis, by its clock."""
 
     stretch: Stretch
     zone: str
@@ -55,7 +55,7 @@ class Reports:
         self._zone = zone
 
     async def read(self, request: Request, user_id: str) -> Report:
-        """The report that is asked for, by fields that `periods.check_form` has passed.
+        """The requested report; `periods.check_form` has checked the fields.
 
         Raises InvalidRequest, and as `read_both` does.
         """
@@ -98,7 +98,7 @@ class Reports:
         )
 
     async def _moment(self, course_id: str, user_id: str, until: float) -> tuple[int, int]:
-        """The time of Redis. When it is away, it is still said first whose course it is not."""
+        """The time of Redis. If Redis is away, PermissionDenied and NotFound still come first."""
         try:
             return await ask("Redis", self._hot_store.time(course_id), until)
         except Unavailable:
@@ -106,7 +106,7 @@ class Reports:
             raise
 
     def _is_final(self, stretch: Stretch, course_id: str, hot: HotTallies, now: int) -> bool:
-        """Every day is over since a day, and Redis has nothing of it: only a very late event could change it."""
+        """Whether every day ended 24 h ago and Redis has nothing of it: only a very late event could change it."""
         if now < days.start_of(days.day_after(stretch.last), self._zone) + ONE_DAY_SECONDS:
             return False
         names = [f"{course_id}/{day}" for day in stretch.days()]

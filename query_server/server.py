@@ -1,4 +1,4 @@
-"""Wires the query server: every dependency is created here, and passed on."""
+"""Wires the query server: creates every dependency and passes it on."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -24,8 +24,8 @@ SERVICE = dashboard_pb2.DESCRIPTOR.services_by_name["DashboardService"]
 async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: FBT001 - as workers.Serve calls it
     """Runs the server until a signal.
 
-    Raises CannotRun when it cannot listen, when its Redis is of another kind, and when the days of this installation
-    are those of another zone.
+    Raises CannotRun when it cannot listen, when Redis is a cluster and should not be (or the reverse), and when the
+    days of this installation have another zone.
     """
     stop = lifecycle.stop_on_signal()
     async with AsyncExitStack() as stack:
@@ -41,7 +41,7 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
             credentials=tls.server_credentials(settings),
         )
         stack.push_async_callback(server.stop, None)
-        # One thread: two that compute would take the interpreter from the event loop for twice as long.
+        # One thread: two that compute would keep the GIL from the event loop for twice as long.
         aside = stack.enter_context(ThreadPoolExecutor(max_workers=1, thread_name_prefix="adds-up"))
         cold_store = ColdStore(mongo.database(client))
         reports = Reports(hot_store, cold_store, Stretches(cold_store, aside), settings.day_zone)
@@ -65,7 +65,7 @@ async def follow_stores(
     verifier: TokenVerifier,
     readiness: lifecycle.Readiness,
 ) -> None:
-    """Keeps the readiness in step with the stores and the keys. Raises what the first contact with Redis finds."""
+    """Follows the stores and the keys with the readiness. Raises CannotRun from the first contact with Redis."""
     probes = {"redis": hot_store.ping, "mongodb": lambda: mongo.ping(client), "keys": verifier.check_keys}
     await readiness.until_first_contact(**probes)
     await readiness.follow(**probes)

@@ -1,4 +1,4 @@
-"""The gRPC service: which course; read, merge, answer."""
+"""The gRPC service: checks the request, reads, merges, answers."""
 
 import asyncio
 from collections.abc import Callable
@@ -29,7 +29,7 @@ from shared.serving.validation import check_object_id
 # A dashboard of this many lectures takes 2 ms; larger ones must not delay other calls.
 MANY_LECTURES = 400
 
-# Numbers of one moment, for one caller: browsers and proxies must not cache them.
+# The numbers of one moment for one caller: browsers and proxies must not cache them.
 NO_STORE = ("cache-control", "no-store")
 
 
@@ -134,7 +134,7 @@ async def _attached(context: Context, name: str, data: bytes) -> HttpBody:
 
 
 def _check(*checks: Callable[[], object]) -> None:
-    """Raises InvalidRequest, which names all that any of the checks does."""
+    """Runs all checks. Raises one InvalidRequest with the violations of all of them."""
     violations: list[Violation] = []
     for check in checks:
         try:
@@ -146,7 +146,7 @@ def _check(*checks: Callable[[], object]) -> None:
 
 
 def _check_ids(**ids: str) -> None:
-    """Raises InvalidRequest, which names every malformed one."""
+    """Raises InvalidRequest, which names every malformed id."""
     violations = [check_object_id(field, value) for field, value in ids.items()]
     if any(violations):
         raise InvalidRequest([violation for violation in violations if violation is not None])

@@ -1,7 +1,7 @@
-"""Tables as CSV files that a spreadsheet opens and does not run. Pure.
+"""Tables as CSV files that a spreadsheet opens without running anything. Pure.
 
 RFC 4180: lines end in CR LF, cells with commas, quotes or line breaks are quoted. A byte order mark says that it is
-UTF-8. What a spreadsheet would take for a formula begins with an apostrophe, which makes it text.
+UTF-8. A cell that a spreadsheet would run as a formula gets an apostrophe in front, which makes it text.
 """
 
 import csv

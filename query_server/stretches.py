@@ -1,8 +1,8 @@
-"""Adds up stretches of days, a block at a time. A block that has not changed is not read again.
+"""Adds up stretches of days in blocks, and caches the sums of each block.
 
-A course's day has every lecture and a sketch of up to 12 KB: to read a year of them takes a second. Nearly all of these
-days are over, so the sums of their blocks are kept, each under what it was made of. Blocks begin on the same days
-whatever range is asked for, so that tomorrow's reports share them.
+A course's day has every lecture and a sketch of up to 12 KB: reading a year of them takes a second. Nearly all of these
+days are over, so the sums of a block are kept as long as its documents stay the same. Blocks begin on the same days
+whatever the range, so tomorrow's reports reuse them.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ from shared.expiring import ExpiringCache
 from shared.stores.mongo import Document
 
 BLOCK_DAYS = 32
-KEPT_LECTURES = 500_000  # of all blocks that are kept together, ~200 bytes each
-SKETCH_LECTURES = 64  # what the users of a block weigh
+KEPT_LECTURES = 500_000  # of all cached blocks together, ~200 bytes each
+SKETCH_LECTURES = 64  # the weight of a block's users
 KEPT_SECONDS = 3_600
 
 Answer = TypeVar("Answer")
@@ -32,7 +32,7 @@ Key = tuple[str, bytes]
 
 
 class Stretches:
-    """Adds up. What takes long is done in another thread, so that nobody else's call waits for it."""
+    """Adds up stretches of days. Long work runs in another thread, so that it delays no other call."""
 
     def __init__(self, cold_store: ColdStore, aside: Executor, now: Callable[[], float] = time.monotonic) -> None:
         self._cold_store = cold_store
@@ -69,7 +69,7 @@ class Stretches:
     async def _whole(
         self, shown: Sequence[str], hot: HotTallies, course_id: str, until: float
     ) -> Mapping[str, Document]:
-        """The days with everything that they hold, fit to be merged."""
+        """The days with all their fields, consistent with Redis."""
         first, last = shown[0], shown[-1]
         names = [f"{course_id}/{day}" for day in shown]
         found = await ask("MongoDB", self._cold_store.days(course_id, first, last), until)
@@ -92,7 +92,7 @@ def _blocks(shown: Sequence[str]) -> Iterator[Days]:
 
 
 def _unchanged(kept: Mapping[Days, Sums], hot: HotTallies, course: Course) -> dict[Days, Block]:
-    """The blocks of whose days Redis has nothing that their documents have not."""
+    """The blocks whose days are entirely in their documents."""
     found: dict[Days, Block] = {}
     for block, sums in kept.items():
         light = in_both(block, hot, course.documents, course.course_id)
@@ -104,7 +104,7 @@ def _unchanged(kept: Mapping[Days, Sums], hot: HotTallies, course: Course) -> di
 def _added_up(
     shown: Sequence[str], hot: HotTallies, course: Course, whole: Mapping[str, Document]
 ) -> tuple[list[Day], Sums, bool]:
-    """The days, their sums, and whether these are sums of the documents that were read first, and of nothing else."""
+    """The days, their sums, and whether these sums come from the documents that were read first, and nothing else."""
     here = in_both(shown, hot, whole, course.course_id)
     light = in_both(shown, hot, course.documents, course.course_id)
     is_kept = not any(

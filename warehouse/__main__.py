@@ -1,4 +1,4 @@
-"""The warehouse: `python -m warehouse`. Configured by environment variables, see docs/settings.md."""
+"""The warehouse: `python -m warehouse`. Configured by environment variables, see docs/warehouse.md."""
 
 import asyncio
 import sys
@@ -21,12 +21,14 @@ COMMANDS: dict[str | None, tuple[type[WarehouseSettings], Callable[[Any], Awaita
 
 def main() -> int:
     """Entry point; returns the exit code."""
-    parser = program.command_line("analytics-warehouse", "Keeps what MongoDB says as rows of ClickHouse, and answers.")
+    parser = program.command_line(
+        "analytics-warehouse", "Keeps MongoDB's totals as rows of ClickHouse, and answers questions about them."
+    )
     parser.add_argument(
         "command",
         nargs="?",
         choices=[name for name in COMMANDS if name],
-        help="relay: MongoDB's changes to Kafka; snapshot: all documents once more; audit: compare with MongoDB",
+        help="relay: MongoDB's changes to Kafka; snapshot: all documents again; audit: compare with MongoDB",
     )
     name = parser.parse_args().command
     kind, command = COMMANDS[name]

@@ -7,6 +7,7 @@ from typing import Any
 from bson import ObjectId
 from pymongo.asynchronous.database import AsyncDatabase
 
+from shared.data.parts import parts
 from shared.data.tallies import COURSE, KINDS, Kind, tally_of
 from warehouse.changes import totals_of
 from warehouse.record import Malformed
@@ -15,18 +16,18 @@ from warehouse.snapshot import LEFT_OUT
 from warehouse.store import Store
 
 AGAIN_SECONDS = 10.0
-COURSES, ROWS = 500, 100_000
+COURSES, ROWS = 500, 100_000  # the most in one part, which then takes about 100 MB here
 SHOWN = 20
 
 EQUAL, DIFFERENT = "equal", "different"
 
-Differences = dict[Key, tuple[int, int]]  # what MongoDB and the store say
+Differences = dict[Key, tuple[int, int]]  # what MongoDB has, and what the store has
 
 
 async def audit(
     database: AsyncDatabase[dict[str, Any]], store: Store, *, again_after: float = AGAIN_SECONDS
 ) -> tuple[bool, list[str]]:
-    """Whether both are equal, and that in words. Differences are checked again, because changes may be in flight.
+    """Whether both are equal, and the findings in words. Checks differences again, because changes may be in flight.
 
     Raises PyMongoError, Unavailable.
     """
@@ -53,7 +54,7 @@ def in_words(equal: bool, lines: Sequence[str]) -> str:  # noqa: FBT001 - what `
 
 
 def _moves(before: tuple[int, int], now: tuple[int, int]) -> bool:
-    """Whether the store has come at least as far as MongoDB was at the first look: the counter goes on changing."""
+    """Whether the store has caught up with MongoDB as of the first read: the counter just keeps changing."""
     cold_before, (cold, stored) = before[0], now
     return min(cold_before, cold) <= stored <= max(cold_before, cold)
 
@@ -85,27 +86,13 @@ async def _courses(
         for kind in KINDS:
             known |= {str(course_id) for course_id in await database[kind.collection].distinct("courseId")}
         only = sorted(name for name in known if tally_of(name))
-    return parts({course_id: rows.get(course_id, 0) for course_id in only})
-
-
-def parts(rows: Mapping[str, int]) -> Iterator[Sequence[str]]:
-    """The courses, with their numbers of rows, in lists of about `ROWS` rows, which take about 100 MB here. Pure."""
-    part: list[str] = []
-    total = 0
-    for course_id, number in rows.items():
-        if part and (total + number > ROWS or len(part) == COURSES):
-            yield part
-            part, total = [], 0
-        part.append(course_id)
-        total += number
-    if part:
-        yield part
+    return parts({course_id: rows.get(course_id, 0) for course_id in only}, names=COURSES, total=ROWS)
 
 
 async def _cold(
     database: AsyncDatabase[dict[str, Any]], course_ids: Sequence[str], odd: list[str]
 ) -> Mapping[Key, int]:
-    """What the documents of the courses say, without zeros; `odd` gets what is no total."""
+    """The totals in the documents of the courses, without zeros; `odd` collects malformed ones."""
     found: dict[Key, int] = {}
     for kind in KINDS:
         async for document in database[kind.collection].find(_of_courses(kind, course_ids), LEFT_OUT):
@@ -122,7 +109,7 @@ async def _cold(
 
 
 def _of_courses(kind: Kind, course_ids: Sequence[str]) -> Mapping[str, Any]:
-    """The documents of the courses, and maybe of some between them: by the one index that each collection has."""
+    """The documents of the courses, possibly with others between them, read by the one index of each collection."""
     if kind is COURSE:
         return {"courseId": {"$in": [ObjectId(course_id) for course_id in course_ids] + list(course_ids)}}
     return {"_id": {"$gte": course_ids[0], "$lt": f"{course_ids[-1]}~"}}

@@ -8,11 +8,11 @@ from shared.data.tallies import KINDS, Counter, Kind
 from warehouse.record import UNIQUE_USERS, is_total
 
 Document = Mapping[str, Any]
-Totals = tuple[dict[str, int], list[str]]  # hash fields to totals, and the fields that hold no total
+Totals = tuple[dict[str, int], list[str]]  # hash fields to totals, and the fields with malformed ones
 
 USERS_PATH = "uniqueActiveUsers"
 
-remembered = lru_cache(maxsize=100_000)  # the same paths come again and again
+remembered = lru_cache(maxsize=100_000)  # the same paths recur
 
 KIND_OF_COLLECTION = {kind.collection: kind for kind in KINDS}
 
@@ -29,7 +29,7 @@ def flatten(document: Document, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 @remembered
 def field_of(kind: Kind, path: str) -> str | None:
-    """The hash field of the counter that a document keeps at that path; None where it keeps none."""
+    """The hash field of the counter that a document has at that path; None if there is none."""
     if path == USERS_PATH and kind.users:
         return UNIQUE_USERS
     first, *rest = path.split(".")
@@ -46,9 +46,9 @@ def field_of(kind: Kind, path: str) -> str | None:
 
 
 def totals_of(kind: Kind, changed: Document) -> Totals:
-    """The totals among changed fields (dotted paths or whole subdocuments), and the counters that hold no total.
+    """The totals among changed fields (dotted paths or whole subdocuments), and the counters with malformed ones.
 
-    A whole double is a total too: other drivers write such.
+    A double without a fraction is a total too: other drivers write them.
     """
     totals: dict[str, int] = {}
     odd = []
@@ -65,10 +65,10 @@ def totals_of(kind: Kind, changed: Document) -> Totals:
 
 
 def totals_of_update(kind: Kind, updated: Document, removed: Iterable[str]) -> Totals | None:
-    """The totals of an update's changed fields; None when they do not say which counters are gone.
+    """The totals of an update's changed fields; None if they do not tell which counters are gone.
 
-    So it is when counters were removed, or what holds several of them was set as a whole. An item's own subdocument,
-    as its first touch writes it, is no such case: the counters that it lacks are 0.
+    That is the case when counters were removed, or a subdocument of several items was replaced. The subdocument of one
+    item, as its first touch writes it, is complete: the counters that it lacks are 0.
     """
     if any(_holds_counters(kind, path) for path in removed):
         return None
@@ -87,7 +87,7 @@ def totals_of_update(kind: Kind, updated: Document, removed: Iterable[str]) -> T
 
 @remembered
 def _item_at(kind: Kind, path: str) -> Sequence[str]:
-    """The fields of the counters that a document keeps in the subdocument at that path, which is one item's."""
+    """The fields of the counters in the subdocument at that path, which belongs to one item."""
     first, *rest = path.split(".")
     if len(rest) != 1:
         return []
@@ -96,7 +96,7 @@ def _item_at(kind: Kind, path: str) -> Sequence[str]:
 
 @remembered
 def _holds_counters(kind: Kind, path: str) -> bool:
-    """Whether it is the path of a counter, of what holds some, or of something within."""
+    """Whether the path is that of a counter, of a parent of counters, or of something below one."""
     first = path.partition(".")[0]
     return first == USERS_PATH or bool(_counters_below(kind, first))
 

@@ -21,7 +21,7 @@ from warehouse.store import Store
 
 DIFFERENT = 1
 AWAY = 3
-# The relay may be late, a flush may not: where both share a machine, the relay gets only spare CPU time.
+# The relay may be late, a flush may not: on a shared machine the relay gets only spare CPU time.
 NICENESS = 10
 
 
@@ -78,7 +78,7 @@ async def check(settings: StoreSettings) -> int:
 
 
 async def _target(settings: SnapshotSettings) -> tuple[Deliver, Known | None]:
-    """Who takes the records, and what names the tallies that the store has."""
+    """What receives the records, and what lists the tallies in the store."""
     if settings.kafka_brokers:
         return Publisher(settings.kafka()).deliver, known_to(settings)
     store = await _opened(settings)
@@ -86,7 +86,7 @@ async def _target(settings: SnapshotSettings) -> tuple[Deliver, Known | None]:
 
 
 def known_to(settings: WarehouseSettings) -> Known | None:
-    """What names the tallies of the ClickHouse behind Kafka, where the relay is told its address."""
+    """What lists the tallies of the ClickHouse behind Kafka, if the relay has its address."""
     if settings.clickhouse_url is None:
         return None
 
@@ -105,7 +105,7 @@ async def _opened(settings: WarehouseSettings) -> Store:
 
 
 def away(error: Exception) -> int:
-    """Prints one line for an unavailable store."""
+    """Prints one line about an unavailable store."""
     print(str(error).partition(", Timeout")[0], file=sys.stderr)
     return AWAY
 

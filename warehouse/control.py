@@ -1,6 +1,6 @@
-"""Requests of the commands to the running program, where ClickHouse is in process: one process owns its folder.
+"""Requests of the commands to the running program, if ClickHouse runs in process: one process owns its folder.
 
-The question is one word, the answer is text, over a socket in that folder.
+The request is one word, the answer is text, over a socket in that folder.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ Command = Callable[[], Awaitable[str]]
 
 @asynccontextmanager
 async def answering(folder: Path | None, commands: Mapping[str, Command]) -> AsyncIterator[None]:
-    """Answers while the block runs; without a folder nobody needs to ask."""
+    """Answers requests while the block runs; does nothing without a folder."""
     if folder is None:
         yield
         return
@@ -28,7 +28,7 @@ async def answering(folder: Path | None, commands: Mapping[str, Command]) -> Asy
         word = (await reader.read(WORD_BYTES)).decode()
         try:
             text = await commands[word]()
-        except Exception as error:  # noqa: BLE001 - whoever asked is told
+        except Exception as error:  # noqa: BLE001 - the caller is told
             text = f"{FAILED}{error}"
         writer.write(text.encode())
         writer.close()
@@ -42,12 +42,12 @@ async def answering(folder: Path | None, commands: Mapping[str, Command]) -> Asy
 
 
 async def ask(folder: Path | None, word: str) -> str | None:
-    """What the running program answers; None when none is running, and the folder is free. Raises Unavailable."""
+    """The answer of the running program; None if none is running, so the folder is free. Raises Unavailable."""
     if folder is None:
         return None
     try:
         reader, writer = await asyncio.open_unix_connection(folder / SOCKET)
-    except (FileNotFoundError, ConnectionRefusedError):  # refused: what was running was killed
+    except (FileNotFoundError, ConnectionRefusedError):  # refused: the program that made the socket was killed
         return None
     writer.write(word.encode())
     writer.write_eof()

@@ -27,11 +27,11 @@ PIPELINE: Sequence[Mapping[str, Any]] = [
 
 
 class Lost(Exception):
-    """The events do not describe what happened: all documents must be read."""
+    """The events do not describe every change: all documents must be read."""
 
 
 class Events:
-    """Knows of which course each document is: an event names its document by `_id` alone."""
+    """Knows to which course each document belongs: an event names its document by `_id` only."""
 
     def __init__(self, database: AsyncDatabase[dict[str, Any]], generation: int) -> None:
         self._database = database
@@ -39,15 +39,15 @@ class Events:
         self._courses: dict[Any, str] = {}
 
     async def learn_courses(self) -> None:
-        """Reads of which course each document is now."""
+        """Reads to which course each document belongs now."""
         documents = self._database[COURSE.collection].find({}, {COURSE.key: 1})
         self._courses = {document["_id"]: str(document.get(COURSE.key)) async for document in documents}
 
     async def records(self, event: Document) -> list[Record]:
-        """The records of an event; none for a document that is no tally's: `flusher verify` names it. Raises Lost."""
+        """The records of an event; none for a document of no tally, which `flusher verify` names. Raises Lost."""
         operation = event["operationType"]
         if operation in ("drop", "rename"):
-            raise Lost(f"a collection was touched as a whole ({operation})")
+            raise Lost(f"a collection was changed as a whole ({operation})")
         kind = KIND_OF_COLLECTION[event["ns"]["coll"]]
         name = await self._name(kind, event)
         if tally_of(name) is None:
@@ -68,28 +68,28 @@ class Events:
         return [Record(name, at, totals, cleared=replaced)] if totals or replaced else []
 
     async def _name(self, kind: Kind, event: Document) -> str:
-        """The name of the tally. Days and lectures carry it in `_id`; of courses it is remembered. Raises Lost."""
+        """The name of the tally. Days and lectures have it in `_id`; courses are looked up. Raises Lost."""
         document_id = event["documentKey"]["_id"]
         if kind is not COURSE:
             return str(document_id)
         known = self._courses.get(document_id)
         if event["operationType"] == "delete":
             if known is None:
-                raise Lost("a document is gone, and it is not known of which course it was")
+                raise Lost("a document was deleted, and its course is not known")
             return known
         if "fullDocument" in event:
             name = str(event["fullDocument"].get(COURSE.key))
             self._courses[document_id] = name
             if known not in (None, name):
-                raise Lost("a document is now another course's")
+                raise Lost("a document was moved to another course")
             return name
         changes = event["updateDescription"]
         if COURSE.key in changes["updatedFields"] or COURSE.key in changes.get("removedFields", ()):
-            raise Lost("a document is now another course's")
+            raise Lost("a document was moved to another course")
         return known or await self._looked_up(document_id)
 
     async def _looked_up(self, document_id: object) -> str:
-        """For a document that only another relay has seen arrive; "" when it is gone, as an event to come will say."""
+        """For a document that was inserted while another relay ran; "" if it is gone, as a later event will tell."""
         found = await self._database[COURSE.collection].find_one({"_id": document_id}, {COURSE.key: 1})
         if found is None:
             return ""
@@ -98,9 +98,9 @@ class Events:
 
 
 def _totals(kind: Kind, event: Document) -> Totals | None:
-    """The totals that an event tells; None when the document must be read.
+    """The totals in an event; None if the document must be read.
 
-    The events of a transaction have one time, so their order is not in their records.
+    The events of a transaction share one time, so their records would not tell their order.
     """
     if "txnNumber" in event:
         return None

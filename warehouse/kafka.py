@@ -1,4 +1,4 @@
-"""Records through Kafka: the relay's side and the warehouse's. The official client is synchronous; it has a thread."""
+"""Records through Kafka: the relay's side and the warehouse's. The official client is synchronous: it gets a thread."""
 
 import asyncio
 import time
@@ -19,7 +19,7 @@ GROUP = "course-analytics.warehouse"
 BATCH_RECORDS = 2_000
 BATCH_SECONDS = 0.5
 FLUSH_SECONDS = 10.0
-# A message of so many counters is far below the 1 MB that a broker takes by default.
+# A message with so many counters is far below the 1 MB that a broker accepts by default.
 MESSAGE_COUNTERS = 4_000
 REJECTED_BYTES = 100_000  # kept of a malformed message
 RETRY_SECONDS = 1.0
@@ -81,7 +81,7 @@ class Publisher:
 
 
 class Received(NamedTuple):
-    """What was read at once: the records, the messages that hold none with the reason, and where to go on."""
+    """The messages of one read: the records, the malformed messages with the reasons, and where to continue."""
 
     records: list[Record]
     rejected: list[tuple[bytes, str]]
@@ -137,13 +137,13 @@ class Subscriber:
         return received
 
     async def _write(self, received: Received, stop: asyncio.Event) -> None:
-        """Until it is done or `stop`: then it is read again after the next start."""
+        """Retries until it is done or `stop`; after `stop` the next start reads the messages again."""
         while not stop.is_set():
             try:
                 refused = await self._sink.write(received.records)
                 rejected = received.rejected + [(encode(record), reason) for record, reason in refused]
                 await asyncio.to_thread(self._put_aside, rejected)
-            except Exception as error:  # noqa: BLE001 - whatever it is, nothing was committed: it is written again
+            except Exception as error:  # noqa: BLE001 - nothing was committed, so it can be written again
                 self._away("not written, tried again", error)
                 await asyncio.sleep(RETRY_SECONDS)
             else:
@@ -154,7 +154,7 @@ class Subscriber:
                 return
 
     async def _commit(self, offsets: Sequence[TopicPartition]) -> None:
-        """Only once: a consumer that was away for long has lost its partitions, and gets them again by reading on."""
+        """Tries only once: a consumer that was away for long has lost its partitions, and gets them back by polling."""
         try:
             await asyncio.to_thread(self._consumer.commit, offsets=list(offsets), asynchronous=False)
         except KafkaException as error:

@@ -1,11 +1,11 @@
-"""The questions across courses, as SQL. By the order of the table's key each reads only the counters that it names."""
+"""The questions across courses, as SQL. The table's sorting key lets each read only the counters that it names."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from warehouse.store import Store
 
-# Rows of days that count: the newest of each key, and not those that were cleared after it.
+# The rows of days that count: the newest of each key, unless it was cleared later.
 _DAYS = """
     SELECT counter, course, day, total
     FROM (
@@ -38,7 +38,7 @@ OVERALL = f"SELECT uniqExact(course), {SUMS} FROM ({DAYS}) WHERE total > 0"  # n
 
 
 class Numbers(NamedTuple):
-    """Of some days: how many courses had an event, and the sums; seconds of watch time."""
+    """Sums over some days, with the number of courses that had an event; watch time in seconds."""
 
     courses: int
     course_views: int

@@ -1,7 +1,7 @@
 """A record: the contents of a tally's document at one moment. It is sent through Kafka, or directly. Pure.
 
-Totals travel, not increments. So the record with the highest `at` is right, and repeats, another order, a second relay
-or a replay from the start change nothing.
+Records hold totals, not increments. So the record with the highest `at` is right; repeats, another order, a second
+relay or a replay from the start change nothing.
 """
 
 import json
@@ -14,13 +14,13 @@ from bson import Timestamp
 
 VERSION = 1
 
-# The users of a tally, as an estimate: a counter of the warehouse alone, because documents keep a sketch of them.
+# The estimated users of a tally: a counter that only the warehouse has, because documents have a sketch.
 UNIQUE_USERS = "unique_users"
 
 _SECONDS_BITS, _ORDINAL_BITS = 32, 24
 MAX_GENERATION = 2**8 - 1
 
-_NUMBER = re.compile(r"[0-9]{1,20}")  # Python itself refuses to read one of thousands of digits
+_NUMBER = re.compile(r"[0-9]{1,20}")  # Python refuses to parse a number of thousands of digits
 
 
 class Malformed(ValueError):
@@ -31,7 +31,7 @@ class Malformed(ValueError):
 class Record:
     """The counters that one change touched: hash fields to totals, which are 0 or more.
 
-    `cleared`: what was recorded of the tally before `at` does not count any more.
+    `cleared`: nothing that was recorded of the tally before `at` counts any more.
     """
 
     tally: str
@@ -50,7 +50,7 @@ def moment(time: Timestamp, generation: int) -> int:
 
 
 def seconds_of(at: int) -> int:
-    """The seconds since the epoch of a moment."""
+    """The seconds since the epoch of a cluster time."""
     return at >> _ORDINAL_BITS & (1 << _SECONDS_BITS) - 1
 
 
@@ -71,7 +71,7 @@ def encode(record: Record) -> bytes:
 
 
 def decode(data: bytes) -> Record:
-    """The record that a message holds. Raises Malformed."""
+    """The record in a message. Raises Malformed."""
     try:
         body = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -91,5 +91,5 @@ def decode(data: bytes) -> Record:
 
 
 def is_total(value: object) -> bool:
-    """Whether it is a whole number that a row can hold: 0 to 2^63 - 1."""
+    """Whether it is a whole number that fits into a row: 0 to 2^63 - 1."""
     return type(value) is int and 0 <= value < 2**63

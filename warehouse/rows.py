@@ -1,4 +1,4 @@
-"""From records to the rows of the table `tallies`: one counter a row, the highest `at` of a key wins. Pure."""
+"""From records to rows of the table `tallies`: one counter a row, the highest `at` of a key wins. Pure."""
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,7 +16,7 @@ FIRST_DAY, LAST_DAY = dt.date(1971, 1, 1), dt.date(2149, 6, 6)
 
 
 class Key(NamedTuple):
-    """What a row is about: the sorting key of the table. `item` is a segment, or a duration in seconds."""
+    """The sorting key of a row. `item` is a segment, or a duration in seconds."""
 
     kind: str
     counter: str
@@ -31,7 +31,7 @@ Rows = dict[Key, Row]
 
 
 def key_of(tally_name: str, counter_field: str) -> Key:
-    """The row that a tally's counter is. Raises Malformed for what is no tally or no counter of it."""
+    """The key of a tally's counter. Raises Malformed if there is no such tally or counter."""
     (key,) = _keys(tally_name, [counter_field])
     return key
 
@@ -48,25 +48,25 @@ def _keys(tally_name: str, fields: Iterable[str]) -> Iterator[Key]:
         yield Key(kind, counter, tally.course_id, lecture or of_lecture, day, item)
 
 
-@lru_cache(maxsize=100_000)  # the same fields come again and again
+@lru_cache(maxsize=100_000)  # the same fields recur
 def _place(kind: Kind, field: str) -> tuple[str, str, int]:
-    """Where the row of a counter is: under which counter, lecture and item. Raises Malformed."""
+    """The counter, lecture and item of a hash field. Raises Malformed."""
     if field == CLEARED or (field == UNIQUE_USERS and kind.users):
         return field, "", 0
     try:
         counter, item = kind.counter_of(field)
     except UnknownCounter:
-        raise Malformed(f"{field[:60]!r} is no counter of a {kind.name}") from None
+        raise Malformed(f"{field[:60]!r} is not a counter of a {kind.name}") from None
     if kind is LECTURE:
         return counter.name, "", int(item or 0)
-    if item.isupper():  # a reason, and not a lecture
+    if item.isupper():  # a reason, not a lecture
         return field, "", 0
     return counter.name, item, 0
 
 
 @lru_cache(maxsize=10_000)
 def _is_day(text: str) -> bool:
-    """Whether a row can hold that day, YYYY-MM-DD. `Date` begins with 1970, which here stands for no day."""
+    """Whether a row can have that day, YYYY-MM-DD. `Date` begins with 1970, which here means no day."""
     try:
         return FIRST_DAY <= dt.date.fromisoformat(text) <= LAST_DAY
     except ValueError:
@@ -76,7 +76,7 @@ def _is_day(text: str) -> bool:
 def rows_of(record: Record) -> Iterable[tuple[Key, Row]]:
     """The rows of one record. Raises Malformed."""
     if CLEARED in record.totals:
-        raise Malformed(f"{CLEARED!r} is no counter")
+        raise Malformed(f"{CLEARED!r} is not a counter")
     rows = [(record.at, total) for total in record.totals.values()]
     fields = [*record.totals]
     if record.cleared:
@@ -86,7 +86,7 @@ def rows_of(record: Record) -> Iterable[tuple[Key, Row]]:
 
 
 def add(rows: Rows, record: Record) -> None:
-    """Adds a record's rows to those of a batch. Raises Malformed, and then adds nothing."""
+    """Adds a record's rows to those of a batch. Adds nothing if it raises Malformed."""
     for key, row in rows_of(record):
         known = rows.get(key)
         if known is None or known < row:
@@ -94,7 +94,7 @@ def add(rows: Rows, record: Record) -> None:
 
 
 def live(rows: Mapping[Key, Row]) -> dict[Key, int]:
-    """What the rows say: the totals that were not cleared, without zeros. The same as the queries' common part."""
+    """The totals in the rows that were not cleared, without zeros, as the queries' common part selects them."""
     cleared = {key._replace(counter=""): at for key, (at, _) in rows.items() if key.counter == CLEARED}
     return {
         key: total

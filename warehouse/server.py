@@ -1,4 +1,4 @@
-"""The warehouse put together: it follows its source, writes, and answers."""
+"""Wires the warehouse: it follows its source, writes, and answers."""
 
 import asyncio
 from collections.abc import Mapping
@@ -67,7 +67,7 @@ async def serve(settings: PlatformSettings) -> None:
 
 
 async def opened(settings: StoreSettings, stop: asyncio.Event) -> Store | None:
-    """The store, as soon as it answers; None when `stop` came first. Raises CannotRun."""
+    """The store, once it answers; None if `stop` comes first. Raises CannotRun."""
     while not stop.is_set():
         try:
             return await Store.open(url=settings.clickhouse_url, folder=settings.warehouse_dir)
@@ -81,7 +81,7 @@ async def opened(settings: StoreSettings, stop: asyncio.Event) -> Store | None:
 async def follow(
     settings: StoreSettings, database: AsyncDatabase[dict[str, Any]], store: Store, stop: asyncio.Event
 ) -> None:
-    """Writes what comes from Kafka, or from the change stream where there is none, until `stop`."""
+    """Writes records from Kafka, or without Kafka from the change stream, until `stop`."""
     sink = Sink(store)
     if settings.kafka_brokers:
         await kafka.Subscriber(settings.kafka(), sink).follow(stop)
@@ -95,7 +95,7 @@ async def follow(
 def commands_of(
     settings: StoreSettings, database: AsyncDatabase[dict[str, Any]], store: Store
 ) -> Mapping[str, control.Command]:
-    """What other processes may ask of this one."""
+    """The requests that other processes may send."""
 
     async def compared() -> str:
         return audit.in_words(*await audit.audit(database, store))

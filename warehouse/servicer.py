@@ -1,4 +1,4 @@
-"""The gRPC service: who asks, for which days; query, answer."""
+"""The gRPC service: checks the caller and the days, queries, answers."""
 
 import time
 from collections.abc import Callable
@@ -38,7 +38,7 @@ ORDERS = {
 
 
 class PlatformServicer:
-    """Answers questions across all courses. `now` gives seconds since the epoch."""
+    """Answers questions across all courses. `now` returns seconds since the epoch."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class PlatformServicer:
         )
 
     def _days(self, request: platform_pb2.ListTopCoursesRequest | platform_pb2.GetPlatformReportRequest) -> Stretch:
-        """The days that are asked for. Named days may include today, whose numbers are those so far."""
+        """The requested days. Named days may include today, with its numbers so far."""
         given = (request.period, request.from_day, request.to_day)
         check_form(*given)
         today = day_of(self._now(), self._zone)
@@ -125,7 +125,7 @@ def _overview(numbers: Numbers) -> platform_pb2.PlatformOverview:
 
 
 def _fields(numbers: Numbers) -> dict[str, Any]:
-    """The fields that every message of numbers has. Counts saturate, as everywhere."""
+    """The fields that every message with sums has. Counts saturate, as everywhere."""
     return {
         "course_views": min(numbers.course_views, MAX_INT32),
         "lecture_views": min(numbers.lecture_views, MAX_INT32),

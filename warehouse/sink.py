@@ -10,20 +10,20 @@ from warehouse import metrics, rows
 from warehouse.record import Malformed, Record
 from warehouse.store import Store
 
-# A snapshot's records hold up to thousands of rows each: so many at once take about 100 MB.
+# A snapshot's record has up to thousands of rows; so many rows at once take about 100 MB.
 INSERT_ROWS = 100_000
 
 log = structlog.get_logger()
 
 
 class Sink:
-    """Writes records; a repetition changes nothing."""
+    """Writes records; repeating a write changes nothing."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def write(self, records: Sequence[Record]) -> list[tuple[Record, str]]:
-        """Inserts the records' rows, and returns those that are no rows, with the reason. Raises Unavailable."""
+        """Inserts the records' rows, and returns the malformed records with the reasons. Raises Unavailable."""
         batch: rows.Rows = {}
         refused = []
         for record in records:
@@ -38,7 +38,7 @@ class Sink:
         return refused
 
     async def deliver(self, records: Sequence[Record]) -> None:
-        """Inserts the records' rows; those that are no rows are logged. Raises Unavailable."""
+        """Inserts the records' rows, and logs the malformed records. Raises Unavailable."""
         refused = await self.write(records)
         if refused:
             metrics.REJECTED.inc(len(refused))
@@ -63,7 +63,7 @@ def _name(kind: str, course: str | bytes, lecture: str, day: str) -> str:
 
 
 class StoreProgress:
-    """The place in the change stream, in the store itself: written after the rows."""
+    """The position in the change stream, kept in the store itself: written after the rows."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -1,8 +1,8 @@
 """Every document's totals as records: the backfill of an installation, and the repair after lost changes.
 
-Each part is read with the read concern "snapshot" and stamped with the cluster time of that very read. A later stamp
-would bury a newer total for ever. No read is older than the moment from which changes are followed: a member of the set
-that is behind would else leave a gap between both.
+Each part is read with the read concern "snapshot" and stamped with the cluster time of that read. A later stamp would
+hide a newer total for ever. No read is older than the moment from which changes are followed; otherwise a member of the
+set that lags would leave a gap between the two.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,8 +17,8 @@ from warehouse.changes import totals_of
 from warehouse.record import Record, moment
 
 Database = AsyncDatabase[dict[str, Any]]
-Deliver = Callable[[Sequence[Record]], Awaitable[None]]  # returns once the records are safe
-Known = Callable[[], Awaitable[Sequence[str]]]  # the tallies of which a store has rows
+Deliver = Callable[[Sequence[Record]], Awaitable[None]]  # returns once the records are stored
+Known = Callable[[], Awaitable[Sequence[str]]]  # the tallies that have rows in a store
 
 READ_DOCUMENTS = 1_000
 # The fields of a document other than its counters; some are large.
@@ -26,18 +26,18 @@ LEFT_OUT = {"usersSketch": 0, "recentBatches": 0}
 
 
 async def cluster_time(database: Database) -> Timestamp:
-    """Now, by the cluster's clock."""
+    """The cluster's current time."""
     now: Timestamp = (await database.command("ping"))["operationTime"]
     return now
 
 
 async def read_all(database: Database, kind: Kind, *, after: Timestamp, generation: int) -> AsyncIterator[Record]:
-    """The records of all documents of a kind. Each clears what was recorded of its tally before."""
+    """The records of all documents of a kind. Each clears the earlier records of its tally."""
     last: object = None
     while True:
         query: dict[str, Any] = {"sort": {"_id": 1}, "limit": READ_DOCUMENTS + 1}
         if last is not None:
-            # `min` goes over ids of all types, where a comparison would stay within one; it includes the last one.
+            # `min` covers ids of all types, a comparison only one type. It includes the id itself.
             query |= {"hint": {"_id": 1}, "min": {"_id": last}}
         documents, at = await _read(database, kind, query, after, generation)
         documents = [document for document in documents if document["_id"] != last]
@@ -51,7 +51,7 @@ async def read_all(database: Database, kind: Kind, *, after: Timestamp, generati
 async def read_one(
     database: Database, kind: Kind, document_id: object, *, after: Timestamp, generation: int
 ) -> list[Record]:
-    """The record of one document, as it is now; none when it is gone."""
+    """The record of one document as it is now; none if it is gone."""
     documents, at = await _read(database, kind, {"filter": {"_id": document_id}, "limit": 1}, after, generation)
     return list(_records(kind, documents, at))
 
@@ -59,13 +59,13 @@ async def read_one(
 async def _read(
     database: Database, kind: Kind, query: Mapping[str, Any], after: Timestamp, generation: int
 ) -> tuple[Sequence[Mapping[str, Any]], int]:
-    """Some documents, and the moment of which they are: `after`, or later."""
+    """Some documents, and the time at which they were read: `after`, or later."""
     find = {"find": kind.collection, "projection": LEFT_OUT, "singleBatch": True}
     concern = {"level": "snapshot", "afterClusterTime": after}
     reply = await database.command({**find, **query, "readConcern": concern})
     cursor = reply["cursor"]
     if not cursor["firstBatch"]:
-        return [], 0  # also of a collection that is not there, which has no time
+        return [], 0  # also for a collection that does not exist, whose reply has no time
     return cursor["firstBatch"], moment(cursor["atClusterTime"], generation)
 
 
@@ -81,7 +81,7 @@ def _records(kind: Kind, documents: Iterable[Mapping[str, Any]], at: int) -> Ite
 class Snapshot:
     """Reads all documents of a database.
 
-    `known` names the tallies of a store that is at hand, so that those whose documents are gone are cleared.
+    `known` lists the tallies in the store, if it can be reached, so that those without a document are cleared.
     """
 
     def __init__(

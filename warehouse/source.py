@@ -1,6 +1,6 @@
-"""MongoDB's change stream as records: which totals each change touched, and when by the cluster's clock.
+"""MongoDB's change stream as records: which totals each change touched, and when, by the cluster's clock.
 
-Only what a majority of MongoDB's members has is in the stream, so a fenced or quarantined batch never shows.
+The stream has only what a majority of MongoDB's members has, so a fenced or quarantined batch never appears in it.
 """
 
 import asyncio
@@ -41,11 +41,11 @@ class Progress(Protocol):
         """The resume token that was saved last."""
 
     async def save(self, token: Mapping[str, Any]) -> None:
-        """Remembers a token; what was delivered before it will not be delivered again."""
+        """Saves a token; what was delivered before it will not be delivered again."""
 
 
 class Source:
-    """Follows the documents of a database; `deliver` returns once the records are safe."""
+    """Follows the documents of a database; `deliver` returns once the records are stored."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Source:
         while not stop.is_set():
             try:
                 await self._read_on(stop)
-            except Exception as error:  # noqa: BLE001 - whatever it is, what was not delivered is read once more
+            except Exception as error:  # noqa: BLE001 - what was not delivered is read again
                 metrics.STORE_AWAY.inc()
                 log.warning("not delivered, tried again", reason=str(error)[:500])
                 await _pause(stop)
@@ -78,7 +78,7 @@ class Source:
         if token is None:
             await self._begin(stop)
             return
-        if token != self._place:  # this process did not read so far itself
+        if token != self._place:  # another process read up to here
             await self._events.learn_courses()
             self._place = token
         try:
@@ -86,11 +86,11 @@ class Source:
         except (OperationFailure, Lost) as error:
             if isinstance(error, OperationFailure) and error.code in PASSING:
                 raise
-            log.warning("the changes do not tell everything: all documents are read", reason=str(error)[:500])
+            log.warning("the change stream is incomplete: all documents are read again", reason=str(error)[:500])
             await self._begin(stop)
 
     async def _begin(self, stop: asyncio.Event) -> None:
-        """All documents first, then what has changed since before they were read."""
+        """Delivers all documents first, then every change since before they were read."""
         metrics.SNAPSHOTS.inc()
         await self._events.learn_courses()
         started = await self._snapshot.deliver(self._deliver)
@@ -128,9 +128,9 @@ class Source:
             self._place, self._saved = token, now
 
     async def _gather(self, stream: AsyncChangeStream[dict[str, Any]]) -> AsyncIterator[Record]:
-        """The events available now, and those that arrive within half a second."""
+        """The events that are available, and those that arrive within half a second."""
         count, until = 0, time.monotonic() + BATCH_SECONDS
-        in_hand = FEW  # events that came with the last answer
+        in_hand = FEW  # events of the last reply
         while count < BATCH_RECORDS and (asked := time.monotonic()) < until:
             event = await stream.try_next()
             if event is None:
@@ -146,7 +146,7 @@ class Source:
 
 
 class MongoProgress:
-    """The place in the stream, in MongoDB, for a relay that hands records to Kafka."""
+    """The position in the stream, kept in MongoDB, for a relay that sends records to Kafka."""
 
     def __init__(self, database: AsyncDatabase[dict[str, Any]]) -> None:
         self._collection = database["analyticsrelay"]
@@ -157,7 +157,7 @@ class MongoProgress:
         return found["token"] if found else None
 
     async def save(self, token: Mapping[str, Any]) -> None:
-        """Acknowledged by a majority."""
+        """Saves the token, acknowledged by a majority."""
         await self._collection.update_one({"_id": "relay"}, {"$set": {"token": token}}, upsert=True)
 
 

@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 
 
 class Store:
-    """Tables and queries. Raises Unavailable where ClickHouse does not answer."""
+    """Tables and queries. Methods raise Unavailable if ClickHouse does not answer."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -52,17 +52,17 @@ class Store:
         return store
 
     async def prepare(self) -> None:
-        """Makes the tables where they are missing."""
+        """Creates the missing tables."""
         for statement in STATEMENTS:
             if statement.strip():
                 await self._call(self._client.command, statement)
 
     async def close(self) -> None:
-        """Ends the client."""
+        """Closes the client."""
         await asyncio.to_thread(self._client.close)
 
     async def insert(self, rows: Mapping[Key, Row]) -> None:
-        """Writes rows, whole or not at all; a repetition changes nothing."""
+        """Writes rows. A failed write may have written some of them; repeating it changes nothing."""
         if not rows:
             return
         await self._call(
@@ -71,7 +71,7 @@ class Store:
             _columns(rows),
             column_names=COLUMNS,
             column_oriented=True,
-            # A document's days may be of more months than ClickHouse takes at once by default.
+            # A snapshot's days may be in more monthly partitions than ClickHouse accepts in one insert by default.
             settings={"max_partitions_per_insert_block": 0},
         )
 
@@ -82,7 +82,7 @@ class Store:
         return rows
 
     async def save(self, name: str, value: str) -> None:
-        """Remembers a value under a name."""
+        """Saves a value under a name."""
         row = [[name, value, dt.datetime.now(dt.UTC)]]
         await self._call(self._client.insert, "progress", row, column_names=("name", "value", "written"))
 
@@ -92,7 +92,7 @@ class Store:
         return rows[0][0] if rows else None
 
     async def totals(self, course_ids: Iterable[str]) -> dict[Key, tuple[int, int]]:
-        """Every row of the courses that counts: `at` and total."""
+        """Every row of the courses: `at` and total by key."""
         rows = await self.query(
             "SELECT kind, counter, course, lecture, day, item, at, total FROM tallies FINAL "
             "WHERE course IN {courses:Array(String)}",
@@ -104,7 +104,7 @@ class Store:
         }
 
     async def courses(self) -> dict[str, int]:
-        """Every course that has rows, and how many."""
+        """The number of rows of each course that has any."""
         rows = await self.query("SELECT course, count() FROM tallies GROUP BY course")
         return {_text(course): count for course, count in rows}
 

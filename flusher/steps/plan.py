@@ -60,20 +60,3 @@ def waves(dirty: Names, shuffle: random.Random, size: int = WAVE_TALLIES) -> Ite
                 wave, room = [], size
     if wave:
         yield wave
-
-
-def parts(sizes: Mapping[str, int], *, tallies: int, counters: int) -> Iterator[list[str]]:
-    """The tallies in lists of at most so many, and of at most so many counters together unless one alone has more.
-
-    `sizes` says how many counters each tally has.
-    """
-    part: list[str] = []
-    total = 0
-    for name, size in sizes.items():
-        if part and (len(part) == tallies or total + size > counters):
-            yield part
-            part, total = [], 0
-        part.append(name)
-        total += size
-    if part:
-        yield part

@@ -29,6 +29,7 @@ from flusher.steps.report import Report
 from flusher.steps.settle import Settlement
 from flusher.steps.take import ELSEWHERE, Batch, Malformed, Nothing, Taken, count_counters, take
 from shared.data.batch_id import age
+from shared.data.parts import parts
 from shared.data.tallies import DAY, KINDS, Kind, tally_of
 from shared.metrics import MONGODB_ERRORS
 from shared.settings import Barrier
@@ -206,7 +207,7 @@ async def _take_all(
     for share in shares:
         try:
             sizes = await count_counters(connection, share.partition, share.names)
-            for part in plan.parts(sizes, tallies=TAKE_TALLIES, counters=TAKE_COUNTERS):
+            for part in parts(sizes, names=TAKE_TALLIES, total=TAKE_COUNTERS):
                 if room <= 0:
                     report.postpone(share.partition, part)
                     continue

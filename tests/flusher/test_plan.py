@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flusher.cycle import seconds_to_next
-from flusher.steps.plan import lanes, parts, waves
+from flusher.steps.plan import lanes, waves
 
 dirty_courses = st.dictionaries(
     st.integers(0, 255), st.lists(st.text("0123456789abcdef", min_size=1, max_size=3), unique=True), max_size=20
@@ -62,21 +62,6 @@ def test_the_next_tick_is_at_a_whole_number_of_intervals_and_at_most_one_away(el
 
 def test_ticks_that_were_missed_are_skipped() -> None:
     assert 50 == seconds_to_next(elapsed=750, interval=200)
-
-
-courses_with_sizes = st.dictionaries(st.text("0123456789abcdef", min_size=1, max_size=3), st.integers(0, 30))
-
-
-@given(courses_with_sizes, sizes, st.integers(1, 40))
-def test_parts_are_all_the_courses_in_their_order(counted: dict[str, int], courses: int, counters: int) -> None:
-    assert list(counted) == [course for part in parts(counted, tallies=courses, counters=counters) for course in part]
-
-
-@given(courses_with_sizes, sizes, st.integers(1, 40))
-def test_a_part_is_small_unless_one_course_alone_is_large(counted: dict[str, int], courses: int, counters: int) -> None:
-    for part in parts(counted, tallies=courses, counters=counters):
-        assert 1 <= len(part) <= courses
-        assert len(part) == 1 or sum(counted[course] for course in part) <= counters
 
 
 @given(dirty_courses, sizes, st.integers(1, 4))

@@ -13,7 +13,8 @@ from shared.data import keys
 from shared.data.tallies import COURSE, DAY, KINDS, Kind, Tally, course_tally, day_tally, lecture_tally
 from shared.data.tallies import LECTURE as LECTURE_KIND
 from tests.flusher.stage import LECTURE, Stage, course
-from tests.flusher.test_odd import OF_ANOTHER_TYPE, put, values
+from tests.flusher.test_odd import values
+from tests.flusher.test_odd_keys import OF_ANOTHER_TYPE, put
 
 FUZZ = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 COURSE_ID = course(1)

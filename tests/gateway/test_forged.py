@@ -16,6 +16,7 @@ from devstack.gateway import manager
 from devstack.servers import EnvoyServer
 from devstack.tokens import mint
 from tests.gateway.rest import ANALYTICS, VIEW, assert_refused
+from tests.gateway.test_cookies import COOKIE, REQUESTED, documented
 from tests.servers import JWT_SECRET, PATIENCE
 
 GUIDE = Path(__file__).parent.parent.parent / "docs" / "operations.md"
@@ -25,20 +26,28 @@ FORGED = mint("another secret " * 3, "eve")
 
 
 @pytest.fixture
-def gateway(tmp_path: Path, start_gateway: Callable[..., EnvoyServer]) -> EnvoyServer:
-    keys = tmp_path / "issuer.jwks"
+def keys(tmp_path: Path) -> Path:
+    """The issuer's keys, as the gateway reads them."""
     secret = base64.urlsafe_b64encode(JWT_SECRET.encode()).rstrip(b"=").decode()
-    keys.write_text(json.dumps({"keys": [{"kty": "oct", "alg": "HS256", "k": secret}]}))
+    path = tmp_path / "issuer.jwks"
+    path.write_text(json.dumps({"keys": [{"kty": "oct", "alg": "HS256", "k": secret}]}))
+    return path
 
-    def change(text: str) -> str:
-        (block,) = re.findall(r"```yaml\n(- name: envoy.filters.http.jwt_authn\n.*?)```", GUIDE.read_text(), re.DOTALL)
-        configuration = yaml.safe_load(text)
-        filters = manager(configuration)["http_filters"]
-        place = [each["name"] for each in filters].index("envoy.filters.http.local_ratelimit") + 1
-        filters[place:place] = yaml.safe_load(block.replace("/etc/envoy/issuer.jwks", str(keys)))
-        return yaml.safe_dump(configuration, sort_keys=False)
 
-    return start_gateway(change=change)
+def with_filter(text: str, keys: Path, cookie: str = "no_cookie") -> str:
+    """The gateway's configuration with the filter of the guide."""
+    (block,) = re.findall(r"```yaml\n(- name: envoy.filters.http.jwt_authn\n.*?)```", GUIDE.read_text(), re.DOTALL)
+    block = block.replace("/etc/envoy/issuer.jwks", str(keys)).replace("no_cookie", cookie)
+    configuration = yaml.safe_load(text)
+    filters = manager(configuration)["http_filters"]
+    place = [each["name"] for each in filters].index("envoy.filters.http.local_ratelimit") + 1
+    filters[place:place] = yaml.safe_load(block)
+    return yaml.safe_dump(configuration, sort_keys=False)
+
+
+@pytest.fixture
+def gateway(keys: Path, start_gateway: Callable[..., EnvoyServer]) -> EnvoyServer:
+    return start_gateway(change=lambda text: with_filter(text, keys))
 
 
 @pytest.fixture
@@ -66,3 +75,19 @@ def test_for_a_forged_one_no_body_is_waited_for(gateway: EnvoyServer) -> None:
     with socket.create_connection((HOST, gateway.port), PATIENCE) as connection:
         connection.sendall(head.encode())
         assert connection.recv(1000).startswith(b"HTTP/1.1 401")
+
+
+def test_by_cookie_a_good_token_passes_and_a_forged_one_does_not(
+    keys: Path, start_gateway: Callable[..., EnvoyServer]
+) -> None:
+    gateway = start_gateway(change=lambda text: with_filter(documented(text), keys, COOKIE))
+    good = f"{COOKIE}={mint(JWT_SECRET, 'ann')}"
+
+    def status(cookie: str, *more: tuple[str, str]) -> int:
+        headers = [("cookie", cookie), REQUESTED, *more]
+        return httpx.post(f"{gateway.url}{VIEW}", headers=headers, trust_env=False, timeout=8).status_code
+
+    assert PASSED == status(good)
+    assert PASSED == status(f"theme=dark; {good}", ("authorization", f"Bearer {mint(JWT_SECRET, 'bob')}"))
+    assert 401 == status(f"{COOKIE}={FORGED}")
+    assert 401 == status(f"{COOKIE}={FORGED}", ("authorization", f"Bearer {mint(JWT_SECRET, 'bob')}"))

@@ -13,6 +13,7 @@ from devstack.programs import PROBE_OPTIONS, Program, is_serving
 from devstack.seed import DEMO_COURSE, Course
 from tests.faults.proxy import Proxy
 from tests.ingest_server.client import Player
+from tests.ingest_server.ends import Ends
 from tests.ingest_server.stored import Stored
 from tests.servers import JWT_SECRET, PATIENCE, program
 from tests.stage import at_work, platform
@@ -132,3 +133,8 @@ async def proxied_player(proxied_server: Program, redis_url: str) -> AsyncIterat
     async with connected(proxied_server.address) as player:
         await settle(player, redis_url)
         yield player
+
+
+@pytest.fixture
+async def ends() -> Ends:
+    return Ends()

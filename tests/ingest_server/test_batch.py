@@ -16,15 +16,11 @@ from pymongo.database import Database
 from ingest_server import batches, validation
 from shared.identity.auth import Caller
 from shared.serving.errors import InvalidRequest, PermissionDenied
-from tests.faults.loss import End, containing
-from tests.faults.proxy import Proxy
 from tests.ingest_server.backend import BACKEND, Events, Report, ping, report, report_alone, view
 from tests.ingest_server.client import COURSE, FIRST, NONE, SECOND, Player, bearer, refusal, token
 from tests.ingest_server.conftest import OTHER_COURSES
 from tests.ingest_server.stored import Stored, partition, seconds, views
 
-ALL = 1_000_000
-COMMIT = containing(b"EVALSHA")
 EXPIRED = bearer(token(exp=time.time() - 1))
 NEITHER = ingest_pb2.Event()
 BAD_EVENTS = {
@@ -216,77 +212,6 @@ class TestTheCatalog:
         told = [(index, f"there is no course {course}") for index, course in enumerate(unknown[:100])]
         assert (0, 1000, told) == (answer.accepted, len(answer.rejected), answer.rejected[:100])
         assert 1 == platform["system.profile"].count_documents({"command.aggregate": "courses"})
-
-
-def is_continuation(request: bytes) -> bool:
-    """Whether the beginning of what was sent has gone before."""
-    return (b"seen:" in request or b"00000" in request) and not request.startswith(b"*")
-
-
-class TestWithoutRedis:
-    """What is told, and that a repeat with the same event ids then leaves exact totals."""
-
-    EVENTS = (
-        *(view(event=f"{number:064}") for number in range(200)),
-        *(ping(event=f"{number:064}", playback=f"{number:064}") for number in range(700)),
-        *(view(course, event="e") for course in OTHER_COURSES),
-    )
-
-    async def assert_exact(self, player: Player, stored: Stored) -> None:
-        assert Report(len(self.EVENTS), []) == await report(player, self.EVENTS)
-        assert {"course_views": 200, views(FIRST): 700, seconds(FIRST): 3500} == stored.counters()
-        assert [{"course_views": 1}] * len(OTHER_COURSES) == [stored.counters(course) for course in OTHER_COURSES]
-
-    async def test_a_batch_is_unavailable_and_may_be_repeated(self, proxied_player: Player, redis_proxy: Proxy) -> None:
-        redis_proxy.refuse()
-        redis_proxy.reset()
-        refused = await refusal(report(proxied_player, [view()]))
-        assert (StatusCode.UNAVAILABLE, 1) == (refused.code, refused.retry_seconds)
-        assert refused.took < 2
-
-    async def test_a_lost_reply_alone_is_not_noticed(
-        self, proxied_player: Player, redis_proxy: Proxy, stored: Stored
-    ) -> None:
-        await proxied_player.view(OTHER_COURSES[0])
-        loss = redis_proxy.lose_reply(COMMIT)
-        assert Report(3, []) == await report(proxied_player, [view()] * 3)
-        assert (True, {"course_views": 3}) == (loss.happened, stored.counters())
-
-    @pytest.mark.parametrize("end", [End.CLOSE, End.RESET], ids=["closed", "reset"])
-    async def test_lost_replies_and_a_repeat_count_once(
-        self, proxied_player: Player, redis_proxy: Proxy, stored: Stored, end: End
-    ) -> None:
-        redis_proxy.lose_reply(COMMIT, times=ALL, end=end)
-        assert StatusCode.UNAVAILABLE == (await refusal(report(proxied_player, self.EVENTS))).code
-        redis_proxy.heal()
-        await self.assert_exact(proxied_player, stored)
-
-    async def test_a_batch_lost_on_its_way_and_repeated_counts_once(
-        self, proxied_player: Player, redis_proxy: Proxy, stored: Stored
-    ) -> None:
-        redis_proxy.lose_request(COMMIT, times=ALL)
-        assert StatusCode.UNAVAILABLE == (await refusal(report(proxied_player, self.EVENTS))).code
-        redis_proxy.heal()
-        await self.assert_exact(proxied_player, stored)
-
-    async def test_one_partition_without_a_reply_makes_the_batch_unavailable(
-        self, proxied_player: Player, redis_proxy: Proxy, stored: Stored
-    ) -> None:
-        redis_proxy.lose_reply(COMMIT, times=ALL, keep=len(b":1\r\n") * len(OTHER_COURSES))
-        assert StatusCode.UNAVAILABLE == (await refusal(report(proxied_player, self.EVENTS))).code
-        redis_proxy.heal()
-        await self.assert_exact(proxied_player, stored)
-
-    async def test_a_batch_cut_in_the_middle_and_repeated_counts_once(
-        self, proxied_player: Player, redis_proxy: Proxy, stored: Stored
-    ) -> None:
-        events = [view(event=f"{number:064}", user=f"{number:0200}") for number in range(900)]  # one commit is 200 KB
-        loss = redis_proxy.lose_request(is_continuation, times=ALL, end=End.RESET)
-        assert StatusCode.UNAVAILABLE == (await refusal(report(proxied_player, events, BACKEND))).code
-        assert loss.happened
-        redis_proxy.heal()
-        assert Report(900, []) == await report(proxied_player, events, BACKEND)
-        assert {"course_views": 900} == stored.counters()
 
 
 async def test_a_partition_that_fails_fails_the_call_and_not_the_others(player: Player, stored: Stored) -> None:

@@ -1,7 +1,6 @@
-"""What the catalog asks MongoDB, what it remembers and for how long, and what it does without MongoDB."""
+"""What the catalog asks MongoDB, and what it remembers and for how long."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -265,53 +264,6 @@ async def test_a_course_that_is_gone_is_so_when_its_lectures_are_looked_for(
     clock.wait(10)
     assert not await has(courses, COURSE, SECOND)
     assert not await has(courses, COURSE, FIRST)
-
-
-class TestWithoutMongoDB:
-    async def test_anything_is_accepted_within_a_fifth_of_a_second(self, courses: Catalog, proxy: Proxy) -> None:
-        proxy.black_hole()
-        before = time.monotonic()
-        assert await has(courses, NONE, FIRST)
-        assert 0.2 == pytest.approx(time.monotonic() - before, abs=0.15)
-
-    async def test_then_at_once_for_five_seconds(self, courses: Catalog, proxy: Proxy, clock: Clock) -> None:
-        proxy.black_hole()
-        await has(courses, NONE)
-        clock.wait(4.9)
-        before = time.monotonic()
-        assert await has(courses, COURSE, SECOND)
-        assert time.monotonic() - before < 0.1
-
-    async def test_a_server_that_refuses_is_one_that_is_silent(self, courses: Catalog, proxy: Proxy) -> None:
-        proxy.refuse()
-        proxy.reset()
-        assert await has(courses, NONE, FIRST)
-
-    async def test_what_is_remembered_still_counts(self, courses: Catalog, proxy: Proxy) -> None:
-        await has(courses, COURSE)
-        await has(courses, NONE)
-        proxy.black_hole()
-        assert [True, False] == [await has(courses, COURSE, FIRST), await has(courses, NONE)]
-
-    async def test_a_lecture_that_may_be_new_is_accepted(self, courses: Catalog, proxy: Proxy, clock: Clock) -> None:
-        await has(courses, COURSE)
-        proxy.black_hole()
-        clock.wait(10)
-        assert await has(courses, COURSE, SECOND)
-
-    async def test_a_course_that_was_forgotten_is_accepted(self, courses: Catalog, proxy: Proxy, clock: Clock) -> None:
-        await has(courses, NONE)
-        proxy.black_hole()
-        clock.wait(30)
-        assert await has(courses, NONE)
-
-    async def test_it_is_asked_again_once_it_is_back(self, courses: Catalog, proxy: Proxy, clock: Clock) -> None:
-        proxy.black_hole()
-        await has(courses, NONE)
-        proxy.heal()
-        async with asyncio.timeout(10):
-            while await has(courses, NONE):
-                clock.wait(5)
 
 
 class TestTooLarge:

@@ -13,6 +13,7 @@ from query_server.cold import Course as ColdCourse
 from query_server.hot import HotStore
 from shared.data.tallies import day_tally
 from shared.stores.mongo import Document
+from shared.stores.redis_connection import Command, Reply
 from tests.query_server.conftest import Dashboards, serving
 from tests.query_server.platform import VIEWS, Course, Platform
 
@@ -162,8 +163,19 @@ async def test_days_of_which_redis_has_nothing_are_not_read(platform: Platform, 
     assert 1 == (await redis_commands(platform) - before)["exec"]
 
 
-async def test_several_partitions_are_a_look_and_a_transaction_each(platform: Platform, hot_store: HotStore) -> None:
+async def test_several_partitions_are_a_transaction_each_and_all_of_a_node_one_write(
+    platform: Platform, hot_store: HotStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     courses = [f"{number:024x}" for number in range(3)]
+    writes = []
+    ask = hot_store._ask
+
+    async def counted(node: str, *commands: Command) -> list[Reply]:
+        writes.append(commands)
+        return await ask(node, *commands)
+
+    monkeypatch.setattr(hot_store, "_ask", counted)
     before = await redis_commands(platform)
     found = await hot_store.read_many_days([([], [day_tally(course, "2026-01-01")]) for course in courses])
     assert 3 == len(found) == (await redis_commands(platform) - before)["exec"]
+    assert 1 == len(writes)

@@ -13,7 +13,7 @@ from warehouse.store import Store
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What waits for company or after a failure waits less long in this process, and nothing else changes."""
+    """What lingers, or waits after a failure, waits less long in this process, and nothing else changes."""
     monkeypatch.setattr(source, "BATCH_SECONDS", 0.05)
     monkeypatch.setattr(source, "RETRY_SECONDS", 0.05)
 

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import pytest
 from bson import ObjectId
 
-from tests.warehouse.stage import COURSE_ID, DAY, Database, flush, following, until_equal
+from tests.warehouse.stage import COURSE_ID, DAY, LECTURE, Database, flush, following, until_equal
+from warehouse import sink
 from warehouse.audit import _moves, audit
 from warehouse.record import Record
+from warehouse.rows import live
 from warehouse.sink import StoreProgress
 from warehouse.store import Store
 
@@ -113,3 +115,14 @@ def test_a_counter_that_goes_on_changing_is_no_difference(
 ) -> None:
     """Each look is what MongoDB and the store say: a store that has not come as far as MongoDB was before is behind."""
     assert moves == _moves(before, now)
+
+
+async def test_of_more_rows_than_one_insert_takes_all_are_in_the_store(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sink, "INSERT_ROWS", 2)
+    records = [Record(LECTURE, 1, {f"segment_watched:{number}": number}) for number in range(1, 6)]
+
+    assert [] == await sink.Sink(store).write(records)
+
+    assert [1, 2, 3, 4, 5] == sorted(live(await store.totals([COURSE_ID])).values())
