@@ -2,11 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Callable
-from pathlib import Path
 
 from bench import h2, ingest
 from bench.report import Row
-from bench.stage import Stage
+from bench.stage import Ceiling, Stage
+from devstack.programs import Program
 
 RATES = (250, 500, 1_000, 2_000)
 SHARE_OF_MOST = 0.8  # of the handler's: beyond it a queue is only a matter of time
@@ -19,7 +19,7 @@ Say = Callable[[str], None]
 async def rates(stage: Stage, rounds: int, seconds: float, say: Say) -> list[Row]:
     """p50 and p99 at each rate, of both; and the most that both can do."""
     calls = ingest.ping_calls(stage)
-    servers = {"pings": stage.program("ingest_server"), "nothing": stage.ceiling()}
+    servers: dict[str, Program | Ceiling] = {"pings": stage.program("ingest_server"), "nothing": stage.ceiling()}
     most = defaultdict[str, list[float]](list)
     measured = defaultdict[tuple[int, str, str], list[float]](list)
     for number in range(rounds):
@@ -29,14 +29,13 @@ async def rates(stage: Stage, rounds: int, seconds: float, say: Say) -> list[Row
         for wanted in RATES:
             rate = min(wanted, SHARE_OF_MOST * most["nothing"][-1])
             for name, server in servers.items():
-                result = await h2.open_loop(
-                    server.address, calls, rate=rate, seconds=seconds, connections=CONNECTIONS
-                )
+                result = await h2.open_loop(server.address, calls, rate=rate, seconds=seconds, connections=CONNECTIONS)
                 if result.failed:
                     raise AssertionError(f"{name} at {rate:,.0f}/s: {result.failed}")
                 for quantile, share in QUANTILES.items():
                     measured[wanted, name, quantile].append(result.quantile(share))
-        say(f"sweep, round {number + 1}: {_line(measured)}; the most {most['pings'][-1]:,.0f}/{most['nothing'][-1]:,.0f}")
+        peak = "/".join(f"{most[name][-1]:,.0f}" for name in ("nothing", "pings"))
+        say(f"sweep, round {number + 1}: p99 {_line(measured)}; the most {peak}")
     ratios = tuple(ours / top for ours, top in zip(most["pings"], most["nothing"], strict=True))
     return [
         Row("sweep", "the most pings ÷ calls that do nothing", "×", ratios, "≥ 1.1"),
