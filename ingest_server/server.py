@@ -1,4 +1,4 @@
-"""The ingest server put together: every dependency is made here, and handed on."""
+"""Wires the ingest server: creates every dependency and passes it on."""
 
 import asyncio
 import secrets
@@ -27,8 +27,8 @@ SERVICE = ingest_pb2.DESCRIPTOR.services_by_name["IngestService"]
 async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: FBT001 - as workers.Serve calls it
     """Runs the server until a signal.
 
-    Raises CannotRun when it cannot listen, when the Redis it reaches is unfit, and when the days of this installation
-    are those of another zone.
+    Raises CannotRun when it cannot listen, when Redis is unsuitable, and when the days of this installation have
+    another zone.
     """
     stop = lifecycle.stop_on_signal()
     async with AsyncExitStack() as stack:
@@ -75,7 +75,7 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
 async def follow_redis(
     recorder: Recorder, committer: Committer, verifier: TokenVerifier, readiness: lifecycle.Readiness
 ) -> None:
-    """Opens the server for events at the first contact with Redis, and keeps its readiness in step from then on."""
+    """Opens the server for events at the first contact with Redis, and updates its readiness from then on."""
     await readiness.until_first_contact(redis=recorder.probe)
     committer.open()
     await readiness.follow(redis=recorder.probe, keys=verifier.check_keys)

@@ -1,4 +1,4 @@
-"""The gRPC service: who, what, whether it exists, then the commit."""
+"""The gRPC service: checks the caller, the event and the catalog, then adds to the commit."""
 
 import asyncio
 import time
@@ -45,7 +45,7 @@ class IngestServicer:
         self._refusals = refusals
         self._stop = stop
         self._streams = StreamsOfUsers()
-        # A batch takes milliseconds. One at a time: then a ping waits for one, and not for all that have come.
+        # A batch takes milliseconds. One at a time, so that a ping waits for one batch, not for all of them.
         self._one_batch = asyncio.Lock()
 
     async def TrackCourseView(
@@ -54,7 +54,7 @@ class IngestServicer:
         """Counts a view of a course's page."""
         try:
             view = validation.course_view(request, self._user(request, caller))
-            batches.permit([request], caller)
+            batches.permit(request, caller)
             if not self._catalog.has(view.course_id):
                 await self._catalog.require(view.course_id)
             await self._committer.add(view, caller.user_id)
@@ -69,7 +69,7 @@ class IngestServicer:
         """Counts a ping of a player."""
         try:
             ping = validation.telemetry(request, self._user(request, caller))
-            batches.permit([request], caller)
+            batches.permit(request, caller)
             if not self._catalog.has(ping.course_id, ping.lecture_id):
                 await self._catalog.require(ping.course_id, ping.lecture_id)
             await self._committer.add(ping, caller.user_id)
@@ -86,9 +86,8 @@ class IngestServicer:
     ) -> ingest_pb2.TrackBatchResponse:
         """Counts many events."""
         async with self._one_batch:
-            requests = [validation.of_event(event) for event in request.events]
-            batches.permit(requests, caller)
-            batches.check_room(requests, caller, self._committer, self._refusals)
+            batches.permit_all(request, caller)
+            batches.check_room(request.events, caller, self._committer, self._refusals)
             batch = await batches.parse(request.events, caller, self._user_key)
         accepted = await batches.count(batch, caller, self._catalog, self._committer, self._refusals)
         return ingest_pb2.TrackBatchResponse(accepted=accepted, rejected=batch.rejected)
@@ -103,7 +102,7 @@ class IngestServicer:
             data = await self._admission.wait(Sent(sent), caller)
             request = methods.parse(ingest_pb2.TrackStreamRequest, data)
             async with self._one_batch:
-                batches.permit(map(validation.of_event, request.events), caller)
+                batches.permit_all(request, caller)
                 return Received(await batches.parse(request.events, caller, self._user_key), len(data))
 
         async def answer(batch: batches.SortedEvents) -> bytes:

@@ -1,8 +1,8 @@
-"""A service's methods, added to a server so that whoever has no valid token costs no more than its verification.
+"""Adds a service's methods to a server, so that a caller without a valid token costs only its verification.
 
-A call is judged in this order: its token, then what `admit` says of its bytes, then its message. gRPC would take in the
-message first, unpack and parse it: a kilobyte of an unknown caller's would become a megabyte of ours. So to gRPC every
-request is a stream, of which nothing is read before the caller is known, and then as it was sent.
+A call is checked in this order: its token, its bytes by `admit`, its message. gRPC would first read, decompress and
+parse the message: a kilobyte of an unknown caller could become a megabyte in memory. So every request is a stream to
+gRPC: nothing is read before the caller is known, and then only the raw bytes.
 """
 
 from collections.abc import Awaitable, Callable
@@ -22,12 +22,12 @@ from shared.serving.sent import Sent
 Request = TypeVar("Request", bound=Message)
 Context = Any  # grpc.aio.ServicerContext, of bytes in one direction and messages in the other
 
-# Returns the bytes of this method's request, unpacked, or raises the ServiceError that refuses it to this caller.
+# Returns the decompressed bytes of this method's request, or raises the ServiceError that refuses it to this caller.
 Admit = Callable[[str, Sent, Caller], bytes]
 
 
 def admit_small(_method: str, sent: Sent, _caller: Caller) -> bytes:
-    """Every message that is not larger than a single call's. Raises TooLarge or Unreadable."""
+    """Admits every message that is not too large for a single call. Raises TooLarge or Unreadable."""
     if sent.size > MAX_MESSAGE_BYTES:
         raise TooLarge(sent.size, MAX_MESSAGE_BYTES)
     return sent.unpacked()
@@ -47,13 +47,13 @@ def add(
         for method in service.methods
         if hasattr(servicer, method.name)
     }
-    # Registered, each method has a queue of its own: a single call does not stand behind batches until it is accepted.
+    # A registered method has a queue of its own, so a single call does not wait behind batches until it is accepted.
     server.add_registered_method_handlers(service.full_name, handlers)
     return calls
 
 
 def parse(message: type[Request], data: bytes) -> Request:
-    """The message that the bytes are. Raises Unreadable."""
+    """The message in the bytes. Raises Unreadable."""
     try:
         return message.FromString(data)
     except DecodeError:

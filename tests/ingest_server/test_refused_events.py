@@ -7,7 +7,7 @@ from course_analytics.v1 import ingest_pb2
 from pymongo import AsyncMongoClient, MongoClient
 
 from devstack.seed import DEMO_COURSE, write_course
-from ingest_server import batches, validation
+from ingest_server import batches
 from ingest_server import committer as committer_module
 from ingest_server.catalog import Catalog
 from ingest_server.commit import Commit
@@ -23,10 +23,6 @@ from tests.ingest_server.test_committer import ONE_COURSE, Recording, at_once, r
 from tests.ingest_server.test_waiting import COURSES
 
 ANN = Caller("ann", expires=0)
-
-
-def requests(*events: ingest_pb2.Event) -> list[validation.Request]:
-    return [validation.of_event(event) for event in events]
 
 
 def sums(commit: Commit) -> dict[str, dict[str, int]]:
@@ -101,9 +97,9 @@ async def test_a_batch_for_which_there_is_no_room_at_all_is_counted_before_it_is
         catalog = Catalog(client.get_default_database())
         await catalog.require(COURSE)
         refusals = Refusals(catalog, committer)
-        batches.check_room(requests(view(), ping()), ANN, committer, refusals)
+        batches.check_room([view(), ping()], ANN, committer, refusals)
         with pytest.raises(Overloaded):
-            batches.check_room(requests(view(), ping(seconds=7), view("x")), ANN, committer, refusals)
+            batches.check_room([view(), ping(seconds=7), view("x")], ANN, committer, refusals)
         commit = await recording.arrival()
     assert {COURSE: {"not_counted:OVERLOADED": 2, "not_counted_seconds:OVERLOADED": 7}} == sums(commit)
 
@@ -115,10 +111,10 @@ async def test_ids_weigh_before_a_batch_is_judged(
     async with AsyncMongoClient[mongo.Document](mongo_url) as client:
         refusals = Refusals(Catalog(client.get_default_database()), committer)
         monkeypatch.setattr(committer_module, "QUEUE_WEIGHT_FOR_BATCHES", 5)
-        batches.check_room(requests(heavy), ANN, committer, refusals)
+        batches.check_room([heavy], ANN, committer, refusals)
         monkeypatch.setattr(committer_module, "QUEUE_WEIGHT_FOR_BATCHES", 4)
         with pytest.raises(Overloaded):
-            batches.check_room(requests(heavy), ANN, committer, refusals)
+            batches.check_room([heavy], ANN, committer, refusals)
 
 
 async def test_a_batch_for_which_there_is_no_room_is_counted_as_that(

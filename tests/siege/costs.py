@@ -26,7 +26,7 @@ PLAIN_MICROSECONDS = 150  # more than a handler that does nothing takes
 WORST_MICROSECONDS = 3_000
 BATCH_MICROSECONDS = 2_000
 IDLE_SECONDS = 2
-ROUNDS = 5
+ROUNDS = 12
 
 MEBIBYTE = b"\x0a\x00" * 524_000  # events without anything
 UNKNOWN = b"\x7a\x00" * 524_000  # fields that the message does not have
@@ -45,7 +45,7 @@ class Ask:
     most: float
     token: str | None = None
     gzip: bool = False
-    calls: int = 2 * AT_ONCE  # of each round
+    calls: int = AT_ONCE  # of each round
     greedy: bool = False  # its sender has used up the events of a user first
 
 
