@@ -56,7 +56,7 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
         refusals = Refusals(catalog, committer)
         admission = Admission(Allowance())
         servicer = IngestServicer(admission, user_key(hash_key), catalog, committer, refusals, stop=stop)
-        methods.add(SERVICE, servicer, server, verifier, admission.check)
+        calls = methods.add(SERVICE, servicer, server, verifier, admission.check)
         readiness = lifecycle.Readiness(health, SERVICE.full_name)
 
         async with asyncio.TaskGroup() as tasks:
@@ -65,7 +65,7 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
             renewing = tasks.create_task(verifier.follow_keys())
             tasks.create_task(day_zone.compare(mongo.database(client), settings.day_zone, stop))
             following = tasks.create_task(follow_redis(recorder, committer, verifier, readiness))
-            await lifecycle.serve_until(stop, server, readiness, farewell=servicer.farewell)
+            await lifecycle.serve_until(stop, server, readiness, calls)
             following.cancel()
             renewing.cancel()
             refusing.cancel()

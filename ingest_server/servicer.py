@@ -24,9 +24,6 @@ from shared.serving.sent import Sent
 VIEW_TRACKED = ingest_pb2.TrackCourseViewResponse(message="tracked")
 TELEMETRY_TRACKED = ingest_pb2.TrackTelemetryResponse(message="tracked")
 
-# The time for the end of a stream to reach its sender.
-FAREWELL_SECONDS = 0.25
-
 
 class IngestServicer:
     """Answers a call once Redis has counted its events. Streams end when `stop` is set."""
@@ -50,15 +47,6 @@ class IngestServicer:
         self._streams = StreamsOfUsers()
         # A batch takes milliseconds. One at a time, so that a ping waits for one batch, not for all of them.
         self._one_batch = asyncio.Lock()
-        self._has_streamed = False
-
-    async def farewell(self) -> None:
-        """After `stop`, returns when connections may be closed: senders then know that their streams have ended.
-
-        Closing a connection while data arrives resets it, and its client loses the answers that it has not read yet.
-        """
-        if self._has_streamed:
-            await asyncio.sleep(FAREWELL_SECONDS)
 
     async def TrackCourseView(
         self, request: ingest_pb2.TrackCourseViewRequest, caller: Caller, _context: Context
@@ -106,7 +94,6 @@ class IngestServicer:
 
     async def TrackStream(self, caller: Caller, context: Context) -> None:
         """Counts batch after batch."""
-        self._has_streamed = True
 
         async def read() -> Received[batches.SortedEvents] | None:
             sent: Any = await context.read()

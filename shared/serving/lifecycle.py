@@ -13,7 +13,8 @@ from course_analytics.v1 import dashboard_pb2, ingest_pb2
 from grpc_health.v1 import health, health_pb2
 
 from shared import metrics
-from shared.serving import reasons
+from shared.serving import accepting, reasons
+from shared.serving.calls import Calls
 from shared.serving.health import Health
 from shared.serving.program import CannotRun
 from shared.serving.reflection import add_reflection
@@ -92,7 +93,7 @@ async def grpc_server(
     max_message_bytes: int = MAX_MESSAGE_BYTES,
 ) -> tuple[grpc.aio.Server, Health]:
     """A server bound to `address` (host:port), with health (NOT_SERVING at first) and reflection. Raises CannotRun."""
-    server = grpc.aio.server(
+    server = accepting.server(
         options=[
             # By default a second process would silently bind the same port and get half of the calls.
             ("grpc.so_reuseport", int(shared_port)),
@@ -233,17 +234,15 @@ async def serve_until(
     stop: asyncio.Event,
     server: grpc.aio.Server,
     readiness: Readiness,
-    *,
-    farewell: Callable[[], Awaitable[None]] | None = None,
+    calls: Calls,
 ) -> None:
-    """Serves until `stop`; then not ready, `farewell`, no new calls, and some seconds for those in flight."""
-    # Imported and wired objects live until the end. Scanning them again and again, the garbage collector would stop all
-    # calls for 40 ms each time.
+    """Serves until `stop`; then not ready, a time for callers to go elsewhere, and some seconds for calls in hand."""
+    # What has been imported and wired stays to the end. Looked through again and again by the garbage collector, it
+    # would stop all calls for 40 ms each time.
     gc.collect()
     gc.freeze()
     await server.start()
     await stop.wait()
     readiness.close()
-    if farewell is not None:
-        await farewell()
+    await calls.drained()
     await server.stop(CALLS_SECONDS)

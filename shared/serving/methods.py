@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from shared.identity.auth import Caller, TokenVerifier
+from shared.serving.calls import Calls
 from shared.serving.errors import TooLarge, Unreadable, answers_errors
 from shared.serving.lifecycle import MAX_MESSAGE_BYTES
 from shared.serving.sent import Sent
@@ -38,15 +39,17 @@ def add(
     server: grpc.aio.Server,
     verifier: TokenVerifier,
     admit: Admit = admit_small,
-) -> None:
-    """Adds the methods of the service that the servicer has; they are called as `_handler` says."""
+) -> Calls:
+    """Adds the methods of the service that the servicer has, called as `_handler` says. Returns their calls."""
+    calls = Calls()
     handlers = {
-        method.name: _handler(method, getattr(servicer, method.name), verifier, admit)
+        method.name: _handler(method, getattr(servicer, method.name), verifier, admit, calls)
         for method in service.methods
         if hasattr(servicer, method.name)
     }
     # A registered method has a queue of its own, so a single call does not wait behind batches until it is accepted.
     server.add_registered_method_handlers(service.full_name, handlers)
+    return calls
 
 
 def parse(message: type[Request], data: bytes) -> Request:
@@ -58,7 +61,11 @@ def parse(message: type[Request], data: bytes) -> Request:
 
 
 def _handler(
-    method: MethodDescriptor, behaviour: Callable[..., Awaitable[Any]], verifier: TokenVerifier, admit: Admit
+    method: MethodDescriptor,
+    behaviour: Callable[..., Awaitable[Any]],
+    verifier: TokenVerifier,
+    admit: Admit,
+    calls: Calls,
 ) -> "grpc.RpcMethodHandler[Any, Any]":
     """A unary method is called with its message, its caller and the context.
 
@@ -67,17 +74,19 @@ def _handler(
     name, message = method.name, GetMessageClass(method.input_type)
 
     async def unary(_requests: object, context: Context) -> Any:  # noqa: ANN401 - the message that the method answers with
-        metadata = context.invocation_metadata()
-        caller = verifier.caller(metadata) or await verifier.caller_by_new_keys(metadata)
-        data = await context.read()
-        if data is grpc.aio.EOF:
-            raise Unreadable
-        return await behaviour(parse(message, admit(name, Sent(data), caller)), caller, context)
+        with calls:
+            metadata = context.invocation_metadata()
+            caller = verifier.caller(metadata) or await verifier.caller_by_new_keys(metadata)
+            data = await context.read()
+            if data is grpc.aio.EOF:
+                raise Unreadable
+            return await behaviour(parse(message, admit(name, Sent(data), caller)), caller, context)
 
     async def stream(_requests: object, context: Context) -> None:
-        metadata = context.invocation_metadata()
-        caller = verifier.caller(metadata) or await verifier.caller_by_new_keys(metadata)
-        await behaviour(caller, context)
+        with calls:
+            metadata = context.invocation_metadata()
+            caller = verifier.caller(metadata) or await verifier.caller_by_new_keys(metadata)
+            await behaviour(caller, context)
 
     serialize = GetMessageClass(method.output_type).SerializeToString
     if method.client_streaming:

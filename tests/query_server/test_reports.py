@@ -285,7 +285,7 @@ class WithoutRedis(HotStore):
     ("who", "code"),
     [("creator", grpc.StatusCode.UNAVAILABLE), ("somebody else", grpc.StatusCode.PERMISSION_DENIED)],
 )
-async def test_whose_a_course_is_not_is_said_also_while_redis_is_away(
+async def test_permission_is_denied_even_while_redis_is_away(
     who: str, code: grpc.StatusCode, platform: Platform, redis_url: str, database: AsyncDatabase[Document]
 ) -> None:
     course = await platform.add_course(["A"])

@@ -176,7 +176,7 @@ async def test_how_often_mongodb_is_read_again_is_counted(platform: Platform, da
     assert 1 == counted() - before
 
 
-async def test_days_of_which_redis_has_nothing_are_not_read(platform: Platform, hot_store: HotStore) -> None:
+async def test_days_without_keys_in_redis_are_not_read(platform: Platform, hot_store: HotStore) -> None:
     before = await redis_commands(platform)
     found = await hot_store.read_days([], [day_tally("0" * 24, "2026-01-01")])
     assert ({}, None) == (found.tallies, found.first_day)
