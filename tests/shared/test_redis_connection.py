@@ -1,15 +1,19 @@
 """One connection, and what its failures leave behind."""
 
 import asyncio
+import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+import redis
 from redis.exceptions import ResponseError
 
-from devstack.child import HOST, free_port
+from devstack.child import HOST, free_port, wait_until
 from devstack.servers import RedisServer
 from shared.stores import redis_connection
 from shared.stores.redis_connection import RedisConnection, RedisUnreachable
+from tests.servers import PATIENCE
 
 
 async def test_options_in_the_address_do_not_change_how_we_talk(redis_url: str) -> None:
@@ -49,6 +53,52 @@ async def test_a_call_that_is_cancelled_ends_the_connection(redis_url: str) -> N
         async with asyncio.timeout(0.05):
             await connection.call(("BLPOP", "nothing", 5), timeout=5)
     assert not connection.is_open
+
+
+async def test_a_server_that_closes_the_connection_ends_it(start_redis: Callable[..., RedisServer]) -> None:
+    server = start_redis()
+    connection = await RedisConnection.open(server.url, timeout=5)
+    waiting = asyncio.create_task(connection.call(("BLPOP", "nothing", 0), timeout=PATIENCE))
+    killer = await RedisConnection.open(server.url, timeout=5)
+    await asyncio.to_thread(wait_until, lambda: blocked(server), PATIENCE, "the call has not come")
+    await killer.call(("CLIENT", "KILL", "SKIPME", "yes"), timeout=5)
+    with pytest.raises(RedisUnreachable, match="Redis has closed the connection"):
+        await waiting
+    assert not connection.is_open
+    await killer.close()
+
+
+def blocked(server: RedisServer) -> bool:
+    with redis.Redis.from_url(server.url) as client:
+        info: Any = client.info("clients")
+        return bool(info["blocked_clients"])
+
+
+async def test_a_redis_that_reads_its_files_is_unreachable() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            asked = data.count(b"CLIENT") + data.count(b"SELECT")
+            writer.write(b"-LOADING Redis is loading\r\n" if b"ECHO" in data else b"+OK\r\n" * asked)
+        writer.close()
+
+    async with await asyncio.start_server(answer, HOST, 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        connection = await RedisConnection.open_to_any(f"redis://{HOST}:{port}/1", timeout=PATIENCE)
+        with pytest.raises(RedisUnreachable, match="LOADING"):
+            await connection.call(("ECHO", "x"), timeout=PATIENCE)
+    assert not connection.is_open
+
+
+async def test_a_reply_that_nobody_waits_for_ends_the_connection(redis_url: str) -> None:
+    connection = await RedisConnection.open(redis_url, timeout=5)
+    await connection.call(("SUBSCRIBE", "news"), timeout=5)
+    with redis.Redis.from_url(redis_url) as client:
+        client.publish("news", "unasked")
+    give_up = time.monotonic() + PATIENCE
+    while connection.is_open and time.monotonic() < give_up:  # noqa: ASYNC110 - nothing tells it
+        await asyncio.sleep(0.01)
+    assert not connection.is_open
+    await connection.close()
 
 
 async def test_nobody_there_is_unreachable() -> None:

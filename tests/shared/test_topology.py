@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from redis.exceptions import MovedError
+from redis.exceptions import ResponseError
 
 from devstack.child import HOST, free_port
 from shared.data import keys
@@ -47,7 +47,7 @@ def test_hosts_are_written_as_an_address_needs_them(host: bytes | None, expected
 async def test_without_a_cluster_the_server_has_everything_and_nobody_is_asked() -> None:
     url = f"redis://{HOST}:{free_port()}/0"
     topology = Topology(url)
-    topology.mistrust(MovedError("7 10.0.0.2:1", status_code="MOVED"))
+    topology.mistrust(ResponseError("MOVED 7 10.0.0.2:1"))
     assert {url: list(range(keys.PARTITIONS))} == await topology.by_node(range(keys.PARTITIONS), timeout=1)
     assert [url] == await topology.primaries(timeout=1)
 
