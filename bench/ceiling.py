@@ -8,7 +8,8 @@ import uvloop
 from course_analytics.v1 import ingest_pb2, ingest_pb2_grpc
 
 from ingest_server.admission import MAX_BATCH_BYTES
-from shared.serving import lifecycle
+from shared.serving import accepting, lifecycle
+from shared.serving.calls import Calls
 
 TRACKED = ingest_pb2.TrackTelemetryResponse(message="tracked")
 COUNTED = ingest_pb2.TrackBatchResponse(accepted=0)
@@ -33,7 +34,8 @@ class Nothing(ingest_pb2_grpc.IngestServiceServicer):
 
 
 async def serve(address: str) -> None:
-    """Serves with the options of the real servers, until a signal."""
+    """Serves with the same options as the real servers, and gRPC as it is otherwise, until a signal."""
+    accepting.TRIED_VERSIONS = frozenset()
     stop = lifecycle.stop_on_signal()
     service = ingest_pb2.DESCRIPTOR.services_by_name["IngestService"].full_name
     server, health = await lifecycle.grpc_server(
@@ -42,7 +44,7 @@ async def serve(address: str) -> None:
     ingest_pb2_grpc.add_IngestServiceServicer_to_server(Nothing(), server)  # type: ignore[abstract] # see there
     readiness = lifecycle.Readiness(health, service)
     readiness.set({})
-    await lifecycle.serve_until(stop, server, readiness)
+    await lifecycle.serve_until(stop, server, readiness, Calls())
 
 
 if __name__ == "__main__":

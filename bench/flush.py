@@ -54,14 +54,14 @@ async def whole(stage: Stage, rounds: int, seconds: float, say: Say) -> list[Row
     del seconds
     tallies = [course_tally(f"{number:024x}") for number in range(WHOLE_COURSES)]
     ratios, rates, first = [], [], 0.0
-    async with mongo.connect(stage.mongo_server.url(), program="bench") as client:
-        database = mongo.database(client)
+    async with _bare_client(stage) as bare_client, client_of_flusher(stage) as client:
+        bare_database, database = mongo.database(bare_client), mongo.database(client)
         await schema.ensure(database, UTC)
         await database["bare"].create_index("courseId", unique=True)
         for number in range(rounds + 1):
             batches = [_batch(tally, WHOLE_LECTURES, f"round-{number}") for tally in tallies]
             _dirty(stage, batches)
-            bare = await _timed(stage, _bare_write(database, batches))
+            bare = await _timed(stage, _bare_write(bare_database, batches))
             ours = await _timed(stage, _flush(stage, database, len(batches)))
             say(f"whole flush of {WHOLE_COURSES:,} courses: {ours}; the bare bulk write {bare}")
             if not number:  # the first round inserts, and saves every sketch
@@ -82,14 +82,14 @@ async def mongo_part(stage: Stage, rounds: int, seconds: float, say: Say) -> lis
     del seconds
     batches = [_batch(course_tally(f"{number:024x}"), LECTURES, "") for number in range(COURSES)]
     ratios = []
-    async with mongo.connect(stage.mongo_server.url(), program="bench") as client:
-        database = mongo.database(client)
+    async with _bare_client(stage) as bare_client, client_of_flusher(stage) as client:
+        bare_database, database = mongo.database(bare_client), mongo.database(client)
         for name in ("bare", "ours"):
             await database[name].create_index("courseId", unique=True)
         for number in range(rounds + 1):
             fresh = [replace(batch, id=f"round-{number}") for batch in batches]
             begun = time.perf_counter()
-            await _bare_write(database, fresh)
+            await _bare_write(bare_database, fresh)
             bare = time.perf_counter() - begun
             begun = time.perf_counter()
             for bulk in bulks(fresh):
@@ -114,7 +114,7 @@ async def many_tallies(stage: Stage, rounds: int, seconds: float, say: Say) -> l
     stage.redis.flushdb()
     _dirty(stage, [_batch(tally, WHOLE_LECTURES, "many") for tally in tallies])
     say(f"{len(tallies):,} tallies are in Redis")
-    async with mongo.connect(stage.mongo_server.url(), program="bench") as client:
+    async with client_of_flusher(stage) as client:
         took = await _timed(stage, _flush(stage, mongo.database(client), len(tallies)))
     say(f"flushed in {took}")
     what = f"{len(tallies):,} tallies: {MANY_COURSES:,} new courses with their days, × {2 * WHOLE_LECTURES} counters"
@@ -122,6 +122,16 @@ async def many_tallies(stage: Stage, rounds: int, seconds: float, say: Say) -> l
         Row("flush", f"{what}, one flusher", "s", (took.wall,), "< 90"),
         Row("flush", "Redis memory", "bytes/counter", (per_counter,), "≤ 100"),
     ]
+
+
+def client_of_flusher(stage: Stage) -> mongo.Client:
+    """Connected as the flusher is."""
+    return mongo.connect(stage.mongo_server.url(), program="flusher", resend=False)
+
+
+def _bare_client(stage: Stage) -> mongo.Client:
+    """With the driver's defaults, but acknowledged as the flusher's writes are."""
+    return mongo.connect(stage.mongo_server.url(), program="bench")
 
 
 async def once(stage: Stage, database: AsyncDatabase[Document], courses: int, batch_id: str) -> float:

@@ -137,7 +137,7 @@ async def beside(stage: Stage, rounds: int, seconds: float, say: Say) -> list[Ro
     flushes: dict[bool, list[float]] = {True: [], False: []}
     pings: dict[bool, list[float]] = {True: [], False: []}
     calls, server = ingest.ping_calls(stage), stage.program("ingest_server")
-    async with mongo.connect(stage.mongo_server.url(), program="bench") as client:
+    async with flush.client_of_flusher(stage) as client:
         database = mongo.database(client)
         await schema.ensure(database, UTC)
         await flush.once(stage, database, COURSES, "first")

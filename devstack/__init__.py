@@ -1,1 +1,1 @@
-"""The local stack: real servers, the three programs and a demo course, for `make run`, tests and benchmarks."""
+"""The local stack: real servers, the programs and a demo course, for `make run`, tests and benchmarks."""

@@ -37,8 +37,8 @@ log = structlog.get_logger()
 
 
 async def once(settings: Settings) -> int:
-    """Flushes what is dirty now: 0 when all of it is cleared, 3 with one line when something stayed."""
-    async with _database(settings) as database:
+    """Flushes what is dirty now: 0 if all of it is cleared, 3 and one line if something is left."""
+    async with _database(settings, resend=False) as database:
         report = await _flusher(settings, database).cycle(lifecycle.stop_on_signal(), everything=True)
     if report.quarantined:
         report.left["MongoDB will never take it: quarantined"] += report.quarantined
@@ -46,11 +46,11 @@ async def once(settings: Settings) -> int:
 
 
 async def loop(settings: Settings) -> int:
-    """Flushes now and at every interval, until a signal. Answers at its metrics' address, if it has one."""
+    """Flushes now and at every interval, until a signal. Serves metrics and probes if it has an address for them."""
     stop = lifecycle.stop_on_signal()
     metrics.INTERVAL.set(settings.flush_interval_seconds)
     with endpoint.served(settings.flusher_metrics_address):
-        async with _database(settings) as database, _followed(settings, database):
+        async with _database(settings, resend=False) as database, _followed(settings, database):
             flusher = _flusher(settings, database)
             started = time.monotonic()
             while not stop.is_set():
@@ -60,14 +60,14 @@ async def loop(settings: Settings) -> int:
 
 
 async def init(settings: Settings) -> int:
-    """Makes what the flusher needs in MongoDB; again changes nothing, but the zone of the days while there is none."""
+    """Makes what the flusher needs in MongoDB. Repeating it changes only the zone, and only before the first day."""
     async with _database(settings) as database:
         await schema.ensure(database, settings.day_zone, change_zone=True)
     return 0
 
 
 async def show_status(settings: Settings) -> int:
-    """Prints what waits where, as far as the stores answer: 3 when one of them does not."""
+    """Prints what waits where, as far as the stores answer: 3 if one of them does not."""
     statuses: dict[int, status.PartitionStatus] = {}
     aside: list[Quarantined] = []
     away = []
@@ -97,7 +97,7 @@ async def show_status(settings: Settings) -> int:
 
 
 async def verify(settings: Settings) -> int:
-    """Prints what is wrong with what is stored: 0 when nothing is, else 1."""
+    """Prints what is wrong with the stored data: 0 if nothing is, else 1."""
     found = 0
     async with _database(settings) as database, _redis(settings) as nodes:
         async for sentence in invariants.findings(nodes, database):
@@ -110,7 +110,7 @@ async def verify(settings: Settings) -> int:
 
 
 async def replay(settings: Settings) -> int:
-    """Sends quarantined batches again, and prints those that stay: 0 when none does, else 3."""
+    """Sends quarantined batches again, and prints those that stay: 0 if none does, else 3."""
     stays = 0
     async with _database(settings) as database, _redis(settings) as nodes:
         await schema.ensure(database, settings.day_zone)  # first: nothing may leave quarantine while MongoDB is away
@@ -123,7 +123,7 @@ async def replay(settings: Settings) -> int:
 
 
 async def forget(name: str, settings: Settings) -> int:
-    """Empties the tallies of a course, or one lecture's: 0 when done, 3 when another flusher is at it."""
+    """Empties the tallies of a course, or of one lecture: 0 when done, 3 if another flusher has the lock."""
     topology = Topology(settings.redis_url, cluster=settings.redis_cluster)
     node = await topology.node_of(keys.partition_of(name), timeout=CONNECT_SECONDS)
     async with _database(settings) as database:
@@ -137,7 +137,7 @@ async def forget(name: str, settings: Settings) -> int:
 
 
 async def compare(name: str, settings: Settings) -> int:
-    """Prints the courses whose counts another database on this server has differently: 0 when it has none, else 1."""
+    """Prints the courses whose counts differ in another database on this server: 0 if there are none, else 1."""
     async with _database(settings) as database:
         here = await comparison.totals_of(database)
         there = await comparison.totals_of(database.client[name])
@@ -150,12 +150,12 @@ async def compare(name: str, settings: Settings) -> int:
 
 
 async def show_migration(settings: Settings) -> int:
-    """Prints what `migrate --apply` would do: 0 when there is nothing that it does not understand, else 1."""
+    """Prints what `migrate --apply` would do: 0 if it understands every document, else 1."""
     return await _migrate(settings, apply=False)
 
 
 async def migrate(settings: Settings) -> int:
-    """Repairs the documents that a platform wrote before, and prints what it did: 1 when it left some alone."""
+    """Repairs the documents that a platform wrote before, and prints what it did: 1 if it left some alone."""
     return await _migrate(settings, apply=True)
 
 
@@ -186,8 +186,9 @@ def _flusher(settings: Settings, database: AsyncDatabase[Document]) -> Flusher:
 
 
 @asynccontextmanager
-async def _database(settings: Settings) -> AsyncIterator[AsyncDatabase[Document]]:
-    async with mongo.connect(settings.mongo_url, program="flusher") as client:
+async def _database(settings: Settings, *, resend: bool = True) -> AsyncIterator[AsyncDatabase[Document]]:
+    """Without `resend` for the flush, which finds out by itself what became of a write whose answer was lost."""
+    async with mongo.connect(settings.mongo_url, program="flusher", resend=resend) as client:
         yield mongo.database(client)
 
 
@@ -234,9 +235,9 @@ async def _wait(stop: asyncio.Event, seconds: float) -> None:
 
 
 def _left(report: Report) -> bool:
-    """Whether something stayed; then one line says what and why."""
+    """Whether something is left; then one line says what and why."""
     if report.left:
-        # A store's error may run over several lines: its first part names the problem.
+        # A store's error may have several lines: its first part names the problem.
         reasons = "; ".join(f"{reason.partition(',')[0]} ({tallies})" for reason, tallies in report.left.items())
         print(f"not everything was flushed: {reasons}", file=sys.stderr)
     return bool(report.left)

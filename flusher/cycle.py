@@ -29,7 +29,7 @@ log = structlog.get_logger()
 
 
 class Flusher:
-    """Flushes on demand. Its first contact with each store makes sure that the store is fit."""
+    """Flushes on demand. The first contact with each store checks that it is suitable."""
 
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
@@ -45,8 +45,8 @@ class Flusher:
     async def cycle(self, stop: asyncio.Event, *, everything: bool = False) -> Report:
         """Flushes what is due now, or all that is dirty; in a cluster all nodes at once.
 
-        Ends early, after the waves in flight, when a store is away or `stop` is set: a node that is away delays only
-        its own tallies. Raises CannotRun when a store is unfit.
+        Ends early, after the waves in flight, when a store is unavailable or `stop` is set. An unavailable node delays
+        only its own tallies. Raises CannotRun for an unsuitable store.
         """
         report = Report()
         started = time.perf_counter()
@@ -85,7 +85,7 @@ class Flusher:
         return report
 
     async def _count_quarantined(self, node: str) -> None:
-        """How many batches lie there now: what was replayed in the meantime is not counted any more."""
+        """How many batches are in quarantine now, without those that were replayed meanwhile."""
         known = sorted(self._quarantined[node])
         if known:
             try:
@@ -106,7 +106,7 @@ class Flusher:
     async def _begin(
         self, node: str, partitions: Sequence[int], stop: asyncio.Event, *, everything: bool
     ) -> tuple[due.Listed, float]:
-        """What is due, and the age of the oldest count that a look at some of it finds."""
+        """What is due, and the age of the oldest count in a sample of it."""
         connection = await RedisConnection.open(node, timeout=CONNECT_SECONDS)
         try:
             if node not in self._next_sweep:
@@ -127,7 +127,7 @@ class Flusher:
             await connection.close()
 
     def _unreadable_for(self, partitions: Sequence[int], listed: due.Listed) -> float:
-        """For how many seconds a list of these partitions has been none: so old may be what waits there."""
+        """For how many seconds a dirty set of these partitions has been unreadable: its counts may be that old."""
         now = self._stores.now()
         for number in set(partitions) - set(listed.unreadable):
             self._unreadable_since.pop(number, None)
@@ -143,7 +143,7 @@ async def _flush(stores: Stores, names: plan.Names, stop: asyncio.Event) -> Repo
                 report.left["not reached"] += sum(len(share.names) for share in one_wave)
             else:
                 report.add(await wave.run(stores, one_wave, stop))
-        # What an earlier flush had left went first; now comes what was counted after it.
+        # Batches left by an earlier flush went first; now come the counts after them.
         names, report.more = report.more, defaultdict(list)
     return report
 
@@ -161,5 +161,5 @@ def _note(report: Report) -> None:
 
 
 def seconds_to_next(elapsed: float, interval: float) -> float:
-    """How long until the next tick, `elapsed` seconds after the first: ticks that were missed are skipped."""
+    """Seconds until the next tick, `elapsed` seconds after the first; missed ticks are skipped."""
     return (math.floor(elapsed / interval) + 1) * interval - elapsed

@@ -1,4 +1,4 @@
-"""What the flusher needs in MongoDB before it starts: made by an explicit, idempotent command, and ensured at start."""
+"""What the flusher needs in MongoDB: made by an explicit, idempotent command, and ensured at each start."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -24,8 +24,8 @@ EPOCH_SECONDS = 2
 async def ensure(database: AsyncDatabase[Document], zone: ZoneInfo, *, change_zone: bool = False) -> None:
     """Makes the unique index of each collection that needs one, and settles the zone of the days.
 
-    Without the index a tally could have two documents. `change_zone` as `change` of `day_zone.settle`. Raises
-    PyMongoError when MongoDB is away, CannotRun when it refuses, and when its days are those of another zone.
+    Without the index a tally could have two documents. `change_zone` is `change` of `day_zone.settle`. Raises
+    PyMongoError when MongoDB is unavailable, CannotRun when it refuses, and when its days have another zone.
     """
     for kind in KINDS:
         if kind.key != "_id":
@@ -44,7 +44,7 @@ async def _make_unique(database: AsyncDatabase[Document], kind: Kind) -> None:
 
 
 async def next_epoch(epochs: AsyncCollection[Document]) -> int:
-    """The fence: a number higher than any flusher had before. Raises PyMongoError."""
+    """A new fence: a number higher than that of any flusher before. Raises PyMongoError."""
     with pymongo.timeout(EPOCH_SECONDS):
         document = await epochs.find_one_and_update(
             {"_id": EPOCH_ID}, {"$inc": {"epoch": 1}}, upsert=True, return_document=ReturnDocument.AFTER
@@ -59,7 +59,7 @@ async def next_epoch(epochs: AsyncCollection[Document]) -> int:
 
 
 async def note_success(epochs: AsyncCollection[Document], partitions: Sequence[int], now: dt.datetime) -> None:
-    """Remembers when these partitions were last flushed, for `status`. Raises PyMongoError."""
+    """Saves when these partitions were last flushed, for `status`. Raises PyMongoError."""
     with pymongo.timeout(EPOCH_SECONDS):
         before = {"$cond": [{"$eq": [{"$type": "$flushed"}, "object"]}, "$flushed", {}]}
         flushed = {"$mergeObjects": [before, {str(number): now for number in partitions}]}

@@ -1,4 +1,4 @@
-"""What is refused before it is parsed: judged by its bytes alone, at a cost that does not grow with them."""
+"""Refuses calls before they are parsed: by their bytes alone, at a cost that does not grow with them."""
 
 from ingest_server.allowance import Allowance
 from ingest_server.validation import MAX_EVENTS
@@ -13,21 +13,21 @@ MAX_BATCH_BYTES = 1024 * 1024
 # Of TrackBatchRequest and TrackStreamRequest.
 EVENTS_FIELD = 1
 
-# What a batch of some later version may have beside its events.
+# The bytes that a batch of a later version may have besides its events.
 OTHER_FIELDS = 100
 
-# Unpacking so many bytes costs as much as an event.
+# Decompressing so many bytes costs as much as an event.
 UNPACKED_BYTES = 1024
 
 
 class Admission:
-    """Decides on calls by their size, their number of events, and what their caller has left."""
+    """Admits calls by their size, their number of events, and their caller's allowance."""
 
     def __init__(self, allowance: Allowance) -> None:
         self._allowance = allowance
 
     def check(self, method: str, sent: Sent, caller: Caller) -> bytes:
-        """The bytes of a call's message. Raises TooLarge, Unreadable, InvalidRequest or Overloaded: it is refused."""
+        """The bytes of a call's message. Raises TooLarge, Unreadable, InvalidRequest or Overloaded to refuse it."""
         if method != "TrackBatch":
             self._allowance.charge(caller, 1)
             return methods.admit_small(method, sent, caller)
@@ -47,7 +47,7 @@ class Admission:
 
 
 def _unpacking(sent: Sent) -> int:
-    """What a packed batch is charged, in events, before it is unpacked. Raises what refuses it already."""
+    """What a compressed batch is charged, in events, before it is decompressed. Raises what already refuses it."""
     if sent.size > MAX_BATCH_BYTES:
         raise TooLarge(sent.size, MAX_BATCH_BYTES)
     _events(sent.beginning(), whole=False)

@@ -1,6 +1,6 @@
-"""How many events one user may have judged, whether they then count or not.
+"""How many events one user may send, counted or not.
 
-A user without `analytics:write` reports what one person does. A backend reports for many, and is bounded only by its
+A user without `analytics:write` reports what one person does. A backend reports for many, and is limited only by its
 share of the queue.
 """
 
@@ -17,7 +17,7 @@ BURST_EVENTS = 50_000
 
 ROUNDING_SECONDS = 1e-6
 
-# Users remembered at most; a forgotten user has a full bucket again.
+# The most users with a bucket in memory; a user who was dropped has a full bucket again.
 USERS = 100_000
 
 
@@ -29,13 +29,13 @@ class Allowance:
         self._full_again: dict[str, float] = {}
 
     def charge(self, caller: Caller, events: int) -> None:
-        """Takes so many events from the caller's bucket. Raises Overloaded when it does not hold them."""
+        """Takes so many events from the caller's bucket. Raises Overloaded if it has too few."""
         if self._charge(caller, events) > 0:
             raise Overloaded(f"one user may send {EVENTS_A_SECOND:,} events a second", cause="rate")
 
     async def wait(self, caller: Caller, events: int) -> None:
-        """Takes so many events from the caller's bucket, as soon as it holds them."""
-        while (missing := self._charge(caller, events)) > 0:  # noqa: ASYNC110 - it is time that fills the bucket
+        """Takes so many events from the caller's bucket, as soon as it has them."""
+        while (missing := self._charge(caller, events)) > 0:  # noqa: ASYNC110 - only time fills the bucket
             await asyncio.sleep(missing)
 
     def _charge(self, caller: Caller, events: int) -> float:

@@ -1,4 +1,4 @@
-"""Many events of one call: what is valid is counted, what is not is answered with its reason."""
+"""Many events of one call: valid ones are counted, invalid ones are answered with their reasons."""
 
 import asyncio
 from collections import defaultdict
@@ -23,7 +23,7 @@ WRITE_SCOPE = "analytics:write"
 
 # How many refused events of a batch are answered with their reason.
 MAX_REASONS = 100
-# So many events are judged between two turns of the event loop: a ping waits for a millisecond, and not for a batch.
+# Events validated between two turns of the event loop: a ping then waits for a millisecond, not for a whole batch.
 SLICE = 100
 
 NO_REASON = f"refused; of one batch only {MAX_REASONS} reasons are told"
@@ -44,21 +44,21 @@ def permit_all(batch: Batch, caller: Caller) -> None:
 
 @dataclass(slots=True)
 class SortedEvents:
-    """The events of one call: those to be counted, with their places, and those refused so far."""
+    """The events of one call: those to count, with their positions, and those refused so far."""
 
     valid: list[tuple[int, Event]] = field(default_factory=list)
     rejected: list[ingest_pb2.RejectedEvent] = field(default_factory=list)
     not_counted: list[Refused | None] = field(default_factory=list)
 
     def reject(self, index: int, error: ServiceError) -> None:
-        """Notes that one is not counted. Only the first ones are told why: texts cost more than judging."""
+        """Records that an event is not counted. Only the first ones get a reason: texts cost more than validation."""
         metrics.rejected(error.cause).inc()
         reason = str(error) if len(self.rejected) < MAX_REASONS else NO_REASON
         self.rejected.append(ingest_pb2.RejectedEvent(index=index, reason=reason))
 
 
 def check_room(events: Sequence[ingest_pb2.Event], caller: Caller, committer: Committer, refusals: Refusals) -> None:
-    """Raises Overloaded for a batch that has no room, before its events are judged one by one."""
+    """Raises Overloaded for a batch that has no room, before its events are validated one by one."""
     requests = [validation.of_event(event) for event in events]
     try:
         committer.check_room(sum(map(validation.least_weight, requests)), caller.user_id)
@@ -95,9 +95,9 @@ async def count(
     *,
     held: bool = False,
 ) -> int:
-    """Returns how many events are accepted, once Redis has counted them. Raises ServiceError when a part failed.
+    """Returns how many events are accepted, once Redis has counted them. Raises ServiceError if a part failed.
 
-    When too many events wait already, the call is refused, or `held` until there is room again.
+    If too many events wait already, the call is refused, or `held` until there is room again.
     """
     await _drop_unknown(batch, catalog)
     refusals.count(batch.not_counted)
@@ -134,7 +134,7 @@ async def _drop_unknown(batch: SortedEvents, catalog: Catalog) -> None:
     for index, event in batch.valid:
         lecture_id = event.lecture_id if isinstance(event, Telemetry) else None
         course = courses.get(event.course_id)
-        # The catalog's rules are for what is not plainly there: nearly every event is.
+        # Only events that the cache does not confirm need the catalog's rules; they are rare.
         if course is None or not course.has(lecture_id):
             try:
                 catalog.check(event.course_id, lecture_id)

@@ -27,14 +27,14 @@ HIT_SECONDS = 300
 MISS_SECONDS = 30
 REFETCH_SECONDS = 10
 WAIT_SECONDS = 0.4  # for a course that is read after others
-ANSWER_SECONDS = 0.2  # without an answer of MongoDB, nobody waits any longer
-READ_SECONDS = 2.0  # without an answer, MongoDB is out of reach
+ANSWER_SECONDS = 0.2  # without a reply of MongoDB, callers stop waiting
+READ_SECONDS = 2.0  # without a reply, MongoDB counts as unavailable
 CURSOR_SECONDS = 30.0  # that MongoDB may work on all answers of one read
 OPEN_CIRCUIT_SECONDS = 5
 MAX_ASKED = 10_000  # courses that wait to be read
 COURSES_A_READ = 500
 COURSES_AN_ANSWER = 25
-TOO_MANY_ENTRIES = 2 * MAX_LECTURES  # also when some lectures are listed twice; so many are not even sent
+TOO_MANY_ENTRIES = 2 * MAX_LECTURES  # even if some lectures are listed twice; MongoDB does not send longer lists
 CACHED_ENTRIES = 500_000  # courses and lectures together, ~100 bytes each
 CACHED_MISSES = 100_000  # in a cache of their own: unknown ids must not evict known courses
 
@@ -45,7 +45,7 @@ log = structlog.get_logger()
 class Course:
     """What the cache knows of a course: its lectures, or that there is no such course; and when it was read.
 
-    Of one that is too large it knows no lectures: so its pings take the way of those that are refused.
+    It has no lectures of a course that is too large, so that its pings are refused.
     """
 
     lectures: frozenset[str]
@@ -58,12 +58,12 @@ class Course:
         return self.exists and (lecture_id is None or lecture_id in self.lectures)
 
     def expires(self) -> float:
-        """When it has to be read again."""
+        """When it must be read again."""
         return self.fetched + (HIT_SECONDS if self.exists else MISS_SECONDS)
 
 
 class Catalog:
-    """Answers whether a lecture exists. One request at a time is under way; what is asked meanwhile shares the next."""
+    """Answers whether a lecture exists. One request is in flight; lookups that arrive meanwhile share the next."""
 
     def __init__(self, database: AsyncDatabase[Document], now: Callable[[], float] = time.monotonic) -> None:
         # A malformed part of a document costs only that part.
@@ -82,7 +82,7 @@ class Catalog:
         self._closed_again = 0.0
 
     def has(self, course_id: str, lecture_id: str | None = None) -> bool:
-        """Whether it is known, without asking, that there is such a course, with this lecture if one is named."""
+        """Whether the cache has such a course, with this lecture if one is named."""
         course = self._cache.get(course_id)
         return course is not None and course.has(lecture_id)
 
@@ -97,7 +97,7 @@ class Catalog:
         self.check(course_id, lecture_id)
 
     def check(self, course_id: str, lecture_id: str | None) -> None:
-        """Raises what `require` does, by what is known now: what could not be read is accepted unchecked."""
+        """Raises what `require` does, from the cache alone: accepts unchecked what could not be read."""
         course = self._known(course_id)
         if course is None or self._may_be_out_of_date(course, lecture_id):
             metrics.EVENTS_UNCHECKED.inc()
@@ -118,7 +118,7 @@ class Catalog:
         return self._now() - course.fetched >= REFETCH_SECONDS
 
     async def load(self, lectures: Mapping[str, set[str]]) -> dict[str, Course]:
-        """What is known of the courses of these lectures; what `require` would fetch one by one is fetched at once."""
+        """The known courses of these lectures; fetches at once what `require` would fetch one by one."""
         courses = {course_id: self._known(course_id) for course_id in lectures}
         missing = [
             course_id
@@ -131,13 +131,13 @@ class Catalog:
         return {course_id: course for course_id, course in courses.items() if course is not None}
 
     async def _fetch(self, course_ids: Sequence[str]) -> None:
-        """Has the courses read into the cache, if that can be done in time."""
+        """Reads the courses into the cache, if that succeeds in time."""
         unasked = [course_id for course_id in course_ids if course_id not in self._asked]
         if unasked and self._now() >= self._closed_again and not self._silent and len(self._asked) < MAX_ASKED:
             self._ask(unasked)
         waiting = [self._asked[course_id] for course_id in course_ids if course_id in self._asked]
         if waiting:
-            # Not gather(): a caller who goes away must not take the answer from the others.
+            # Not gather(): a cancelled caller must not take the answer from the others.
             await asyncio.wait(waiting, timeout=WAIT_SECONDS)
         else:
             await asyncio.sleep(0)  # a caller who retries often must not delay the answer
@@ -162,7 +162,7 @@ class Catalog:
                 self._stop_listening()
 
     async def _read(self, course_ids: Sequence[str]) -> None:
-        """Remembers the courses one by one, as they come: none is read in vain when a later one takes too long."""
+        """Caches the courses one by one as they arrive, so that none is wasted if a later one takes too long."""
         missing = dict.fromkeys(course_ids)
         with metrics.FETCH_SECONDS.time():
             asked = self._courses.aggregate(_lectures_of(course_ids), batchSize=COURSES_AN_ANSWER)
@@ -178,7 +178,7 @@ class Catalog:
         metrics.CATALOG_ENTRIES.set(self._cache.weight)
 
     def _remember(self, course_id: str, course: Course) -> None:
-        # One that was there takes its own place, as one that is gone.
+        # A course that was deleted keeps its place in the cache, as a missing one.
         cache = self._cache if course.exists or self._cache.get(course_id) else self._misses
         cache.put(course_id, course, until=course.expires(), weight=1 + len(course.lectures))
         (metrics.COURSES_FOUND if course.exists else metrics.COURSES_MISSING).inc()
@@ -191,7 +191,7 @@ class Catalog:
                 asked.set_result(None)
 
     def _heard(self) -> None:
-        """Notes that MongoDB answers, or has just been asked."""
+        """Records that MongoDB answers, or has just been asked."""
         self._stop_listening()
         self._silence = asyncio.get_running_loop().call_later(ANSWER_SECONDS, self._fall_silent)
 
@@ -201,7 +201,7 @@ class Catalog:
             self._silence.cancel()
 
     def _fall_silent(self) -> None:
-        """Ends all waiting, present and future; a reading under way still fills the cache when it arrives."""
+        """Ends all waiting for some time; a read in flight still fills the cache when it arrives."""
         self._silent = True
         self._give_up()
 
@@ -220,9 +220,9 @@ class Catalog:
 
 
 def _course_of(document: Document, fetched: float) -> Course:
-    """What to remember of a course.
+    """What to cache of a course.
 
-    The platform's data are not ours, and other courses share the answer: what cannot be an id of a lecture is none.
+    The data belongs to the platform, and other courses share the reply: anything that is not a lecture's id is skipped.
     """
     if document["lectures"] is None:
         return Course(frozenset(), exists=True, fetched=fetched, too_large=True)
@@ -234,7 +234,7 @@ def _course_of(document: Document, fetched: float) -> Course:
 
 
 def _id_of(reference: object) -> str | None:
-    """The id that a reference means: an ObjectId, the string of one, or the document itself."""
+    """The id in a reference: an ObjectId, its string, or the document itself."""
     if isinstance(reference, dict):
         reference = reference.get("_id")
     if isinstance(reference, ObjectId):
@@ -243,7 +243,7 @@ def _id_of(reference: object) -> str | None:
 
 
 def _lectures_of(course_ids: Sequence[str]) -> list[Document]:
-    """The ids of each course's lectures, one list a section, None for too many; no document where there is no course.
+    """The ids of each course's lectures, one list a section, None for too many; no document if there is no course.
 
     A section is named by its id, as an ObjectId or a string, or stands in the course as a document.
     """

@@ -1,8 +1,8 @@
-"""The open commit: what has arrived since the last one was sent, summed for Redis, with those who wait for it. Pure.
+"""The open commit: the events since the last one was sent, summed for Redis, with the waiting callers. Pure.
 
-A thousand pings of one lecture are two increments. What carries an event or playback id is not summed: only Redis knows
-whether the id has been seen, so it is sent as it is, and the script decides. Where watch time is bounded, so is every
-ping: only Redis knows how much its user has watched.
+A thousand pings of one lecture are two increments. Events with an event or playback id are not summed: only Redis knows
+whether the id has been seen, so they are sent as they are, and the script decides. The same holds for every ping where
+watch time is bounded: only Redis knows how much its user has watched.
 """
 
 import asyncio
@@ -25,26 +25,26 @@ from shared.data.tallies import (
     SEGMENT_WATCHED,
 )
 
-# What a course adds to the weight of its commit, beside its events: its keys, and those of its partition.
+# What a course adds to the weight of its commit, besides its events: its keys, and those of its partition.
 COURSE_WEIGHT = 16
-# What a lecture adds whose plain events are summed: its counters, of the course and of the day.
+# What a lecture with summed events adds: its counters, of the course and of the day.
 LECTURE_WEIGHT = 4
 
 
-# What the events of one call in one partition are told: the reasons of those that were refused, by place in the call.
+# The outcome of one call's events in one partition: the reasons of the refused ones, by position in the call.
 Told = Mapping[int, str]
 
-# Who waits for an event: the future, and the event's place in its call. A single call's only event has none.
+# The waiting caller of an event: the future, and the event's position in its call; none for a single call.
 Waiter = tuple["asyncio.Future[Told]", int | None]
 
 
 @dataclass(slots=True)
 class Guarded:
-    """An event that Redis decides on: it counts nothing when it was seen, and no view when its playback was.
+    """An event that Redis decides on: it counts nothing if it was seen before, and no view if its playback was.
 
-    And nothing when it has a `watch_key`, and that user has watched too much. `event` and `playback` are the digests of
-    its ids. `lecture_id` is None in a course view. `position` tells which of those that wait for the partition is told
-    when it is refused.
+    It also counts nothing if it has a `watch_key` and that user has watched too much. `event` and `playback` are the
+    digests of its ids. `lecture_id` is None in a course view. `position` is that of its caller among those that wait
+    for the partition.
     """
 
     user: bytes
@@ -60,11 +60,11 @@ class Guarded:
 
 @dataclass(slots=True)
 class CourseCommit:
-    """What one course gets on one day.
+    """The counts of one course on one day.
 
-    `sums` and `users` are of the events that count for certain. `segments` has the sums of each lecture whose segments
-    were played, and an empty one where only guarded pings did. `positions` are those of its events among all of the
-    partition's that somebody waits for.
+    `sums` and `users` come from the events that certainly count. `segments` has the sums of each lecture whose segments
+    were played, empty ones if only guarded pings played them. `positions` are those of its events among all events of
+    the partition with a waiting caller.
     """
 
     course_id: str
@@ -82,13 +82,13 @@ class CourseCommit:
 
 @dataclass(slots=True)
 class PartitionCommit:
-    """What one partition gets, in one atomic script, and the futures of the requests that it answers."""
+    """The counts of one partition, for one atomic script, and the futures of the calls that it answers."""
 
     courses: dict[tuple[str, str], CourseCommit] = field(default_factory=dict)
     waiting: list[Waiter] = field(default_factory=list)
 
     def split(self, course_ids: Collection[str]) -> "tuple[PartitionCommit, list[int]]":
-        """What it is without these courses, and the positions of their events."""
+        """The same without these courses, and the positions of their events."""
         kept = {key: course for key, course in self.courses.items() if course.course_id not in course_ids}
         dropped = (course for key, course in self.courses.items() if key not in kept)
         return PartitionCommit(kept, self.waiting), [position for course in dropped for position in course.positions]
@@ -98,8 +98,8 @@ class PartitionCommit:
 class Commit:
     """Everything that is sent together. With a `watch_credit`, in seconds, watch time is bounded.
 
-    The day of an event is that on which it is added, also when the commit is sent again on the next one. `weight` is
-    what it costs Redis, in the units of `events.weight`.
+    The day of an event is the day on which it is added, even if the commit is sent again on the next day. `weight` is
+    its cost in Redis, in the units of `events.weight`.
     """
 
     partitions: dict[int, PartitionCommit] = field(default_factory=dict)

@@ -1,6 +1,6 @@
 """Group commit: one commit in flight, the next one filling up meanwhile.
 
-A request is answered only when Redis has it. What makes that fast is that one commit serves many requests.
+A request is answered only when Redis has it. That is fast because one commit serves many requests.
 """
 
 import asyncio
@@ -19,13 +19,13 @@ from ingest_server.waiting import TURN_WEIGHT, Turn, Waiting, portions
 from shared.data.keys import partition_of
 from shared.serving.errors import Overloaded, Unavailable
 
-# What is bounded is weight, in units of about 4 µs of Redis, see `events.weight`.
+# The limits are weights, in units of about 4 µs of Redis, see `events.weight`.
 
-# Redis does nothing else while it works on a commit: everybody waits for 20 ms at most.
+# Redis does nothing else during a commit: other clients wait for 20 ms at most.
 COMMIT_WEIGHT = 5_000
 
-# What may wait beyond the next commit, half a second of Redis' work. Beyond it a request is refused at once: later it
-# would only time out. The last part is for single calls: no batch takes it from them.
+# What may wait besides the next commit: half a second of Redis' work. Beyond that a request is refused at once, because
+# it would time out anyway. The last part is reserved for single calls.
 QUEUE_WEIGHT = 125_000
 QUEUE_WEIGHT_FOR_BATCHES = QUEUE_WEIGHT * 3 // 4
 QUEUE_WEIGHT_FOR_STREAMS = QUEUE_WEIGHT // 2
@@ -34,12 +34,12 @@ QUEUE_WEIGHT_FOR_STREAMS = QUEUE_WEIGHT // 2
 class Committer:
     """Puts events into the next commit and sends it: takes events from `open` to `close`, sends them while `run` runs.
 
-    What has no room there waits for a later one, by turns: single calls before batches, and then each caller as often
-    as any other. A caller may have no more waiting than there is room left for others.
+    Events without room there wait for a later commit: single calls go before batches, and the callers take turns.
+    The waiting events of one caller may weigh no more than the free room.
 
     `linger` tells how many seconds a commit lingers to batch more events; after one that carried a single event the
-    next does not linger. With a `watch_credit`, in seconds, watch time is bounded. `today` tells the day that an event
-    counts for.
+    next does not linger. With a `watch_credit`, in seconds, watch time is bounded. `today` returns the day of an
+    event.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Committer:
         return done
 
     def add_all(self, events: Sequence[Event], caller: str) -> "list[asyncio.Future[Told]]":
-        """Takes the events of a batch; one future for many of them, which tells which were refused. Else like `add`."""
+        """Takes the events of a batch; one future for many of them, with the refused ones. Otherwise like `add`."""
         if not events:
             return []
         self._check_open()
@@ -102,7 +102,7 @@ class Committer:
         return taken
 
     def refuse(self, refused: Refused) -> None:
-        """Takes events that are not counted. Nobody waits for them."""
+        """Takes events that are not counted. No caller waits for them."""
         if self._accepting:
             sums = self._refused.setdefault((refused.course_id, refused.reason), [0, 0])
             sums[0] += refused.events
@@ -114,7 +114,7 @@ class Committer:
         self._check_room(caller, more, QUEUE_WEIGHT_FOR_BATCHES)
 
     async def room(self, more: int, caller: str) -> None:
-        """Returns once there is room for events of this weight: streams wait where batches are refused."""
+        """Returns once there is room for events of this weight: streams wait when batches are refused."""
         while self._accepting and not self._has_room(caller, more, QUEUE_WEIGHT_FOR_STREAMS):
             await self._room.wait()
 
@@ -156,7 +156,7 @@ class Committer:
         return Commit(watch_credit=self.watch_credit, today=self._today, durations=self._durations)
 
     def _fill(self) -> None:
-        """Moves what waits to the next commit: batches leave room in it for single calls that come until it is sent."""
+        """Moves waiting events to the next commit; batches leave room for single calls that arrive before it leaves."""
         self._move(self._singles, COMMIT_WEIGHT // 2)
         self._move(self._batches, COMMIT_WEIGHT * 3 // 4)
 
@@ -189,7 +189,7 @@ class Committer:
         sent = time.perf_counter()
         try:
             outcomes = await self._record(commit)
-        except Exception as error:  # noqa: BLE001 - a bug there must reach those who wait here, and not end all later commits
+        except Exception as error:  # noqa: BLE001 - a bug there must reach the waiting callers, and not end all later commits
             outcomes = dict.fromkeys(commit.partitions, error)
         metrics.COMMIT_SECONDS.observe(time.perf_counter() - sent)
         self._in_flight = 0
@@ -233,7 +233,7 @@ def _complete(waiting: Sequence[Waiter], outcome: Outcome) -> None:
             done, place = waiting[position]
             refused[done][place or 0] = reason
     for done, place in waiting:
-        if done.done():  # its caller has gone, or has been answered with another event of the call
+        if done.done():  # its caller has gone, or was answered with another event of the call
             continue
         if isinstance(outcome, Exception):
             done.set_exception(outcome)

@@ -1,4 +1,4 @@
-"""Which durations of a lecture are counted: callers choose them, so a lecture has few different ones."""
+"""Which durations of a lecture are counted: callers choose them, so their number is limited."""
 
 from collections import OrderedDict
 
@@ -13,7 +13,7 @@ class Durations:
         self._known: OrderedDict[tuple[str, str], set[int]] = OrderedDict()
 
     def admits(self, course_id: str, lecture_id: str, seconds: int) -> bool:
-        """Whether it may be counted: it is among the first eight durations of its lecture."""
+        """Whether a duration may be counted: it is among the first eight of its lecture."""
         lecture = course_id, lecture_id
         known = self._known.get(lecture)
         if known is None:

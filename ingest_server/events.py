@@ -1,4 +1,4 @@
-"""What a caller reports, once it has been found valid."""
+"""The valid events that callers report."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class CourseView:
 
 
 class Segment(NamedTuple):
-    """What was played of one segment: tenths of a second of media time, and whether that is a view of it."""
+    """The part played of one segment: tenths of a second of media time, and whether that counts as a view."""
 
     number: int
     tenths: int
@@ -24,7 +24,7 @@ class Segment(NamedTuple):
 
 @dataclass(slots=True)
 class Played:
-    """What a player has played since its last ping, and how long it says that the video is, in whole seconds."""
+    """What a player has played since its last ping, and the duration of the video that it reports, in whole seconds."""
 
     segments: Sequence[Segment]
     duration: int | None
@@ -47,7 +47,7 @@ Event = CourseView | Telemetry
 
 
 class Refused(NamedTuple):
-    """Events that are not counted: why not, in a word of `NotCounted.Reason`, and their watch time in whole seconds."""
+    """Events that are not counted: the reason, a name of `NotCounted.Reason`, and their watch time in whole seconds."""
 
     course_id: str
     reason: str
@@ -55,12 +55,12 @@ class Refused(NamedTuple):
     events: int = 1
 
 
-# What an event or playback id adds to the weight, and a playback's bitmap.
+# What an event or playback id, or a playback's bitmap, adds to the weight.
 ID_WEIGHT = 2
 
 
 def weight(event: Event) -> int:
-    """What the event costs Redis, in units of about 4 µs: a plain one is 1, each id 2, and each segment 1."""
+    """The cost of the event in Redis, in units of about 4 µs: a plain one 1, more for each id and segment."""
     if isinstance(event, CourseView):
         return 1 if event.event_id is None else 1 + ID_WEIGHT
     plain = 1 + ID_WEIGHT * ((event.event_id is not None) + (event.playback_id is not None))
@@ -71,5 +71,5 @@ def weight(event: Event) -> int:
 
 
 def seconds_of(event: Event) -> int:
-    """The whole seconds that an event says were watched."""
+    """The whole seconds of watch time in an event."""
     return event.seconds if isinstance(event, Telemetry) else 0

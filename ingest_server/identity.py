@@ -10,7 +10,7 @@ UserKey = Callable[[str], bytes]
 def user_key(secret: str | None) -> UserKey:
     """Plain ids without a secret; with one, HMAC-SHA256(secret, id).
 
-    Destroying the secret then unlinks all that is stored from its users.
+    Destroying the secret then unlinks all stored data from its users.
     """
     if secret is None:
         return str.encode

@@ -7,7 +7,7 @@ with twenty. But lingering delays the answer. So a commit lingers only when the 
 import time
 from collections.abc import Callable
 
-# Below the first share of a core a commit does not linger; from the second on it lingers longest; in between, in part.
+# Below the first share of a core a commit does not linger; above the second it lingers longest; in between, in part.
 AT_EASE = 0.7
 BUSY = 1.0
 
@@ -16,7 +16,7 @@ WINDOW_SECONDS = 0.05
 
 
 def share_of_linger(busy: float) -> float:
-    """How much of the longest time to wait, 0 to 1, when the process uses so much of a core."""
+    """The share of the longest time to linger, 0 to 1, when the process uses this share of a core."""
     return min(1.0, max(0.0, (busy - AT_EASE) / (BUSY - AT_EASE)))
 
 
@@ -33,7 +33,7 @@ class Linger:
         self._busy = 0.0
 
     def seconds(self) -> float:
-        """How long the next commit waits."""
+        """How long the next commit lingers, in seconds."""
         then, used = self._since
         passed = self._now() - then
         if passed >= WINDOW_SECONDS:

@@ -1,4 +1,4 @@
-"""What a ping says that it played: the limits of that, and the segments that it is. Pure."""
+"""The played ranges of a ping: their limits, and their segments. Pure."""
 
 import math
 from collections.abc import Iterator
@@ -66,7 +66,7 @@ def _bad_bounds(request: ingest_pb2.TrackTelemetryRequest, last: float) -> Itera
 def _bad_sums(request: ingest_pb2.TrackTelemetryRequest) -> Iterator[Violation]:
     watched = request.watch_time_delta
     if not 0 < watched <= MAX_MEDIA_SECONDS:
-        return  # nothing to compare with, and named itself
+        return  # nothing to compare with; its own violation is named already
     together = math.fsum(played.to_seconds - played.from_seconds for played in request.played)
     if together > MAX_SPEED * (watched + SLACK_SECONDS) + _ROUNDING:
         yield Violation("played", f"must be together at most {MAX_SPEED} * (watchTimeDelta + 1) seconds")

@@ -1,4 +1,4 @@
-"""Why an event is not counted, in the words of `NotCounted.Reason`, and what its caller is told."""
+"""Why an event is not counted, as names of `NotCounted.Reason`, and its caller's error."""
 
 from collections.abc import Iterable, Iterator
 
@@ -6,23 +6,23 @@ from ingest_server.events import Refused
 from shared.serving.errors import Implausible, ServiceError, SpoiltKey, UserLimit
 from shared.serving.validation import is_object_id
 
-# Redis decides on these, and counts them by itself: see record.lua.
+# Redis decides on these, and counts them itself: see record.lua.
 DECIDED_BY_REDIS = {"IMPLAUSIBLE": Implausible, "USER_LIMIT": UserLimit}
 
-# Somebody has put a key of another type in the place of the course's counters, where this would be counted.
+# A key of another type has replaced the course's counters, where this would be counted.
 SPOILT_KEY = "SPOILT_KEY"
 
-# These are decided before, and known by the cause of the error. A store that is away is no reason: callers come again.
+# The server decides on these; the error's cause names them. An unavailable store is not a reason: callers retry.
 DECIDED_HERE = {"fields": "INVALID_FIELDS", "unknown_id": "UNKNOWN_LECTURE", "queue": "OVERLOADED"}
 
 
 def error_of(reason: str) -> ServiceError:
-    """What the caller of an event is told that Redis refused."""
+    """The error for the caller of an event that Redis refused."""
     return SpoiltKey() if reason == SPOILT_KEY else DECIDED_BY_REDIS[reason]()
 
 
 def refused(course_id: str, seconds: int, error: ServiceError, events: int = 1) -> Refused | None:
-    """Events that are not counted; None when the error is no reason, or the course no course's id."""
+    """Events that are not counted; None if the error is not a reason, or the course id is malformed."""
     reason = DECIDED_HERE.get(error.cause)
     return Refused(course_id, reason, seconds, events) if reason and is_object_id(course_id) else None
 

@@ -1,4 +1,4 @@
-"""Sends a commit to Redis: one script a partition, all of a node's in one write, on one connection a node."""
+"""Sends a commit to Redis: one script per partition; one write, over one connection, per node."""
 
 import asyncio
 import hashlib
@@ -20,22 +20,22 @@ from shared.stores.probe import RedisProbe, counts_are_safe
 from shared.stores.redis_connection import Command, RedisConnection, RedisUnreachable, Reply, error_code
 from shared.stores.topology import ELSEWHERE, Topology, is_elsewhere, on_all
 
-# A request waits for at most two commits, the one under way and its own: together with the catalog they stay below 2 s.
+# A request waits for at most two commits, the one in flight and its own: with the catalog that stays below 2 s.
 COMMIT_SECONDS = 0.8
 
-# Keys that are on their way to another node have often arrived after so long.
+# After so long, migrating keys have often arrived at the other node.
 MOVING_SECONDS = 0.05
 
 SCRIPT = resources.files(__package__).joinpath("record.lua").read_text()
 SCRIPT_SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
-# Redis is there, but not able to write now; another attempt may well succeed.
+# Redis answers, but cannot write now; another attempt may succeed.
 PASSING = ELSEWHERE | {"READONLY", "LOADING", "MASTERDOWN", "NOREPLICAS", "MISCONF", "BUSY"}
 
 log = structlog.get_logger()
 
-# Of a partition: None when all is counted, the reasons of the events that are refused, by their position, or the error
-# that all get.
+# The outcome of a partition: None if all is counted, the reasons of the refused events by their position, or the error
+# of all events.
 Outcome = Exception | Mapping[int, str] | None
 Outcomes = Mapping[int, Outcome]
 Calls = dict[int, tuple[list[str], list[str | bytes | int]]]
@@ -63,17 +63,16 @@ class Recorder:
             await connection.close()
 
     async def probe(self) -> None:
-        """Raises RedisUnreachable when a node is away, and UnsuitableRedis when one may lose what it acknowledged."""
+        """Raises RedisUnreachable if a node does not answer, UnsuitableRedis if one may lose what it acknowledges."""
         await self._probe.ask()
 
     async def record(self, commit: Commit) -> Outcomes:
         """Counts the commit. Returns the outcome of each partition; raises nothing.
 
-        A partition whose reply is lost, or whose node is another by now, is sent once more under the same commit
-        number, which the script does not count again: that number is kept beside the counts, and moves with them, and
-        so do what it refused. After that it is given up: it may have been counted or not,
-        and the callers are told UNAVAILABLE. Courses whose counters somebody has spoilt are left out, and the rest of
-        their partition is counted.
+        If the reply of a partition is lost, or the partition has moved to another node, it is sent once more under the
+        same commit number, which the script never counts twice: the number and the refused events are stored beside
+        the counts, and move with them. Then it is given up: it may have been counted or not, and the callers get
+        UNAVAILABLE. Courses with overwritten counters are left out, and the rest of their partition is counted.
         """
         self._commits += 1
         now = time.time()
@@ -110,7 +109,7 @@ class Recorder:
         return {number: _with(spoilt.get(number), _outcome(answer)) for number, answer in answers.items()}
 
     async def _send(self, calls: Calls, give_up: float) -> Answers:
-        """What each partition's node answers; all nodes at once."""
+        """The reply for each partition, from all nodes at once."""
         try:
             nodes = await self._topology.by_node(calls, timeout=_left(give_up))
         except RedisUnreachable as error:
@@ -163,7 +162,7 @@ class Recorder:
         codes = {error_code(refusal) for refusal in refusals}
         if codes & ELSEWHERE:
             self._topology.mistrust()
-        if codes & PASSING - ELSEWHERE:  # a name may lead to another server by now, such as the new primary
+        if codes & PASSING - ELSEWHERE:  # a name may resolve to another server by now, such as the new primary
             for connection in self._connections.values():
                 await connection.close()
 
@@ -171,7 +170,7 @@ class Recorder:
 def _without_spoilt(
     partitions: Mapping[int, PartitionCommit], answers: Answers
 ) -> tuple[dict[int, PartitionCommit], Spoilt]:
-    """The partitions that were refused for the keys of some courses, without those; and what their events are told."""
+    """The partitions that were refused because of some courses' keys, without those; and the errors of their events."""
     sound: dict[int, PartitionCommit] = {}
     spoilt: Spoilt = {}
     for number, answer in answers.items():
@@ -213,7 +212,7 @@ def _refused(answer: bytes) -> Mapping[int, str]:
 
 
 def _away() -> Unavailable:
-    # A new one for each commit: with every raise an error's traceback grows, and holds on to the requests that got it.
+    # A new one for each commit: every raise makes an error's traceback grow, and it keeps the requests alive.
     return Unavailable("Redis is away; the request may or may not have been counted", cause="redis")
 
 

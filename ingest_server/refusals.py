@@ -1,7 +1,7 @@
-"""Counts the events that are refused before they reach Redis. Nobody waits for that.
+"""Counts the events that are refused before they reach Redis. No caller waits for that.
 
-Only for courses that the catalog has, so that nobody can fill Redis with names. One that is not in the cache is looked
-up in the background; what was refused for it is not counted while MongoDB is away.
+Only for courses that the catalog has, so that nobody can fill Redis with names. A course that is not in the cache is
+looked up in the background; while MongoDB is unavailable, its refused events are not counted.
 """
 
 import asyncio
@@ -11,12 +11,12 @@ from ingest_server.catalog import Catalog
 from ingest_server.committer import Committer
 from ingest_server.events import Refused
 
-# As many may wait for the catalog, which answers within a fraction of a second or not at all.
+# The most that may wait for the catalog, which answers within a fraction of a second or not at all.
 MAX_UNKNOWN = 1_000
 
 
 class Refusals:
-    """Takes what is refused, for the committer to count it. `run` looks up the courses that the cache does not have."""
+    """Passes refused events to the committer. `run` looks up the courses that the cache does not have."""
 
     def __init__(self, catalog: Catalog, committer: Committer) -> None:
         self._catalog = catalog
@@ -36,9 +36,9 @@ class Refusals:
                 self._some.set()
 
     async def run(self) -> None:
-        """Looks up what has come in, again and again.
+        """Looks up courses as they arrive.
 
-        It also ends when it was cancelled and the driver of MongoDB made another error of that.
+        Also ends if MongoDB's driver turns its cancellation into another error.
         """
         task = asyncio.current_task()
         while not (task and task.cancelling()):

@@ -12,7 +12,7 @@ from shared.data.tallies import day_tally, lecture_tally
 
 EVENT_SECONDS = 900
 
-# What the event ids of one user may take in one window of the Redis of one partition, and the playback ids: some 4,000.
+# The bytes that the event ids of one user may take in one window and partition, and the playback ids: some 4,000 ids.
 # Those of two windows are alive.
 USER_BYTES = 512 * 1024
 
@@ -57,7 +57,7 @@ def _accounts(number: int, now: float) -> Iterator[str]:
 
 
 def _accounts_before(number: int, now: float) -> Iterator[str]:
-    """What the version before has written together with its ids, in this window and the last."""
+    """The accounts of the previous version for its ids, in this window and the last."""
     for kind, seconds in (("e", EVENT_SECONDS), ("p", keys.PLAYBACK_SECONDS)):
         window = int(now) // seconds
         yield from (keys.alive(number, kind, window), keys.alive(number, kind, window - 1))
@@ -76,7 +76,7 @@ def _ids(partition: PartitionCommit) -> dict[str, list[bytes]]:
 
 
 def _sets(number: int, kind: str, now: float) -> Iterator[str]:
-    """The sets of a kind that the script may need, if the clock of Redis is off by no more than a window."""
+    """The sets of a kind that the script may need, if Redis's clock is off by at most one window."""
     seconds, older = (keys.PLAYBACK_SECONDS // 2, 2) if kind == "p" else (EVENT_SECONDS, 1)
     window = int(now) // seconds
     return (keys.seen(number, kind, str(each)) for each in range(window - older - 1, window + 2))
@@ -84,7 +84,7 @@ def _sets(number: int, kind: str, now: float) -> Iterator[str]:
 
 @lru_cache(maxsize=100_000)
 def _account_of(user: bytes) -> bytes:
-    # Nothing that is stored names a user.
+    # No stored name contains a user id.
     return hashlib.blake2b(user, digest_size=16).digest()
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 SEGMENT_TENTHS = 100
 
-# So much of a segment, played in one ping, is a view of it.
+# A segment counts as viewed if so much of it was played in one ping.
 VIEW_TENTHS = 10
 
 
@@ -18,7 +18,7 @@ def tenths(seconds: float) -> int:
 
 
 def cut(ranges: Iterable[tuple[int, int]]) -> dict[int, int]:
-    """The tenths played in each segment by number; ranges are half-open, and what they share is played again."""
+    """The tenths played in each segment, by number; ranges are half-open, and overlaps count as played again."""
     played: dict[int, int] = {}
     for start, end in ranges:
         position = start
@@ -31,7 +31,7 @@ def cut(ranges: Iterable[tuple[int, int]]) -> dict[int, int]:
 
 
 def is_view(number: int, played: int, duration: int | None) -> bool:
-    """Whether so many tenths of a segment are a view: 1 s, or half of a rest of the video that is shorter than that."""
+    """Whether so many tenths of a segment count as a view: 1 s, or half of a last segment that is shorter than 1 s."""
     rest = SEGMENT_TENTHS if duration is None else duration - number * SEGMENT_TENTHS
     if 0 < rest < VIEW_TENTHS:
         return played * 2 >= rest

@@ -1,4 +1,4 @@
-"""The ingest server put together: every dependency is made here, and handed on."""
+"""Wires the ingest server: creates every dependency and passes it on."""
 
 import asyncio
 import secrets
@@ -27,8 +27,8 @@ SERVICE = ingest_pb2.DESCRIPTOR.services_by_name["IngestService"]
 async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: FBT001 - as workers.Serve calls it
     """Runs the server until a signal.
 
-    Raises CannotRun when it cannot listen, when the Redis it reaches is unfit, and when the days of this installation
-    are those of another zone.
+    Raises CannotRun when it cannot listen, when Redis is unsuitable, and when the days of this installation have
+    another zone.
     """
     stop = lifecycle.stop_on_signal()
     async with AsyncExitStack() as stack:
@@ -56,7 +56,7 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
         refusals = Refusals(catalog, committer)
         admission = Admission(Allowance())
         servicer = IngestServicer(admission, user_key(hash_key), catalog, committer, refusals, stop=stop)
-        methods.add(SERVICE, servicer, server, verifier, admission.check)
+        calls = methods.add(SERVICE, servicer, server, verifier, admission.check)
         readiness = lifecycle.Readiness(health, SERVICE.full_name)
 
         async with asyncio.TaskGroup() as tasks:
@@ -65,7 +65,7 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
             renewing = tasks.create_task(verifier.follow_keys())
             tasks.create_task(day_zone.compare(mongo.database(client), settings.day_zone, stop))
             following = tasks.create_task(follow_redis(recorder, committer, verifier, readiness))
-            await lifecycle.serve_until(stop, server, readiness, farewell=servicer.farewell)
+            await lifecycle.serve_until(stop, server, readiness, calls)
             following.cancel()
             renewing.cancel()
             refusing.cancel()
@@ -75,7 +75,7 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
 async def follow_redis(
     recorder: Recorder, committer: Committer, verifier: TokenVerifier, readiness: lifecycle.Readiness
 ) -> None:
-    """Opens the server for events at the first contact with Redis, and keeps its readiness in step from then on."""
+    """Opens the server for events at the first contact with Redis, and updates its readiness from then on."""
     await readiness.until_first_contact(redis=recorder.probe)
     committer.open()
     await readiness.follow(redis=recorder.probe, keys=verifier.check_keys)

@@ -1,4 +1,4 @@
-"""The gRPC service: who, what, whether it exists, then the commit."""
+"""The gRPC service: checks the caller, the event and the catalog, then adds to the commit."""
 
 import asyncio
 import time
@@ -24,9 +24,6 @@ from shared.serving.sent import Sent
 VIEW_TRACKED = ingest_pb2.TrackCourseViewResponse(message="tracked")
 TELEMETRY_TRACKED = ingest_pb2.TrackTelemetryResponse(message="tracked")
 
-# For the end of a stream to reach its sender.
-FAREWELL_SECONDS = 0.25
-
 
 class IngestServicer:
     """Answers a call once Redis has counted its events. Streams end when `stop` is set."""
@@ -48,18 +45,8 @@ class IngestServicer:
         self._refusals = refusals
         self._stop = stop
         self._streams = StreamsOfUsers()
-        # A batch takes milliseconds. One at a time: then a ping waits for one, and not for all that have come.
+        # A batch takes milliseconds. One at a time, so that a ping waits for one batch, not for all of them.
         self._one_batch = asyncio.Lock()
-        self._has_streamed = False
-
-    async def farewell(self) -> None:
-        """Returns when connections may be closed, after `stop`: senders know by then that their streams have ended.
-
-        A connection that is closed while something still comes in is reset, and the answers that its client has not
-        read yet are lost with it.
-        """
-        if self._has_streamed:
-            await asyncio.sleep(FAREWELL_SECONDS)
 
     async def TrackCourseView(
         self, request: ingest_pb2.TrackCourseViewRequest, caller: Caller, _context: Context
@@ -107,7 +94,6 @@ class IngestServicer:
 
     async def TrackStream(self, caller: Caller, context: Context) -> None:
         """Counts batch after batch."""
-        self._has_streamed = True
 
         async def read() -> Received[batches.SortedEvents] | None:
             sent: Any = await context.read()

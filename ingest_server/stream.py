@@ -1,4 +1,4 @@
-"""A stream of batches: several counted at once, answered in order, and no more read than that."""
+"""A stream of batches: counts several at once, answers in order, and reads no more than that."""
 
 import asyncio
 from collections import Counter
@@ -9,11 +9,11 @@ from typing import Any, Generic, TypeVar
 
 from shared.serving.errors import Overloaded, Unauthenticated, Unavailable
 
-# Connections are closed after a while, and streams before them, after all answers: their senders open new ones.
+# Connections are closed after a while, and streams before that, after all answers: their senders open new ones.
 MAX_SECONDS = 60 * 60
 
-# So many batches of a stream are being counted or wait to be answered, and so many bytes of them or of their answers.
-# Beyond it nothing is read, and gRPC holds the sender.
+# The most batches of a stream that are being counted or wait to be answered, and the most bytes of them or of their
+# answers. Beyond that nothing is read, and gRPC holds the sender.
 WINDOW = 16
 WINDOW_BYTES = 256 * 1024
 
@@ -24,14 +24,14 @@ Request = TypeVar("Request")
 
 @dataclass(frozen=True, slots=True)
 class Received(Generic[Request]):
-    """A request, and how many bytes it came in."""
+    """A request, and its size in bytes as received."""
 
     request: Request
     size: int
 
 
 class Stream(Generic[Request]):
-    """One stream. `read` returns the next request, None when the sender has come to an end, or raises what ends it.
+    """One stream. `read` returns the next request, None when the sender is done, or raises the error that ends it.
 
     `answer` works on a request; `send` takes its answer.
     """
@@ -53,8 +53,8 @@ class Stream(Generic[Request]):
     async def serve(self, *, seconds_left: float, stop: asyncio.Event) -> None:
         """Answers until the sender ends. Raises the ServiceError that ends the stream earlier.
 
-        Such as Unauthenticated after `seconds_left`, and Unavailable after an hour or at `stop`: then nothing more is
-        read, and what was read is answered first.
+        Such as Unauthenticated after `seconds_left`, and Unavailable after an hour or at `stop`: it reads nothing more,
+        and answers what it has read first.
         """
         reading = asyncio.create_task(self._read_all(seconds_left, stop))
         try:
@@ -84,7 +84,7 @@ class Stream(Generic[Request]):
                 end = Unauthenticated("the bearer token has expired")
             else:
                 end = Unavailable("a stream lasts an hour; open another one", cause="stream_over")
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told to the sender, after the answers that are due
+        except Exception as error:  # noqa: BLE001 - the sender gets it, after the answers that are due
             end = error
         finally:
             stopping.cancel()
@@ -96,11 +96,11 @@ class Stream(Generic[Request]):
         return data
 
     async def _next(self, stop: asyncio.Event, stopping: "asyncio.Task[Any]") -> Received[Request] | None:
-        # Room first: a request that was read is worked on and answered, also when the time is over at that moment.
+        # Waits for room first: a request that was read is always answered, even if the time is over at that moment.
         while self._batches >= WINDOW or self._bytes >= WINDOW_BYTES:
             self._sent.clear()
             await self._sent.wait()
-        if not stop.is_set():  # a sender who is always ready would otherwise be read for ever
+        if not stop.is_set():  # otherwise a sender that is always ready would be read for ever
             reading = asyncio.ensure_future(self._read())
             try:
                 await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -111,7 +111,7 @@ class Stream(Generic[Request]):
         raise Unavailable("this server is stopping; resend what has no answer, with its event ids", cause="stopping")
 
     def _abandon(self) -> None:
-        """Cancels what was begun when nobody waits for it any more. It may still be counted."""
+        """Cancels work whose answers nobody waits for. It may still be counted."""
         while not self._answers.empty():
             answer = self._answers.get_nowait()
             if isinstance(answer, asyncio.Task):

@@ -1,4 +1,4 @@
-"""The day that it is, for an event that is counted now."""
+"""Today, for an event that is counted now."""
 
 import time
 from collections.abc import Callable
@@ -17,9 +17,9 @@ class Day:
 
 
 class Today:
-    """Tells the day in a time zone; `now` is a clock in seconds since the epoch.
+    """Returns the day in a time zone; `now` is a clock in seconds since the epoch.
 
-    Days begin at whole seconds in every zone, so it looks at the calendar once a second, and not for every event.
+    Days begin at whole seconds in every zone, so it computes the day once a second, not for every event.
     """
 
     def __init__(self, zone: ZoneInfo, now: Callable[[], float] = time.time) -> None:

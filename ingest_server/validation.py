@@ -1,4 +1,4 @@
-"""From a request to an event, or to every reason why not. Pure."""
+"""From a request to an event, or to all of its violations. Pure."""
 
 import math
 import re
@@ -37,9 +37,9 @@ def telemetry(request: ingest_pb2.TrackTelemetryRequest, user: bytes) -> Telemet
     course_id, lecture_id, delta = request.course_id, request.lecture_id, request.watch_time_delta
     event_id = request.event_id if request.HasField("event_id") else None
     playback_id = request.playback_id if request.HasField("playback_id") else None
-    # Most pings say nothing of what they played.
+    # Most pings have no played ranges.
     bad_played = played.violations(request) if request.played or request.HasField("duration_seconds") else ()
-    # What is wrong is worked out only when something is: nearly every ping is right.
+    # Violations are worked out only if there are any: nearly every ping is valid.
     if not (
         is_object_id(course_id)
         and is_object_id(lecture_id)
@@ -63,7 +63,7 @@ def telemetry(request: ingest_pb2.TrackTelemetryRequest, user: bytes) -> Telemet
 
 
 def event(request: ingest_pb2.Event, user: bytes) -> Event:
-    """The event that one place of a batch reports. Raises InvalidRequest, in the words of the event's own call."""
+    """The event at one position of a batch. Raises InvalidRequest, in the words of the event's own call."""
     match request.WhichOneof("event"):
         case "telemetry":
             return telemetry(request.telemetry, user)
@@ -78,14 +78,14 @@ def named_user(request: Request) -> str | None:
 
 
 def seconds_of(request: Request) -> int:
-    """The whole seconds of a ping that is refused; 0 when they are no watch time, and of a course view."""
+    """The whole seconds of a refused ping; 0 for an invalid watch time, and for a course view."""
     if isinstance(request, ingest_pb2.TrackTelemetryRequest) and _is_watch_time(request.watch_time_delta):
         return _whole(request.watch_time_delta)
     return 0
 
 
 def least_weight(request: Request) -> int:
-    """What an event weighs at least when it is valid, see `events.weight`."""
+    """The least weight of an event if it is valid, see `events.weight`."""
     weight = 1 + ID_WEIGHT * request.HasField("event_id")
     if isinstance(request, ingest_pb2.TrackTelemetryRequest):
         weight += ID_WEIGHT * request.HasField("playback_id")

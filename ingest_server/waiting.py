@@ -1,4 +1,4 @@
-"""Events that wait for a place in a commit. Turns go round, so that nobody waits for all that another has sent.
+"""Events that wait for room in a commit. Callers take turns, so that none waits for everything that another has sent.
 
 Pure.
 """
@@ -11,22 +11,22 @@ from typing import NamedTuple
 from ingest_server.commit import COURSE_WEIGHT, LECTURE_WEIGHT, Told
 from ingest_server.events import Event, Telemetry, weight
 
-# The most that one turn takes of a commit, and more than any event weighs. A call of more has several turns.
+# The most weight of one turn, and more than any event weighs. A larger call has several turns.
 TURN_WEIGHT = 500
 
-# An event, the future of whoever waits for it, and its place in its call, see `commit.Waiter`.
+# An event, the future of its caller, and its position in its call, see `commit.Waiter`.
 Asked = tuple[Event, "asyncio.Future[Told]", int | None]
 
 
 class Turn(NamedTuple):
-    """Events of one call that go into a commit together, and what they weigh there at most."""
+    """Events of one call that go into a commit together, and their greatest weight there."""
 
     asked: Sequence[Asked]
     weight: int
 
 
 def portions(events: Sequence[Event]) -> Iterator[tuple[Sequence[Event], int]]:
-    """The events of one call, parted so that each part can have its turn; with each part's weight."""
+    """The events of one call, divided into turns, with the weight of each."""
     portion: list[Event] = []
     portion_weight = 0
     named: set[object] = set()
@@ -68,7 +68,7 @@ class Waiting:
         return bool(self._turns)
 
     def weight_of(self, caller: str) -> int:
-        """What a caller's turns weigh."""
+        """The weight of a caller's turns."""
         return self._weights.get(caller, 0)
 
     def put(self, caller: str, turn: Turn) -> None:

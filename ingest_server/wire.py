@@ -1,4 +1,4 @@
-"""Protobuf's wire format, as far as a message can be counted without being built. Pure.
+"""Protobuf's wire format, as far as needed to count a message's fields without parsing it. Pure.
 
 https://protobuf.dev/programming-guides/encoding/
 """
@@ -64,7 +64,7 @@ def _end_of_field(data: bytes, position: int) -> int:
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:
-    """The number at this position, and the position behind it. Raises IndexError, and Unreadable for one too long."""
+    """The number at this position, and the position after it. Raises IndexError, and Unreadable if it is too long."""
     byte = data[position]
     if byte < 0x80:  # nearly every one
         return byte, position + 1

@@ -35,8 +35,10 @@ RAW: CodecOptions[RawBSONDocument] = cast("Any", ANY_VALUE).with_options(documen
 
 LARGE_BYTES = 64 * 1024  # of a course with its outline: some hundred lectures, decoded in 2 ms
 MANY_DOCUMENTS = 100
+ALL_AT_ONCE = 10_000  # documents: MongoDB would send the first hundred, and wait for the next question
 
 Answer = TypeVar("Answer")
+Found = TypeVar("Found", Document, RawBSONDocument)
 RawCollection = AsyncCollection[RawBSONDocument]
 
 
@@ -93,7 +95,7 @@ class ColdStore:
 
     def __init__(self, database: AsyncDatabase[Document], now: Callable[[], float] = time.monotonic) -> None:
         self._courses = _raw(database, COURSES)
-        self._totals = _raw(database, COURSE.collection)
+        self._totals = database.get_collection(COURSE.collection, codec_options=ANY_VALUE)
         self._days = _raw(database, DAY.collection)
         self._primary_courses = self._courses.with_options(read_preference=ReadPreference.PRIMARY)
         self._now = now
@@ -123,18 +125,14 @@ class ColdStore:
         courses = [decoded(course) for course in await found.to_list()]
         return [Listed(str(course["_id"]), title_of(course.get("title"))) for course in courses]
 
-    async def tallies_of(self, course_ids: Sequence[str], last_days: Sequence[str]) -> Documents:
+    async def tallies_of(self, course_ids: Sequence[str], last_days: Sequence[str]) -> Mapping[str, Document]:
         """The totals of courses, each by its id, and their days without lectures. Raises PyMongoError."""
-        return await self._tallies(self._totals, course_ids, last_days)
+        return await _listed(self._totals, course_ids, last_days)
 
-    async def tallies_of_primary(self, course_ids: Sequence[str], last_days: Sequence[str]) -> Documents:
+    async def tallies_of_primary(self, course_ids: Sequence[str], last_days: Sequence[str]) -> Mapping[str, Document]:
         """The same from the primary."""
         primary = self._totals.with_options(read_preference=ReadPreference.PRIMARY)
-        return await self._tallies(primary, course_ids, last_days)
-
-    async def _tallies(self, totals: RawCollection, course_ids: Sequence[str], last_days: Sequence[str]) -> Documents:
-        cursor = await totals.aggregate(documents.listed(course_ids, last_days), maxTimeMS=SERVER_LIMIT_MS)
-        return Documents("", await cursor.to_list())
+        return await _listed(primary, course_ids, last_days)
 
     async def days(self, course_id: str, first: str, last: str) -> Documents:
         """Days of a course with all their fields. Raises PyMongoError."""
@@ -153,8 +151,7 @@ class ColdStore:
         outline = self._outlines.get(course_id)
         course_stages = documents.owned(course_id, user_id, outline=outline is None)
         stages = [*course_stages, *(tallies or [documents.totals(course_id)])]
-        cursor = await courses.aggregate(stages, maxTimeMS=SERVER_LIMIT_MS)
-        found = await cursor.to_list()
+        found = await _asked(courses, stages)
         # The course comes first, if there is one; the documents united with it follow.
         is_large = bool(found) and len(found[0].raw) > LARGE_BYTES
         course = await _aside_if(is_large, decoded, found[0]) if found else {}
@@ -170,6 +167,19 @@ class ColdStore:
             self._outlines.put(course_id, outline, until=self._now() + OUTLINE_SECONDS, weight=1 + len(outline))
         tallies_found = await _aside_if(len(found) > MANY_DOCUMENTS, Documents, course_id, found[1:])
         return Course(course_id, outline, tallies_found)
+
+
+async def _listed(
+    totals: AsyncCollection[Document], course_ids: Sequence[str], last_days: Sequence[str]
+) -> Mapping[str, Document]:
+    """Hundreds of small documents: the driver decodes them at once in a fourth of the time that one by one takes."""
+    found = await _asked(totals, documents.listed(course_ids, last_days))
+    return {str(document["_id"]): document for document in found}
+
+
+async def _asked(collection: AsyncCollection[Found], stages: Sequence[Document]) -> list[Found]:
+    """The documents of an aggregation."""
+    return await (await collection.aggregate(stages, batchSize=ALL_AT_ONCE, maxTimeMS=SERVER_LIMIT_MS)).to_list()
 
 
 async def _aside_if(is_large: bool, work: Callable[..., Answer], *parts: object) -> Answer:  # noqa: FBT001 - each caller names the condition

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from shared.data.tallies import DURATION, PLAYBACKS, SEGMENT_VIEWS, SEGMENT_WATCHED, Counts
 
@@ -16,8 +17,7 @@ REWATCHED_PASSES = 1.5
 STRETCHES = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """Ten seconds of the video, the last segment possibly less; `length` and `watched` in seconds."""
 
     start: int
@@ -87,8 +87,11 @@ def _segments_of(duration: int | None) -> int:
 
 def _by_number(counts: Mapping[str, float], end: int = LONGEST_SECONDS // SEGMENT_SECONDS) -> dict[int, int]:
     """The counts by item number; skips items that are not numbers below `end`, and zeros."""
-    numbers = {item: count for item, count in counts.items() if item.isdecimal() and len(item) <= 5}
-    return {int(item): int(count) for item, count in numbers.items() if int(item) < end and count >= 1}
+    return {
+        number: int(count)
+        for item, count in counts.items()
+        if item.isdecimal() and len(item) <= 5 and (number := int(item)) < end and count >= 1
+    }
 
 
 def _segment(number: int, duration: int | None, views: int, tenths: int, playbacks: int) -> Segment:
@@ -96,14 +99,9 @@ def _segment(number: int, duration: int | None, views: int, tenths: int, playbac
     # Beyond the duration a segment has full length: the video was replaced by a shorter one.
     rest = duration - start if duration is not None else 0
     length = min(SEGMENT_SECONDS, rest) if rest > 0 else SEGMENT_SECONDS
-    return Segment(
-        start=start,
-        length=length,
-        views=views,
-        watched=tenths / TENTHS,
-        retention_rate=views / playbacks if playbacks else 0.0,
-        passes=tenths / (TENTHS * length * views) if views else 0.0,
-    )
+    retention_rate = views / playbacks if playbacks else 0.0
+    passes = tenths / (TENTHS * length * views) if views else 0.0
+    return Segment(start, length, views, tenths / TENTHS, retention_rate, passes)
 
 
 def _most_rewatched(segments: Sequence[Segment]) -> list[Stretch]:

@@ -71,9 +71,9 @@ class HotStore:
     async def read_many_days(self, asked: Sequence[tuple[Sequence[Tally], Sequence[Tally]]]) -> list[HotTallies]:
         """The same for several partitions: one transaction each, and one write for each node."""
         partitions = [keys.partition_of(days[0].name) for _, days in asked]
-        looks = {number: replies.finding(number, days) for number, (_, days) in zip(partitions, asked, strict=True)}
+        looks = {number: replies.finding(number, *each) for number, each in zip(partitions, asked, strict=True)}
         answers = await self._ask_partitions(looks)
-        found = [replies.found(days, answers[number]) for number, (_, days) in zip(partitions, asked, strict=True)]
+        found = [replies.found(*each, answers[number]) for number, each in zip(partitions, asked, strict=True)]
         wanted = [list(dict.fromkeys([*always, *each.days])) for (always, _), each in zip(asked, found, strict=True)]
         answers = await self._ask_partitions(
             {number: replies.reading_all(number, each) for number, each in zip(partitions, wanted, strict=True) if each}

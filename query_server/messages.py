@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from query_server.courses import Summary
 from query_server.funnel import Dashboard, Funnel
-from query_server.heatmap import SEGMENT_SECONDS, Heatmap
+from query_server.heatmap import SEGMENT_SECONDS, Heatmap, Segment
 from query_server.merge import Hot
 from query_server.outline import Lecture, Outline
 from query_server.report import Day, Overview, Refused
@@ -84,16 +84,7 @@ def heatmap_message(
         segment_seconds=SEGMENT_SECONDS,
         duration_seconds=heatmap.duration,
         playbacks=int32(heatmap.playbacks),
-        segments=[
-            dashboard_pb2.Segment(
-                start_seconds=segment.start,
-                views=int32(segment.views),
-                watched_seconds=segment.watched,
-                retention_rate=segment.retention_rate,
-                passes=segment.passes,
-            )
-            for segment in heatmap.segments
-        ],
+        segments=[_segment(segment) for segment in heatmap.segments],
         most_rewatched=[
             dashboard_pb2.Stretch(
                 from_seconds=stretch.start,
@@ -123,7 +114,7 @@ def report_message(report: Report) -> dashboard_pb2.GetCourseReportResponse:
         ),
         overview=_overview(report.overview, report.outline),
         previous=_overview(report.previous, report.outline) if report.previous else None,
-        days=[dashboard_pb2.ReportDay(**_numbers(day)) for day in report.days],
+        days=[_numbers(day) for day in report.days],
         today=dashboard_pb2.Today(**_numbers(today), not_counted=not_counted(today.refused)),
         engagement_funnel=funnel_steps(report.overview.funnel, report.outline) if has_funnel(report) else [],
         not_counted=not_counted(report.refused),
@@ -141,9 +132,7 @@ def courses_message(courses: Sequence[Summary], next_page_token: str) -> dashboa
                 total_views=int32(course.views),
                 unique_active_users=int32(course.users),
                 total_watch_time_seconds=course.watch_seconds,
-                last28_days=[
-                    dashboard_pb2.DayViews(day=day, lecture_views=int32(views)) for day, views in course.last_days
-                ],
+                last28_days=[_day_views(day, views) for day, views in course.last_days],
             )
             for course in courses
         ],
@@ -178,7 +167,21 @@ def _overview(overview: Overview, outline: Outline) -> dashboard_pb2.ReportOverv
     )
 
 
-def _numbers(day: Day) -> Any:  # noqa: ANN401 - the fields that ReportDay and Today share
+def _segment(segment: Segment) -> Any:  # noqa: ANN401 - a dict, as in `funnel_steps`
+    return {
+        "start_seconds": segment.start,
+        "views": int32(segment.views),
+        "watched_seconds": segment.watched,
+        "retention_rate": segment.retention_rate,
+        "passes": segment.passes,
+    }
+
+
+def _day_views(day: str, views: int) -> Any:  # noqa: ANN401 - a dict, as in `funnel_steps`
+    return {"day": day, "lecture_views": int32(views)}
+
+
+def _numbers(day: Day) -> Any:  # noqa: ANN401 - a dict, as in `funnel_steps`: what ReportDay and Today share
     return {
         "day": day.day,
         "course_views": int32(day.course_views),

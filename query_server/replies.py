@@ -18,9 +18,8 @@ GROUP = 8  # days that one EXISTS asks about; all of them are read if it finds a
 LONGEST_COUNT = 18  # digits that always fit into 64 bits
 
 
-def hashes(partition: int, tally: Tally) -> tuple[str, str, str]:
+def hashes(partition: int, name: str) -> tuple[str, str, str]:
     """The three keys that may hold counts of a tally: hot, flushing, quarantined."""
-    name = tally.name
     return (
         keys.course_counters(partition, name),
         keys.flushing_counters(partition, name),
@@ -30,7 +29,7 @@ def hashes(partition: int, tally: Tally) -> tuple[str, str, str]:
 
 def reading(partition: int, tally: Tally) -> list[Command]:
     """The commands that read one tally, for one transaction."""
-    commands: list[Command] = [("HGETALL", key) for key in hashes(partition, tally)]
+    commands: list[Command] = [("HGETALL", key) for key in hashes(partition, tally.name)]
     commands.append(("GET", keys.flushed_batch(partition, tally.name)))
     if tally.kind.users:
         # Reports unite days, so they need their bytes; a course needs only the estimate.
@@ -52,27 +51,36 @@ class Found:
     unsaved: Set[str]
 
 
-def finding(partition: int, days: Sequence[Tally]) -> list[Command]:
+def finding(partition: int, always: Sequence[Tally], days: Sequence[Tally]) -> list[Command]:
     """The commands that find out for which days Redis has keys: nearly always only the last few.
 
-    Each asks about several days, because a reply costs us more than the lookup costs Redis.
+    Each asks about several days, because a reply costs us more than the lookup costs Redis. Tallies that are `always`
+    read are not looked up: they would bring the days of their group with them.
     """
+    # A key ends with the tally's name, and that with the day. For hundreds of days the rest is put together once.
+    beginnings = {course_id: _any_of(partition, f"{course_id}/") for course_id in {day.course_id for day in days}}
     existing: list[Command] = []
     for start in range(0, len(days), GROUP):
         sought = days[start : start + GROUP]
-        flushed = [keys.flushed_batch(partition, day.name) for day in sought]
-        existing.append(("EXISTS", *(key for day in sought for key in hashes(partition, day)), *flushed))
+        each = [beginning + day.item for day in sought for beginning in beginnings[day.course_id]]
+        existing.append(("EXISTS", *each))
     return [
-        ("SMISMEMBER", keys.unsaved_users(partition), *(day.name for day in days)),
+        ("SMISMEMBER", keys.unsaved_users(partition), *(tally.name for tally in (*always, *days))),
         ("SMEMBERS", keys.dirty_courses(partition)),
         *existing,
     ]
 
 
-def found(days: Sequence[Tally], replies: Sequence[Reply]) -> Found:
+def _any_of(partition: int, name: str) -> tuple[str, ...]:
+    """Every key that is there while Redis has anything of a tally."""
+    return (*hashes(partition, name), keys.flushed_batch(partition, name))
+
+
+def found(always: Sequence[Tally], days: Sequence[Tally], replies: Sequence[Reply]) -> Found:
     """The replies to `finding`."""
     is_unsaved, dirty, *existing = replies
-    unsaved = {day.name for day, each in zip(days, _listed(is_unsaved)) if each}  # noqa: B905 - none, if there is no set
+    listed = zip([*always, *days], _listed(is_unsaved))  # noqa: B905 - of a spoilt set there is no list
+    unsaved = {tally.name for tally, each in listed if each}
     return Found(
         [day for position, day in enumerate(days) if existing[position // GROUP] or day.name in unsaved],
         first_day(days[0].course_id, dirty),
@@ -111,8 +119,10 @@ def _held(counting: Reply, flushing: Reply, quarantined: Reply) -> Iterator[Batc
     for flat in (counting, flushing):
         if fields := _fields(flat):
             batch_id = _text(fields.pop(keys.BATCH, b""))
-            # Malformed counts are skipped, as when the flusher quarantines such a batch.
-            yield Batch(batch_id, {name: int(text) for name, text in fields.items() if _is_count(text)})
+            # Malformed counts are skipped, as when the flusher quarantines such a batch. Inline: one call per count
+            # would take as long as the rest.
+            counts = {name: int(text) for name, text in fields.items() if text.isdigit() and len(text) <= LONGEST_COUNT}
+            yield Batch(batch_id, counts)
     for batch_id, text in _fields(quarantined).items():
         batch = _quarantined(batch_id, text)
         if batch is not None:
@@ -121,7 +131,9 @@ def _held(counting: Reply, flushing: Reply, quarantined: Reply) -> Iterator[Batc
 
 def _fields(flat: Reply) -> dict[str, bytes]:
     listed = _listed(flat)
-    return {_text(name): value for name, value in zip(listed[::2], listed[1::2], strict=True)}
+    return {
+        name.decode(errors="backslashreplace"): value for name, value in zip(listed[::2], listed[1::2], strict=True)
+    }
 
 
 def _listed(reply: Reply) -> list[Any]:
@@ -142,10 +154,6 @@ def _quarantined(batch_id: str, text: bytes) -> Batch | None:
         batch_id,
         {name: count for name, count in counts.items() if type(count) is int and 0 <= count < 10**LONGEST_COUNT},
     )
-
-
-def _is_count(text: bytes) -> bool:
-    return text.isdigit() and len(text) <= LONGEST_COUNT
 
 
 def _text(name: bytes) -> str:

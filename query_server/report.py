@@ -5,7 +5,7 @@ Every sum is over the days that are shown, never from another tally, because eac
 
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from query_server.funnel import Funnel, drop_off_rate, funnel_of, most_watched
 from query_server.merge import NOTHING, Hot, counts_of, missing
@@ -27,8 +27,7 @@ Refused = dict[str, tuple[int, float]]
 """What was not counted, by reason: the number of events, and their seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class HotDay:
+class HotDay(NamedTuple):
     """A day in both stores. `sketch` is the live one of a day whose users are not all in its document."""
 
     day: str

@@ -66,7 +66,7 @@ class Reports:
         stretch = periods.stretch_of(request.period, request.from_day, request.to_day, today=today, zone=self._zone.key)
         before = stretch.before()
         tally = day_tally(course_id, today)
-        tallies = [tally, *(day_tally(course_id, day) for day in (*before.days(), *stretch.days()))]
+        tallies = [day_tally(course_id, day) for day in (*before.days(), *stretch.days())]
         stages = [
             documents.days(course_id, before.first, stretch.last),
             documents.whole_day(tally),

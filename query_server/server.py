@@ -47,14 +47,14 @@ async def serve(settings: ServerSettings, shared_port: bool) -> None:  # noqa: F
         reports = Reports(hot_store, cold_store, Stretches(cold_store, aside), settings.day_zone)
         courses = Courses(hot_store, cold_store, settings.day_zone, aside)
         servicer = DashboardServicer(hot_store, cold_store, reports, courses, aside)
-        methods.add(SERVICE, servicer, server, verifier)
+        calls = methods.add(SERVICE, servicer, server, verifier)
         readiness = lifecycle.Readiness(health, SERVICE.full_name)
 
         async with asyncio.TaskGroup() as tasks:
             renewing = tasks.create_task(verifier.follow_keys())
             tasks.create_task(day_zone.compare(mongo.database(client), settings.day_zone, stop))
             following = tasks.create_task(follow_stores(hot_store, client, verifier, readiness))
-            await lifecycle.serve_until(stop, server, readiness)
+            await lifecycle.serve_until(stop, server, readiness, calls)
             following.cancel()
             renewing.cancel()
 

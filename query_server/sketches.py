@@ -2,7 +2,7 @@
 
 A sketch has 16,384 registers of 6 bits. A dense one stores them side by side, the first in the lowest bits. So it is
 one large integer, whose lanes are compared in a few operations. A sparse one, of few users, lists the registers that
-are not zero; those of many sparse sketches are collected one by one and then compared with the dense ones.
+are not zero; those of many sparse sketches are collected, a byte each, and then compared with the dense ones.
 
 The estimate equals that of PFCOUNT for the same registers, to the last digit: O. Ertl, "New cardinality
 estimation algorithms for HyperLogLog sketches", 2017.
@@ -10,7 +10,7 @@ estimation algorithms for HyperLogLog sketches", 2017.
 
 import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 REGISTERS = 16_384
 STANDARD_ERROR = 0.0081
@@ -22,14 +22,22 @@ _DENSE, _SPARSE = 0, 1
 _LARGEST = 51  # the largest value of a register: 64 - 14 + 1
 _ALPHA = 0.721347520444481703680
 
+
+def _repeated(value: int, bits: int, lanes: int) -> int:
+    """The value in each of so many lanes of so many bits."""
+    return value * (((1 << bits * lanes) - 1) // ((1 << bits) - 1))
+
+
 # Every second register, so that each has room for a carry above it.
-_PAIRS = REGISTERS // 2
-_ONES = sum(1 << (2 * _BITS * lane) for lane in range(_PAIRS))
+_ONES = _repeated(1, 2 * _BITS, REGISTERS // 2)
 _LANES = 63 * _ONES
 _CARRIES = 64 * _ONES
 _BEYOND = (63 - _LARGEST) * _ONES  # added to a lane that is too large, it carries
-# Every fourth, which then begin at a byte.
-_FOURTHS = sum(63 << (4 * _BITS * lane) for lane in range(REGISTERS // 4))
+# The first of two registers of a byte each, and of two pairs of them.
+_OF_TWO = _repeated(0x3F, 16, REGISTERS // 2)
+_OF_FOUR = _repeated(0xFFF, 32, REGISTERS // 4)
+# The lowest bit of every register.
+_LOWEST = _repeated(1, _BITS, REGISTERS)
 
 
 class NotASketch(ValueError):
@@ -46,7 +54,7 @@ def users_of(sketches: Iterable[bytes]) -> int:
 
 def union(sketches: Iterable[bytes]) -> int:
     """The registers of all sketches together, as one integer."""
-    collected: dict[int, int] = {}
+    collected = bytearray(REGISTERS)
     even = odd = 0
     for sketch in sketches:
         try:
@@ -58,7 +66,7 @@ def union(sketches: Iterable[bytes]) -> int:
                 _collect(sketch, collected)
         except NotASketch:
             continue
-    sparse = _integer(collected)
+    sparse = _packed(collected)
     even = _larger(even, sparse & _LANES)
     odd = _larger(odd, (sparse >> _BITS) & _LANES)
     return even | odd << _BITS
@@ -101,12 +109,12 @@ def _dense(sketch: bytes) -> int:
     return registers
 
 
-def _collect(sketch: bytes, collected: dict[int, int]) -> None:
-    """Raises the registers to those of a sparse sketch."""
+def _collect(sketch: bytes, collected: bytearray) -> None:
+    """Raises the registers, a byte each, to those of a sparse sketch."""
     runs = list(_runs(sketch))  # decode all before applying any: a malformed sketch changes nothing
     for start, length, value in runs:
         for register in range(start, start + length):
-            collected[register] = max(collected.get(register, 0), value)
+            collected[register] = max(collected[register], value)
 
 
 def _runs(sketch: bytes) -> Iterator[tuple[int, int, int]]:
@@ -128,13 +136,13 @@ def _runs(sketch: bytes) -> Iterator[tuple[int, int, int]]:
         raise NotASketch
 
 
-def _integer(registers: Mapping[int, int]) -> int:
-    """The registers that are not zero, as lanes of six bits."""
-    packed = bytearray(_DENSE_BYTES + 1)
-    for register, value in registers.items():
-        byte, shift = divmod(register * _BITS, 8)
-        packed[byte] |= value << shift & 0xFF
-        packed[byte + 1] |= value << shift >> 8
+def _packed(registers: bytearray) -> int:
+    """Registers of a byte each as lanes of six bits: two become 12 bits of 16, four 24 of 32, which are three bytes."""
+    lanes = int.from_bytes(registers, "little")
+    lanes = lanes & _OF_TWO | (lanes >> 2) & (_OF_TWO << _BITS)
+    lanes = lanes & _OF_FOUR | (lanes >> 4) & (_OF_FOUR << 2 * _BITS)
+    packed = bytearray(lanes.to_bytes(REGISTERS, "little"))
+    del packed[3::4]
     return int.from_bytes(packed, "little")
 
 
@@ -146,12 +154,21 @@ def _larger(one: int, other: int) -> int:
 
 
 def _histogram(registers: int) -> Sequence[int]:
-    """The number of registers with each value."""
+    """The number of registers with each value.
+
+    All registers are split by their highest bit, then each part by the next. In a part, the lowest bit of a lane stands
+    for its register.
+    """
+    parts = {0: _LOWEST}
+    for bit in reversed(range(_BITS)):
+        plane = registers >> bit
+        for value, members in list(parts.items()):
+            upper = members & plane
+            if upper:
+                parts[value], parts[value | 1 << bit] = members ^ upper, upper
     numbers = [0] * 64
-    for position in range(4):
-        fourths = ((registers >> (position * _BITS)) & _FOURTHS).to_bytes(_DENSE_BYTES, "little")[::3]
-        for value in set(fourths):
-            numbers[value] += fourths.count(value)
+    for value, members in parts.items():
+        numbers[value] = members.bit_count()
     return numbers
 
 

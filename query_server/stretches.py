@@ -1,8 +1,8 @@
-"""Adds up stretches of days in blocks, and caches the sums of each block.
+"""Adds up stretches of days in blocks, and keeps each block.
 
 A course's day has every lecture and a sketch of up to 12 KB: reading a year of them takes a second. Nearly all of these
-days are over, so the sums of a block are kept as long as its documents stay the same. Blocks begin on the same days
-whatever the range, so tomorrow's reports reuse them.
+days are over, so a block is kept as long as its documents stay the same. Blocks begin on the same days whatever the
+range, so tomorrow's reports reuse them.
 """
 
 import asyncio
@@ -38,33 +38,31 @@ class Stretches:
         self._cold_store = cold_store
         self._aside = aside
         self._now = now
-        self._kept: ExpiringCache[Key, Sums] = ExpiringCache(KEPT_LECTURES, now)
+        self._kept: ExpiringCache[Key, Block] = ExpiringCache(KEPT_LECTURES, now)
 
     async def add_up(
         self, shown: Sequence[str], hot: HotTallies, course: Course, until: float
     ) -> tuple[Sequence[Day], Overview]:
         """The days and their overview. The course has these days without lectures. Raises Unavailable, StoreRefuses."""
-        blocks = {block: self._key(block, course) for block in _blocks(shown)}
-        kept = {block: sums for block, key in blocks.items() if (sums := self._kept.get(key)) is not None}
-        found = await self._away(lambda: _unchanged(kept, hot, course))
-        for block, key in blocks.items():
-            if block not in found:
-                found[block] = await self._add_up(block, key, hot, course, until)
-        return await self._away(lambda: _joined([found[block] for block in blocks], course))
+        blocks = [await self._block(block, hot, course, until) for block in _blocks(shown)]
+        return await self._away(lambda: _joined(blocks, course))
 
     async def day(self, day: str, hot: HotTallies, course: Course) -> Day:
         """One day by itself; the course has its sketch."""
         return await self._away(lambda: day_of(*in_both([day], hot, course.documents, course.course_id)))
 
-    def _key(self, block: Days, course: Course) -> Key:
-        return course.course_id, course.documents.fingerprint(f"{course.course_id}/{day}" for day in block)
-
-    async def _add_up(self, shown: Days, key: Key, hot: HotTallies, course: Course, until: float) -> Block:
+    async def _block(self, shown: Days, hot: HotTallies, course: Course, until: float) -> Block:
+        key = course.course_id, course.documents.fingerprint(f"{course.course_id}/{day}" for day in shown)
+        kept = self._kept.get(key)
+        if kept is not None and not _is_changing(shown, hot, course):
+            return kept
         whole = await self._whole(shown, hot, course.course_id, until)
-        numbers, sums, is_kept = await self._away(lambda: _added_up(shown, hot, course, whole))
+        block, is_kept = await self._away(lambda: _added_up(shown, hot, course, whole))
         if is_kept:
-            self._kept.put(key, sums, until=self._now() + KEPT_SECONDS, weight=SKETCH_LECTURES + len(sums.views))
-        return numbers, sums
+            numbers, sums = block
+            weight = SKETCH_LECTURES + len(numbers) + len(sums.views)
+            self._kept.put(key, block, until=self._now() + KEPT_SECONDS, weight=weight)
+        return block
 
     async def _whole(
         self, shown: Sequence[str], hot: HotTallies, course_id: str, until: float
@@ -87,31 +85,27 @@ def in_both(shown: Sequence[str], hot: HotTallies, found: Mapping[str, Document]
 
 
 def _blocks(shown: Sequence[str]) -> Iterator[Days]:
-    for _, block in itertools.groupby(shown, lambda day: days.days_between("1970-01-01", day) // BLOCK_DAYS):
+    for _, block in itertools.groupby(shown, lambda day: days.number_of(day) // BLOCK_DAYS):
         yield tuple(block)
 
 
-def _unchanged(kept: Mapping[Days, Sums], hot: HotTallies, course: Course) -> dict[Days, Block]:
-    """The blocks whose days are entirely in their documents."""
-    found: dict[Days, Block] = {}
-    for block, sums in kept.items():
-        light = in_both(block, hot, course.documents, course.course_id)
-        if not any(day.is_changing for day in light):
-            found[block] = ([day_of(day) for day in light], sums)
-    return found
+def _is_changing(shown: Days, hot: HotTallies, course: Course) -> bool:
+    """Whether Redis has anything of these days that their documents lack. It rarely has anything of them."""
+    found = [day for day in shown if f"{course.course_id}/{day}" in hot.tallies]
+    return any(day.is_changing for day in in_both(found, hot, course.documents, course.course_id))
 
 
 def _added_up(
     shown: Sequence[str], hot: HotTallies, course: Course, whole: Mapping[str, Document]
-) -> tuple[list[Day], Sums, bool]:
-    """The days, their sums, and whether these sums come from the documents that were read first, and nothing else."""
+) -> tuple[Block, bool]:
+    """The block, and whether it comes from the documents that were read first, and nothing else."""
     here = in_both(shown, hot, whole, course.course_id)
     light = in_both(shown, hot, course.documents, course.course_id)
     is_kept = not any(
         day.is_changing or day.document.get("recentBatches") != early.document.get("recentBatches")
         for day, early in zip(here, light, strict=True)
     )
-    return [day_of(day) for day in here], sums_of(here), is_kept
+    return ([day_of(day) for day in here], sums_of(here)), is_kept
 
 
 def _joined(blocks: Sequence[Block], course: Course) -> tuple[list[Day], Overview]:

@@ -1,1 +1,1 @@
-"""What at least two of the three programs need; it imports none of them."""
+"""What at least two of the programs need; it imports none of them."""

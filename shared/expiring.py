@@ -1,4 +1,4 @@
-"""A bounded cache for the path of every ping, where a look-up in a general one would be a sixth of our own work."""
+"""A bounded cache for the path of every ping: a lookup in a general-purpose one would be a sixth of our own work."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -9,10 +9,10 @@ Value = TypeVar("Value")
 
 
 class ExpiringCache(Generic[Key, Value]):
-    """Forgets each value at its own time, and the oldest first when all together would weigh more than `capacity`.
+    """Drops each value at its own time, and the oldest first if all together would weigh more than `capacity`.
 
-    The oldest, and not the least used: values live for minutes here, so the oldest is about to end anyway, and a
-    look-up has nothing to write. `now` is the clock that the times count by.
+    The oldest, not the least recently used: values live for minutes, so the oldest is about to expire anyway, and a
+    lookup writes nothing. `now` is the clock of these times.
     """
 
     def __init__(self, capacity: int, now: Callable[[], float]) -> None:
@@ -24,16 +24,16 @@ class ExpiringCache(Generic[Key, Value]):
 
     @property
     def weight(self) -> int:
-        """What all values weigh together, those whose time is over included until they are replaced."""
+        """The weight of all values; expired ones count until they are replaced."""
         return self._weight
 
     def get(self, key: Key) -> Value | None:
-        """The value, None when there is none or its time is over."""
+        """The value; None if there is none, or it has expired."""
         entry = self._entries.get(key)
         return entry[0] if entry is not None and self._now() < entry[1] else None
 
     def put(self, key: Key, value: Value, *, until: float, weight: int = 1) -> None:
-        """Keeps the value up to `until`, in the place of an older one. What alone weighs too much is not kept."""
+        """Keeps the value up to `until`, in place of an older one; not a value that alone exceeds the capacity."""
         self._drop(key)
         if weight > self._capacity:
             return

@@ -1,11 +1,11 @@
-"""Logs to standard error: JSON lines, or columns when a person is watching."""
+"""Logs to standard error: JSON lines, or columns on a terminal."""
 
 import sys
 
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 
-# Without the values of local variables: among them are tokens, and addresses with passwords.
+# Without the values of local variables: tokens and addresses with passwords are among them.
 STACKS = ExceptionDictTransformer(show_locals=False)
 
 

@@ -134,10 +134,10 @@ class Settings(BaseSettings):
     jwt_cookie: Annotated[str, AfterValidator(_cookie_name)] | None = None
     user_hash_key: Secret | None = None
     flush_interval_seconds: Annotated[float, Field(ge=0.05, le=86_400)] = 300
-    # A lock must outlive one wave, and keeps others out when its flusher has died.
+    # A lock must outlive one wave; it also keeps others out when its flusher has died.
     flush_lock_ttl_seconds: Annotated[float, Field(ge=1, le=3_600)] = 240
     flush_barrier: Annotated[Barrier, BeforeValidator(Barrier.parse), NoDecode] = Barrier("aof")
-    # Days are days of this zone. It is fixed for the life of the data.
+    # The zone of the days, fixed for the life of the data.
     day_zone: Annotated[ZoneInfo, BeforeValidator(_zone), NoDecode] = ZoneInfo("UTC")
     commit_linger_ms: Annotated[float, Field(ge=0, le=100)] = 4
     watch_credit_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
@@ -172,7 +172,7 @@ class Settings(BaseSettings):
     @field_validator("jwt_algorithms")
     @classmethod
     def _algorithms_fit_the_key(cls, algorithms: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        """A public key that is taken for a secret would let everybody sign: the two kinds never mix (RFC 8725, 3.1)."""
+        """A public key used as a secret would let everybody sign: the two kinds never mix (RFC 8725, 3.1)."""
         public = info.data.get("jwt_jwks") is not None
         source, possible = ("ANALYTICS_JWT_JWKS" if public else "ANALYTICS_JWT_SECRET"), POSSIBLE_ALGORITHMS[public]
         if not set(algorithms) <= set(possible):
@@ -186,7 +186,7 @@ class Settings(BaseSettings):
 
 
 class ServerSettings(Settings):
-    """What a server needs beyond that: it refuses to start when it could not verify tokens."""
+    """What a server needs beyond that: it refuses to start if it could not verify tokens."""
 
     @model_validator(mode="after")
     def _can_verify_tokens(self) -> Self:
@@ -223,7 +223,7 @@ def load(kind: type[S]) -> S:
     except ValidationError as error:
         complaints += _complaints(error)
     except SettingsError as error:
-        # With the name of the setting but without the cause: a decoding error quotes the file.
+        # Names the setting but not the cause: a decoding error quotes the file.
         raise CannotRun(f"{SECRETS_DIR}: {error}: not a file of text in UTF-8, or not ours to read") from None
     if complaints:
         raise CannotRun("\n  ".join(["invalid settings:", *complaints]))

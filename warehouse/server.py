@@ -46,7 +46,7 @@ async def serve(settings: PlatformSettings) -> None:
             credentials=tls.server_credentials(settings),
         )
         stack.push_async_callback(server.stop, None)
-        methods.add(SERVICE, PlatformServicer(store, database, settings.day_zone), server, verifier)
+        calls = methods.add(SERVICE, PlatformServicer(store, database, settings.day_zone), server, verifier)
         readiness = lifecycle.Readiness(health, SERVICE.full_name)
         commands = commands_of(settings, database, store)
         await stack.enter_async_context(control.answering(settings.warehouse_dir, commands))
@@ -60,7 +60,7 @@ async def serve(settings: PlatformSettings) -> None:
                     keys=verifier.check_keys,
                 )
             )
-            await lifecycle.serve_until(stop, server, readiness)
+            await lifecycle.serve_until(stop, server, readiness, calls)
             await writing
             following.cancel()
             renewing.cancel()

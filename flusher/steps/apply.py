@@ -1,7 +1,7 @@
 """Apply: adds batches to their documents with one bulk write, and finds out which of them the documents certainly have.
 
-The id of a batch is stored by the same atomic update that adds its counts, so a batch is added once however often it is
-sent. The epoch keeps out a flusher that slept until its batch's id was forgotten.
+The atomic update that adds the counts of a batch also stores its id: a batch is added once, however often it is sent.
+The epoch excludes a flusher that was paused until the document had forgotten the id of its batch.
 """
 
 import enum
@@ -25,8 +25,8 @@ from shared.metrics import MONGODB_ERRORS
 from shared.stores.mongo import Document
 
 BULK_COUNTERS = 20_000
-# MongoDB's time for one update grows with the square of its counters: more than these would not be acknowledged in
-# APPLY_SECONDS however often it is sent. Above what the largest tally has, because lectures are replaced.
+# MongoDB's time for one update grows with the square of its counters: a larger one would never be acknowledged within
+# APPLY_SECONDS. This is more than the largest tally has, because lectures are replaced.
 MAX_COUNTERS = 30_000
 APPLY_SECONDS = 4
 VERIFY_SECONDS = 2
@@ -34,8 +34,8 @@ VERIFY_SECONDS = 2
 DUPLICATE_KEY = 11000
 TOO_LARGE = 10334
 NOT_VALID = 121
-# BadValue, TypeMismatch, PathNotViable, ConflictingUpdateOperators, DocumentValidationFailure; and too large a
-# document, twice.
+# BadValue, TypeMismatch, PathNotViable, ConflictingUpdateOperators, DocumentValidationFailure; and two codes for a
+# document that is too large.
 NEVER = frozenset({2, 14, 28, 40, NOT_VALID, TOO_LARGE, 17419})
 
 
@@ -43,13 +43,13 @@ log = structlog.get_logger()
 
 
 class Verdict(enum.Enum):
-    """What is certain about a batch after it was sent."""
+    """What is known about a batch after it was sent."""
 
     APPLIED = "applied"  # its document has it, now or from an earlier attempt
     FENCED = "fenced"  # its document does not, and a newer flusher has written it: leave it alone
     LEFT = "left"  # unknown: send it again, under a new epoch
     REFUSED = "refused"  # MongoDB permanently rejects it
-    RESURRECTED = "resurrected"  # Redis came back older: its document has the id, but some of these counts may be new
+    RESURRECTED = "resurrected"  # Redis restarted with older data: the id is in the document, some counts may not be
 
 
 class Outcome(NamedTuple):
@@ -61,7 +61,7 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """How a bulk write ended: whether every reply came, and the refusals by position, as error code and text."""
+    """How a bulk write ended: whether every reply arrived, and the refusals by position, as error code and text."""
 
     complete: bool
     errors: Mapping[int, tuple[int, str]]
@@ -70,8 +70,7 @@ class Sent:
 def update_of(batch: Batch, epoch: int) -> UpdateOne:
     """The update that adds a batch, unless its document has it already, or has been written under a higher epoch.
 
-    Where there is a document that it may not touch, the upsert runs into the unique index: a duplicate key, and no
-    change.
+    If the document exists but does not match, the upsert violates the unique index: a duplicate key, and no change.
     """
     tally = batch.tally
     users = {"uniqueActiveUsers": batch.unique_users} if tally.kind.users else {}
@@ -92,17 +91,17 @@ def update_of(batch: Batch, epoch: int) -> UpdateOne:
     )
 
 
-@lru_cache(maxsize=8)  # one for all updates of a wave: to make it anew was a fifth of the time that an update takes
+@lru_cache(maxsize=8)  # one for all updates of a wave: creating it took a fifth of the time of an update
 def not_newer(epoch: int) -> Document:
-    """The filter that excludes flushers older than the document; also when its epoch is malformed."""
+    """The filter that excludes flushers older than the document, and every flusher if its epoch is malformed."""
     return {
         "$or": [{"epoch": None}, {"epoch": {"$lte": epoch}}],
-        "epoch": {"$not": {"$type": "array"}},  # of which one element would do
+        "epoch": {"$not": {"$type": "array"}},  # otherwise one matching element would be enough
     }
 
 
 def bulks(batches: Sequence[Batch], counters: int = BULK_COUNTERS) -> Iterator[list[Batch]]:
-    """The batches in lists of at most so many counters, or of one: so no bulk write takes long."""
+    """The batches in lists of at most so many counters, or of one batch, so that no bulk write takes long."""
     bulk: list[Batch] = []
     size = 0
     for batch in batches:
@@ -122,9 +121,9 @@ async def apply(
 
     Returns the outcomes in the order of the batches.
 
-    Only a complete, undisturbed success is taken at its word. A duplicate key says nothing: it may be this batch, not
-    yet majority, or a newer epoch, or another creator of the document. Batches whose documents cannot be added to are
-    not sent.
+    Only a complete, undisturbed success is believed. A duplicate key proves nothing: it may be this batch, not yet on a
+    majority, or a newer epoch, or another creator of the document. Batches are not sent to documents that counts
+    cannot be added to.
     """
     with pymongo.timeout(min(timeout, VERIFY_SECONDS)):
         odd = await misshapen(collection, [batch.tally for batch in batches])
@@ -142,7 +141,7 @@ async def apply(
 async def _apply(
     collection: AsyncCollection[Document], batches: Sequence[Batch], epoch: int, *, timeout: float
 ) -> list[Outcome]:
-    if len(batches) == 1 and len(batches[0].counts) > MAX_COUNTERS:  # such a one is alone: see `bulks`
+    if len(batches) == 1 and len(batches[0].counts) > MAX_COUNTERS:  # such a batch is alone: see `bulks`
         reason = f"the batch has more than {MAX_COUNTERS:,} counters, which MongoDB would not add in time"
         return await _judged(collection, batches, epoch, Sent(complete=True, errors={0: (TOO_LARGE, reason)}))
     try:
@@ -153,7 +152,7 @@ async def _apply(
         sent = Sent(complete=not error.details["writeConcernErrors"], errors=failed)
     except PyMongoError as error:
         if isinstance(error, OperationFailure) and error.code == TOO_LARGE:
-            # MongoDB refuses the whole command for one update, and does not say which.
+            # MongoDB refuses the whole command because of one update, and does not say which.
             if len(batches) > 1:
                 return await _apply_halves(collection, batches, epoch, timeout=timeout)
             sent = Sent(complete=True, errors={0: (TOO_LARGE, "the update is larger than MongoDB takes")})
@@ -172,7 +171,7 @@ async def _apply(
 async def _judged(
     collection: AsyncCollection[Document], batches: Sequence[Batch], epoch: int, sent: Sent
 ) -> list[Outcome]:
-    """The outcomes by what the documents say after the batches were sent."""
+    """The outcomes, from what the documents have after the batches were sent."""
     refused = [batches[position] for position, (code, _) in sent.errors.items() if code in NEVER]
     if refused:
         await close(collection, refused, epoch)
@@ -186,7 +185,7 @@ async def _judged(
 
 
 def _count(outcomes: Sequence[Outcome], sent: Sent) -> None:
-    """Those that go aside are counted where they do."""
+    """Counts the outcomes; quarantined batches are counted where they are put aside."""
     for position, outcome in enumerate(outcomes):
         if outcome.verdict is Verdict.APPLIED:
             code, _ = sent.errors.get(position, (0, ""))
@@ -206,10 +205,10 @@ async def _apply_halves(
 
 
 async def close(collection: AsyncCollection[Document], refused: Sequence[Batch], epoch: int) -> None:
-    """Raises the epoch of the documents that refused a batch, so that no older update of it can land any more.
+    """Raises the epoch of the documents that refused a batch, so that no older update of it can arrive any more.
 
-    One may be on its way, or in the hand of a flusher that sleeps, until somebody mends what MongoDB refused: the batch
-    would be in the document and in quarantine, and count twice. Where this is refused too, the batch is not put aside.
+    One may be in flight, or a paused flusher may send it, after somebody has repaired the document: the batch would
+    then be in the document and in quarantine, and count twice. If this is refused too, the batch is not put aside.
     """
     updates = []
     for batch in refused:
@@ -227,9 +226,9 @@ async def close(collection: AsyncCollection[Document], refused: Sequence[Batch],
 
 
 async def committed(collection: AsyncCollection[Document], batches: Sequence[Batch]) -> dict[str, Document]:
-    """What a majority of MongoDB's members knows of the batches, by tally. Raises PyMongoError.
+    """What a majority of MongoDB's members has of the batches, by tally. Raises PyMongoError.
 
-    A majority, because what only this primary has may be rolled back: then the batch would be cleared and lost.
+    A majority, because a write that only this primary has may be rolled back: the batch would be cleared and lost.
     """
     majority = collection.with_options(read_concern=ReadConcern("majority"), read_preference=ReadPreference.PRIMARY)
     with pymongo.timeout(VERIFY_SECONDS), metrics.VERIFY.time():
@@ -250,17 +249,17 @@ async def documents_of(
 
 
 def outcome_of(batch: Batch, document: Document, epoch: int, sent: Sent, position: int) -> Outcome:
-    """What a document, {} when there is none, says about the batch that was sent to it under `epoch`."""
+    """The outcome for the batch that was sent under `epoch`, from its document, {} if there is none."""
     code, text = sent.errors.get(position, (0, ""))
     written = number_of(document.get("epoch"))
     newer = written is not None and written > epoch
     remembered = document.get("recentBatches")
     if isinstance(remembered, list) and batch.id in remembered:
-        # A batch that was hot until now, and yet had been there before this write.
+        # The batch was hot until now, and yet the document had its id before this write.
         resurrected = batch.fresh and code == DUPLICATE_KEY and sent.complete and not newer
         return Outcome(Verdict.RESURRECTED if resurrected else Verdict.APPLIED)
     if newer:
         return Outcome(Verdict.FENCED)
-    if code in NEVER and written == epoch:  # closed to every older update
+    if code in NEVER and written == epoch:  # the document is closed to every older update
         return Outcome(Verdict.REFUSED, text)
     return Outcome(Verdict.LEFT, text)

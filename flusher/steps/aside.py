@@ -1,10 +1,10 @@
-"""What lies in quarantine: the format of its entries, and which of them become one. Pure.
+"""Quarantine: the format of its entries, and which of them are merged. Pure.
 
-An entry is a field of `quarantined_counters`: the id of a batch, and JSON with its reason, its counters, and what was
-no count. Batches that can be sent again are kept as one, so that a document which refuses a batch at every flush costs
-no reader more than one entry. That is sound because their document was closed to every older update before they were
-put aside: none of them is in it, and none can get there but by a replay. So are those kept as one that hold what is no
-count, if nobody has ever sent them, and of what is no count only some.
+An entry is a field of `quarantined_counters`: the id of a batch, and JSON with its reason, its counters and its
+malformed fields. Batches that can be sent again are merged into one entry, so that a document which refuses a batch at
+every flush costs a reader only one entry. That is sound because their document was closed to every older update before
+they were put aside: it has none of them, and only a replay can add them. Batches with malformed fields are merged too,
+if they were never sent; only some of those fields are kept.
 """
 
 import json
@@ -18,22 +18,22 @@ from shared.data import keys
 from shared.data.tallies import tally_of
 from shared.stores.redis_connection import is_utf8, text_of
 
-# More than the largest course has, and no more than one update may add.
+# More than the largest course has, and at most what one update may add.
 MERGED_COUNTERS = 25_000
 
-# What is no count is kept for somebody to look at: so many fields of an entry, and so much of each.
+# Malformed fields are kept for an operator to read: at most so many in an entry, and so much of each.
 MOST_UNREADABLE = 100
 MOST_LETTERS = 200
 
-# The id of an entry that is no batch's.
+# The id of an entry that does not stand for one batch.
 UNNAMED = "unnamed-"
 
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """A batch that MongoDB would not take. `text` is what Redis keeps of it; `unreadable` fields are no counts.
+    """A batch that MongoDB rejected. `text` is its entry in Redis; `unreadable` has its malformed fields.
 
-    `name` is that of its tally.
+    `name` is the name of its tally.
     """
 
     partition: int
@@ -46,13 +46,13 @@ class Quarantined:
 
     @property
     def replayable(self) -> bool:
-        """Whether sending it again can be right: not when some of its counts, nobody knows which, are in MongoDB."""
+        """Whether it can be sent again: not if MongoDB has some of its counts, and nobody knows which."""
         return self.reason != keys.RESURRECTED and not self.unreadable
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An entry to be written in the place of `replaced`; counters as in `Quarantined`."""
+    """An entry that replaces `replaced`; counters as in `Quarantined`."""
 
     id: str
     reason: str
@@ -61,12 +61,12 @@ class Entry:
     replaced: Sequence[Quarantined] = ()
 
     def text(self) -> str:
-        """What Redis keeps of it."""
+        """The entry's text in Redis."""
         return json.dumps({"reason": self.reason, "counters": self.counters, "unreadable": self.unreadable})
 
 
 def read(partition: int, name: str, batch: str, text: bytes) -> Quarantined:
-    """An entry, with its counters told from the rest anew: an older version did not know all of them, or its tally."""
+    """An entry, its fields sorted again into counters and the rest: an older version did not know all counters."""
     reason, fields = _kept(text)
     tally = tally_of(name)
     counters, unreadable = readable(tally.kind if tally else None, fields)
@@ -74,7 +74,7 @@ def read(partition: int, name: str, batch: str, text: bytes) -> Quarantined:
 
 
 def _kept(text: bytes) -> tuple[str, dict[str, str]]:
-    """The reason, and the fields with their counts; what nobody here has written is one unreadable field."""
+    """The reason, and the fields with their counts; text that no flusher wrote is one unreadable field."""
     try:
         kept = json.loads(text)
         fields = kept["counters"] | kept.get("unreadable", {})
@@ -84,9 +84,9 @@ def _kept(text: bytes) -> tuple[str, dict[str, str]]:
 
 
 def entry_for(batch: Batch | Malformed, reason: str, kept: Sequence[Quarantined], *, spare_id: str) -> Entry:
-    """The entry for a batch, beside what is kept of its tally already.
+    """The entry for a batch, beside the existing entries of its tally.
 
-    Under `spare_id` when it has no id of text, or is kept with others that hold what is no count.
+    Its id is `spare_id` if the batch's own is not text, or if it is merged with others that have malformed fields.
     """
     counters, unreadable = _contents(batch)
     own_id = batch.id if batch.id and is_utf8(batch.id) else spare_id

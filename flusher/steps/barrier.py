@@ -1,7 +1,7 @@
-"""The barrier: what was taken must outlive Redis before MongoDB hears of it.
+"""The barrier: a take must be durable in Redis before MongoDB gets its counts.
 
 Otherwise Redis may fail over to a copy that never saw the rename; new pings would join a batch whose id MongoDB already
-has, and be lost. Redis can only answer for the writes of the connection that asks: it must be the one that took.
+has, and be lost. Redis confirms only the writes of the connection that asks, so it must be the one that took.
 """
 
 from redis.exceptions import ResponseError
@@ -14,7 +14,7 @@ WAIT_MS = 2_000
 
 
 async def safe(connection: RedisConnection, barrier: Barrier) -> bool:
-    """Whether what this connection wrote is on disk, or on as many replicas as asked. Raises RedisUnreachable."""
+    """Whether this connection's writes are on disk, or on the required number of replicas. Raises RedisUnreachable."""
     command: Command
     match barrier.kind:
         case "none":

@@ -3,9 +3,9 @@
 -- KEYS 1 dirty_analytics_courses   then of each tally: flushing_counters, course_counters, flushed_batch
 -- ARGV 1 seconds that flushed_batch lives   then of each tally: the id of the batch that MongoDB has, "" for none, and
 --      the tally's name
--- Returns for each tally 1 when done, 0 when another batch is being flushed by now: then nothing of it is touched.
--- Taking it out of the dirty set all the same would strand that other batch. Where a key of it is of another type, the
--- error: that holds up no other tally.
+-- Returns for each tally 1 when done, 0 when another batch is being flushed by now: then nothing of it is touched,
+-- because removing it from the dirty set would strand that other batch. An error for a tally with a key of the wrong
+-- type: it does not block other tallies.
 
 local function clear(flushing, counters, flushed, id, name)
   local taken = redis.call('HGET', flushing, 'batch') or ''

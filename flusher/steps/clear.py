@@ -1,4 +1,4 @@
-"""The last step in Redis: what MongoDB has is cleared, what it permanently rejects is quarantined."""
+"""The last step in Redis: clears the batches that MongoDB has, quarantines those that it permanently rejects."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ from shared.stores.redis_connection import Command, RedisConnection, Reply
 
 FLUSHED_BATCH_SECONDS = 120
 PIPELINE = 200
-# So many tallies are cleared by one script: Redis serves nobody else meanwhile.
+# The most tallies that one script clears: Redis serves nobody else meanwhile.
 CLEAR_TALLIES = 64
 
 
 def together(done: Sequence[Batch | Nothing]) -> list[list[Batch | Nothing]]:
-    """The tallies in lists of those that one script clears: of one partition, and not too many."""
+    """The tallies in lists, one for each script: of one partition, and not too many."""
     of_partition: defaultdict[int, list[Batch | Nothing]] = defaultdict(list)
     for one in done:
         of_partition[one.partition].append(one)
@@ -45,7 +45,7 @@ def clearing(*done: Batch | Nothing) -> Command:
 
 
 def quarantining(batch: Batch | Malformed, entry: Entry, *, token: str) -> Command:
-    """The command by which the lock's holder puts a batch aside."""
+    """The command with which the holder of the lock puts a batch aside."""
     partition, name = batch.partition, batch.name
     replaced = [part for one in entry.replaced for part in (one.id, one.text)]
     return scripts.call(
@@ -67,9 +67,9 @@ def quarantining(batch: Batch | Malformed, entry: Entry, *, token: str) -> Comma
 
 
 async def send(connection: RedisConnection, commands: Sequence[Command]) -> list[Reply]:
-    """Runs the commands on the wave's own connection; an error reply is its own command's only.
+    """Runs the commands on the wave's own connection; an error reply concerns only its command.
 
-    Raises RedisUnreachable; what is not done then waits.
+    Raises RedisUnreachable; what is not done then is left for the next flush.
     """
     replies: list[Reply] = []
     for start in range(0, len(commands), PIPELINE):

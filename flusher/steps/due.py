@@ -1,4 +1,4 @@
-"""Which tallies a cycle flushes: what is dirty and need not wait, and days whose users are not saved yet."""
+"""Which tallies a cycle flushes: dirty ones that need not wait, and days whose users are not saved yet."""
 
 import random
 import time
@@ -20,7 +20,7 @@ LIST_SECONDS = 5
 SAMPLED_TALLIES = 1_000
 ASKED_TALLIES = 1_000
 
-# A lecture's counts may wait: readers see them in Redis, and few lectures are watched so much that it would matter.
+# A lecture's counts may wait: readers see them in Redis, and they become numerous in few lectures only.
 LECTURE_SECONDS = 3600
 LECTURE_COUNTERS = 2_000
 
@@ -29,9 +29,9 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Listed:
-    """The tallies' names by partition; and why there are none of some partitions, with their number.
+    """The tallies' names by partition; and the reasons why partitions were skipped, with their number.
 
-    `unreadable` are partitions whose list is none: nobody knows what waits there.
+    `unreadable` are partitions whose dirty set is of another type: nobody knows what waits there.
     """
 
     names: dict[int, list[str]] = field(default_factory=dict)
@@ -46,7 +46,7 @@ async def dirty_tallies(connection: RedisConnection, partitions: Sequence[int] =
 
 
 async def unsaved_days(connection: RedisConnection, partitions: Sequence[int]) -> Listed:
-    """The days whose last users MongoDB does not have. Raises RedisUnreachable."""
+    """The days whose latest users MongoDB does not have. Raises RedisUnreachable."""
     commands = [("SMEMBERS", keys.unsaved_users(partition)) for partition in partitions]
     return _listed(partitions, await connection.call_each(*commands, timeout=LIST_SECONDS))
 
@@ -94,9 +94,9 @@ async def _waiting(connection: RedisConnection, lectures: Sequence[tuple[int, st
 
 
 def may_wait(batch: Reply, counters: Reply, taken: Reply, now: float) -> bool:
-    """Whether a lecture's hash, of such a batch and so many counters, can wait. What is odd is flushed, and found out.
+    """Whether a lecture's hash, with this batch and so many counters, can wait. Malformed ones are flushed, and found.
 
-    So is what an earlier flush has left (`taken` 1), and what ingest dates an hour ahead, whose clock is wrong.
+    So are those that an earlier flush left (`taken` 1), and those dated an hour ahead by a wrong clock of ingest.
     """
     if not isinstance(batch, bytes) or not isinstance(counters, int) or taken != 0:
         return False
@@ -121,7 +121,7 @@ def together(*several: Mapping[int, Iterable[str]]) -> dict[int, list[str]]:
 async def oldest_count(connection: RedisConnection, dirty: Mapping[int, Sequence[str]]) -> float:
     """The age in seconds of the oldest batch, hot or flushing, of 1,000 of the tallies. Raises RedisUnreachable.
 
-    For when nothing can be taken, because MongoDB is away: then all are old. Of what is taken, every one is looked at.
+    For a cycle that can take nothing because MongoDB is unavailable: then all batches are old.
     """
     tallies = [(partition, name) for partition, names in dirty.items() for name in names]
     sample = random.SystemRandom().sample(tallies, min(SAMPLED_TALLIES, len(tallies)))

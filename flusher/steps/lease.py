@@ -1,7 +1,7 @@
 """The locks of one wave, and how long by our own clock they are certainly ours.
 
-The locks save work and put the takes into the order of the epochs. That the counts are right when a lock is lost
-unnoticed is the fence's and the batch ids' doing.
+The locks avoid duplicate work and put the takes into the order of the epochs. The fence and the batch ids keep the
+counts right when a lock is lost unnoticed.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,7 +21,7 @@ class LeaseLost(Exception):
 
 
 class Lease:
-    """Holds partitions under one token, which no other wave ever uses. `ttl` in seconds; `now` is a monotonic clock."""
+    """Holds partitions under a token that no other wave ever uses. `ttl` in seconds; `now` is a monotonic clock."""
 
     def __init__(self, connection: RedisConnection, *, token: str, ttl: float, now: Callable[[], float]) -> None:
         self.token = token
@@ -34,10 +34,10 @@ class Lease:
         self.broken: dict[int, str] = {}
 
     async def acquire(self, partitions: Iterable[int]) -> set[int]:
-        """Takes what is free of the partitions' locks, and returns those now held. Raises RedisUnreachable.
+        """Takes the free locks of the partitions, and returns the partitions now held. Raises RedisUnreachable.
 
-        A partition that this node of a cluster does not serve, or not all of, is not held either, but is `elsewhere`;
-        one whose lock is a key of another type is `broken`, for the reason that Redis has given.
+        A partition that this node of a cluster does not serve, or serves only in part, is in `elsewhere`; one whose
+        lock is a key of another type is in `broken`, with Redis's reason.
         """
         self._tried = list(partitions)
         asked = self._now()
@@ -57,28 +57,32 @@ class Lease:
         return set(self._until)
 
     def renewed(self, partition: int, asked: float) -> None:
-        """Notes that the lock's life began anew, no earlier than `asked`."""
+        """Notes that the lock was extended, no earlier than `asked`."""
         self._until[partition] = asked + self.ttl_ms / 1000
 
     def lost(self, partition: int) -> None:
-        """Notes that the partition is no longer ours."""
+        """Notes that the partition is no longer ours, or no longer needed."""
         del self._until[partition]
 
     def now(self) -> float:
-        """The clock that `renewed` counts by."""
+        """The clock of `renewed`."""
         return self._now()
 
+    def is_half_over(self) -> bool:
+        """Whether of some lock less than half of its life is left."""
+        return min(self._until.values(), default=0.0) - self._now() < self.ttl_ms / 2000
+
     def seconds_left(self) -> float:
-        """How long every lock held is certainly still ours. Raises LeaseLost when one may be over."""
+        """For how long all locks are certainly still ours. Raises LeaseLost if one may have expired."""
         left = min(self._until.values(), default=0.0) - self._now()
         if left <= 0:
             raise LeaseLost("the lock's time is over")
         return left
 
     async def release(self, url: str) -> None:
-        """Gives back what is still ours, over a new connection to `url` if the wave's own is gone.
+        """Releases the locks that are still ours, over a new connection to `url` if the wave's own is gone.
 
-        Fails in the direction of waiting: a lock that cannot be released now ends by itself.
+        A lock that cannot be released now expires by itself.
         """
         release = [scripts.call(scripts.RELEASE, [keys.flush_lock(number)], self.token) for number in self._tried]
         connection = self._connection

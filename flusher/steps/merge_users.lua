@@ -1,10 +1,10 @@
 #!lua
--- Merges a saved HyperLogLog into the live one, and returns what that gives.
+-- Merges a saved HyperLogLog into the live one, and returns the result.
 -- KEYS 1 course_users   2 a name of the same partition, for the moment of the merge   3 analytics_flush_lock
--- ARGV 1 the saved sketch, "" for none   2 when a sketch that had been lost ends, in seconds since 1970; 0 for never
+-- ARGV 1 the saved sketch, "" for none   2 when a restored sketch expires, in seconds since 1970; 0 for never
 --      3 token of the holder
--- Returns the estimate and the bytes. Bytes that are no HyperLogLog are refused with an error, and change nothing; nil
--- when the lock is not the holder's: the saved users may have been forgotten meanwhile, and must not come back.
+-- Returns the estimate and the bytes. Malformed bytes are refused with an error, and change nothing. Returns nil when
+-- the lock is not the holder's: the saved users may have been forgotten meanwhile, and must not come back.
 
 if redis.call('GET', KEYS[3]) ~= ARGV[3] then
   return false

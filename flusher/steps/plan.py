@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 WAVE_TALLIES = 1_000
-# So many waves are in flight at once. Two keep both stores busy; a third fills the gaps in which both wait for a disk.
+# The number of waves in flight. Two keep both stores busy; a third fills the gaps in which both wait for a disk.
 LANES = 3
 
 # The tallies' names by partition.
@@ -14,7 +14,7 @@ Names = Mapping[int, Sequence[str]]
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """The names of some tallies of one partition: what a wave does under that partition's lock."""
+    """Tallies of one partition, by name: what a wave flushes under that partition's lock."""
 
     partition: int
     names: Sequence[str]
@@ -24,9 +24,9 @@ Wave = list[Share]
 
 
 def lanes(dirty: Names, size: int = WAVE_TALLIES, most: int = LANES) -> list[Names]:
-    """The partitions dealt out to as many lanes as have full waves to flush, at most so many; about equal in tallies.
+    """The partitions in as many lanes as have full waves to flush, at most so many, with about equally many tallies.
 
-    Lanes are flushed side by side. A partition is in one lane only: so no wave meets a lock of another.
+    Lanes are flushed concurrently. Each partition is in one lane, so no wave meets a lock of another.
     """
     count = min(most, -(-sum(map(len, dirty.values())) // size))
     dealt: list[dict[int, Sequence[str]]] = [{} for _ in range(count)]
@@ -42,8 +42,7 @@ def lanes(dirty: Names, size: int = WAVE_TALLIES, most: int = LANES) -> list[Nam
 def waves(dirty: Names, shuffle: random.Random, size: int = WAVE_TALLIES) -> Iterator[Wave]:
     """Every tally once, in waves of at most `size` tallies.
 
-    The partitions come in random order, so that flushers who start together meet each other's locks as little as
-    possible.
+    The partitions are in random order, so that flushers that start together rarely meet each other's locks.
     """
     partitions = [partition for partition, names in dirty.items() if names]
     shuffle.shuffle(partitions)

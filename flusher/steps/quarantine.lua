@@ -1,12 +1,11 @@
 #!lua flags=allow-oom
--- Puts a taken batch aside that MongoDB will not take, in one entry with others of its tally that can be sent again.
+-- Quarantines a taken batch that MongoDB rejects, in one entry with others of its tally that can be sent again.
 -- KEYS 1 flushing_counters   2 course_counters   3 quarantined_counters   4 dirty_analytics_courses
 --      5 analytics_flush_lock
 -- ARGV 1 id of the batch as its hash has it, "" for none   2 name of the tally   3 id to keep it under
 --      4 what to keep: JSON   5 token of the holder   6... the entries that this one replaces: id, JSON to the letter
--- Returns 1 when done, 0 when another batch is being flushed by now, or the lock is not the holder's, or an entry is no
--- longer as it was: then nothing is touched. Whoever has the lock may be sending this very batch, which MongoDB may take
--- from him.
+-- Returns 1 when done, 0 when another batch is being flushed by now, or the lock is not the holder's, or an entry has
+-- changed: then nothing is touched. The holder of the lock may be sending this batch, and MongoDB may accept it.
 
 if redis.call('GET', KEYS[5]) ~= ARGV[5] then
   return 0

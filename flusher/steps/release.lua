@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Gives the lock of a partition back, unless somebody else has it by now.
+-- Releases the lock of a partition, unless another holder has it by now.
 -- KEYS 1 analytics_flush_lock:{p}   ARGV 1 token of the holder
 -- Returns 1 when it was released, else 0.
 

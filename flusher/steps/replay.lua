@@ -1,8 +1,8 @@
 #!lua
--- Puts a quarantined batch back among those being flushed, as if the flush that took it had stopped halfway.
+-- Puts a quarantined batch back among the flushing ones, as if the flush that took it had stopped halfway.
 -- KEYS 1 quarantined_counters   2 flushing_counters   3 dirty_analytics_courses
--- ARGV 1 id of the batch   2 what was kept of it, to the letter   3 name of the tally   4... its fields and counts
--- Returns 1 when done, 0 when the tally has another batch under way, or this one is no longer there as it was.
+-- ARGV 1 id of the batch   2 its exact entry   3 name of the tally   4... its fields and counts
+-- Returns 1 when done, 0 when the tally has another batch in flight, or the entry has changed.
 
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] or redis.call('EXISTS', KEYS[2]) == 1 then
   return 0

@@ -1,4 +1,4 @@
-"""What became of the tallies of a wave, or of several waves: exactly one outcome each."""
+"""The outcomes of the tallies of a wave, or of several waves: exactly one each."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -11,12 +11,12 @@ from shared.data import keys
 
 @dataclass(slots=True)
 class Report:
-    """How many tallies are cleared, put aside, and left for which reason.
+    """How many tallies were cleared, quarantined, and left for which reason.
 
-    `waiting` are those of the wave without an outcome yet, as partition and name. `more` are the tallies, by partition,
-    for another wave: those of which only what an earlier flush had left was flushed, and those for which this one had
-    no room. `flushed` are the partitions with tallies that are cleared. `oldest` is the age in seconds of the oldest
-    batch that was met, None when Redis could not be asked. `aside` are the keys of what was put into quarantine.
+    `waiting` are the tallies without an outcome yet, as partition and name. `more` are tallies for another wave, by
+    partition: those with newer counts than the batch of an earlier flush that this wave sent, and those for which it
+    had no room. `flushed` are the partitions with cleared tallies. `oldest` is the age in seconds of the oldest batch
+    found, None if Redis did not answer. `aside` are the keys of the quarantined batches.
     """
 
     cleared: int = 0
@@ -35,7 +35,7 @@ class Report:
         return cls(waiting={(share.partition, name) for share in wave for name in share.names})
 
     def clear(self, partition: int, name: str, *, more: bool = False) -> None:
-        """The tally is cleared; there are newer counts of it when `more`."""
+        """The tally is cleared; with `more` it has newer counts."""
         self._settle(partition, name)
         self.cleared += 1
         self.flushed.add(partition)
@@ -43,7 +43,7 @@ class Report:
             self.more[partition].append(name)
 
     def quarantine(self, partition: int, name: str) -> None:
-        """The tally's batch is put aside."""
+        """The tally's batch is quarantined."""
         self._settle(partition, name)
         self.quarantined += 1
         self.aside.add(keys.quarantined_counters(partition, name))
@@ -65,7 +65,7 @@ class Report:
         return [name for number, name in self.waiting if number == partition]
 
     def leave_the_rest(self, reason: str) -> int:
-        """Whatever has no outcome yet stays as it is. Returns how many tallies these are."""
+        """Leaves all tallies without an outcome as they are. Returns how many these are."""
         rest = len(self.waiting)
         if rest:
             self.left[reason] += rest
@@ -73,7 +73,7 @@ class Report:
         return rest
 
     def add(self, other: "Report") -> None:
-        """Adds the outcomes of another wave, which is over."""
+        """Adds the outcomes of another wave that has ended."""
         self.cleared += other.cleared
         self.quarantined += other.quarantined
         self.left += other.left

@@ -1,4 +1,4 @@
-"""The flusher's Lua scripts. Sent whole each time: a few hundred bytes, and no script cache that could lose them."""
+"""The flusher's Lua scripts. Sent in full each time: a few hundred bytes, and no script cache to depend on."""
 
 from importlib import resources
 
@@ -7,6 +7,7 @@ from shared.stores.redis_connection import Command
 _FOLDER = resources.files(__package__)
 LOCK = _FOLDER.joinpath("lock.lua").read_text()
 RELEASE = _FOLDER.joinpath("release.lua").read_text()
+SIZES = _FOLDER.joinpath("sizes.lua").read_text()
 CLEAR = _FOLDER.joinpath("clear.lua").read_text()
 QUARANTINE = _FOLDER.joinpath("quarantine.lua").read_text()
 MERGE_USERS = _FOLDER.joinpath("merge_users.lua").read_text()

@@ -1,4 +1,4 @@
-"""What a wave does in Redis with what it took: clears what MongoDB has, quarantines what it permanently rejects."""
+"""The end of a wave in Redis: clears what MongoDB has, quarantines what it permanently rejects."""
 
 import secrets
 from collections.abc import Sequence
@@ -34,10 +34,11 @@ class Settlement:
     report: Report
 
     async def settle(self, bulk: Sequence[Batch], outcomes: Sequence[Outcome]) -> list[Batch]:
-        """Does what the outcomes of a bulk write call for. Returns the batches that MongoDB has."""
+        """Acts on the outcomes of a bulk write. Returns the batches that MongoDB has."""
         judged = list(zip(bulk, outcomes, strict=True))
+        debug = log.debug  # a logger is bound at each look at it, which takes longer than to log nothing
         for batch, outcome in judged:
-            log.debug("batch sent", batch=batch.id, tally=batch.name, verdict=outcome.verdict.value)
+            debug("batch sent", batch=batch.id, tally=batch.name, verdict=outcome.verdict.value)
             if outcome.verdict is Verdict.FENCED:
                 self.report.leave(batch.partition, [batch.name], FENCED)
             elif outcome.verdict is Verdict.LEFT:
@@ -54,7 +55,7 @@ class Settlement:
         return applied
 
     async def clear(self, done: Sequence[Batch | Nothing]) -> None:
-        """Takes what is done out of Redis."""
+        """Removes what is done from Redis."""
         parts = clear.together(done)
         with metrics.CLEAR.time():
             answers = await clear.send(self.connection, [clear.clearing(*part) for part in parts])

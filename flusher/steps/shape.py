@@ -1,9 +1,9 @@
 """Documents to which counts cannot be added, because a platform or a person has written something else there.
 
 MongoDB itself refuses to add to a value that is not a number. But it adds to NaN, to infinity, and to a double so large
-that the sum does not change; and what is added to a negative count is not shown. Such a document is found before the
-write. If it becomes one between that check and the write, somebody has just overwritten its counts anyway. An `epoch`
-of another type, which would let an older update in, is excluded by the filter of the update itself.
+that the sum does not change; and counts added to a negative number are not shown. A check before the write finds such
+documents. If a document becomes one after that check, somebody has just overwritten its counts anyway. The filter of
+the update itself excludes an `epoch` of another type, which would let an older update in.
 """
 
 import math
@@ -18,7 +18,7 @@ from shared.data.tallies import KINDS, Counter, Kind, Tally
 from shared.stores.mongo import Document
 
 MOST = 2**53
-"""Above it a double no longer grows by one."""
+"""Above it, adding one to a double may change nothing."""
 
 _COUNT: Document = {"minimum": 0, "maximum": MOST}  # does not constrain values that are not numbers
 
@@ -93,7 +93,7 @@ def _is_count(value: object) -> bool:
 
 
 def number_of(value: object) -> int | float | Decimal | None:
-    """A number of any of BSON's types; None for anything else, and for what is not finite."""
+    """A finite number of any of BSON's types; None for anything else."""
     number = value.to_decimal() if isinstance(value, Decimal128) else value
     if isinstance(number, bool) or not isinstance(number, int | float | Decimal) or not math.isfinite(number):
         return None

@@ -1,16 +1,18 @@
 """Take: the atomic get-and-zero. The hot hash of a tally is renamed away and read, in one transaction.
 
-What the transaction reads is the batch, wherever it comes from: a fresh rename, or a flush that stopped halfway and
-left it there.
+What the transaction reads is the batch, whether it was renamed just now or left by a flush that stopped halfway.
 """
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from redis.exceptions import ResponseError
 
+from flusher.steps import scripts
 from flusher.steps.lease import REDIS_SECONDS, Lease, LeaseLost
+from flusher.steps.plan import Share
 from flusher.steps.shape import MOST
 from shared.data import keys
 from shared.data.tallies import Kind, Tally, tally_of
@@ -21,7 +23,7 @@ ATTEMPTS = 3
 
 ELSEWHERE = "its slot of the Redis cluster is on another node, or on the way to one"
 
-# Letters of a reason, which somebody reads.
+# The length of a reason, which an operator reads.
 MOST_REASON = 500
 
 _DIGITS = re.compile(r"[0-9]{1,16}")
@@ -29,15 +31,15 @@ _DIGITS = re.compile(r"[0-9]{1,16}")
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Counts on their way to MongoDB: hash fields to counts, under the id that is added to a document at most once."""
+    """Counts on their way to MongoDB: hash fields to counts, with the id that a document accepts at most once."""
 
     partition: int
     tally: Tally
     id: str
     counts: dict[str, int]
     unique_users: int
-    fresh: bool  # renamed just now, and not left by an earlier flush
-    more: bool = False  # there are newer counts: they must wait until this one is out of the way
+    fresh: bool  # renamed just now, not left by an earlier flush
+    more: bool = False  # there are newer counts, which must wait until this batch is cleared
 
     @property
     def name(self) -> str:
@@ -49,7 +51,7 @@ class Batch:
 class Malformed:
     """A hash that no version of ingest writes: `reason` says what is wrong with it. `id` may be empty.
 
-    `name` need not be that of a tally.
+    `name` may not be the name of a tally.
     """
 
     partition: int
@@ -62,7 +64,7 @@ class Malformed:
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
-    """A tally without counts; `name` need not be that of a tally."""
+    """A tally without counts; `name` may not be the name of a tally."""
 
     partition: int
     name: str
@@ -71,20 +73,28 @@ class Nothing:
 Taken = Batch | Malformed | Nothing
 
 
-async def count_counters(connection: RedisConnection, partition: int, names: Sequence[str]) -> dict[str, int]:
-    """About how many counters each tally has, hot or left by an earlier flush. Raises RedisUnreachable."""
-    replies = await connection.call_each(
-        *(("HLEN", key(partition, name)) for name in names for key in (keys.course_counters, keys.flushing_counters)),
-        timeout=REDIS_SECONDS,
-    )
-    sizes = [reply if isinstance(reply, int) else 0 for reply in replies]
-    return {name: hot + left for name, hot, left in zip(names, sizes[::2], sizes[1::2], strict=True)}
+async def count_counters(connection: RedisConnection, shares: Sequence[Share]) -> list[dict[str, int]]:
+    """About how many counters the tallies of each share have, hot or left by an earlier flush.
+
+    Raises RedisUnreachable. Where Redis does not say, 0: then neither does it let them be taken.
+    """
+    replies = await connection.call_each(*map(_counting, shares), timeout=REDIS_SECONDS)
+    sizes = [
+        [0] * len(share.names) if isinstance(reply, ResponseError) else reply
+        for share, reply in zip(shares, replies, strict=True)
+    ]
+    return [dict(zip(share.names, each, strict=True)) for share, each in zip(shares, sizes, strict=True)]
+
+
+def _counting(share: Share) -> Command:
+    of_each = (keys.course_counters, keys.flushing_counters)
+    return scripts.call(scripts.SIZES, [key(share.partition, name) for name in share.names for key in of_each])
 
 
 async def take(connection: RedisConnection, lease: Lease, partition: int, names: Sequence[str]) -> list[Taken]:
     """Takes the counts of the tallies, in their order.
 
-    Only while the lock is ours, and its life begins anew: a write by this connection, which the barrier then waits for.
+    Only while the lock is ours. Extends the lock: a write by this connection, which the barrier then waits for.
     Raises LeaseLost, also when a cluster moves the partition to another node, and RedisUnreachable.
     """
     try:
@@ -107,7 +117,7 @@ async def _take(connection: RedisConnection, lease: Lease, partition: int, names
             lease.renewed(partition, asked)
             each = zip(names, replies[1::3], replies[2::3], replies[3::3], strict=True)
             return [taken_of(partition, *of_tally) for of_tally in each]
-        # Not carried out, because the lock was touched: whether it was lost, the next look at it tells.
+        # Not executed, because the lock was touched: the next read of it tells whether it was lost.
     await connection.call(("UNWATCH",), timeout=REDIS_SECONDS)
     raise LeaseLost(f"another flusher has partition {partition}")
 
@@ -125,10 +135,10 @@ def _transaction(lease: Lease, partition: int, names: Sequence[str]) -> list[Com
 
 
 def taken_of(partition: int, name: str, renamed: Reply, flat: Reply, users: Reply) -> Taken:
-    """What one tally's replies mean: of RENAMENX (an error when there is nothing hot), HGETALL and PFCOUNT.
+    """What one tally's replies mean: those of RENAMENX (an error if nothing is hot), HGETALL and PFCOUNT.
 
-    A hash that no version of ingest writes is malformed, so that it does not block other tallies. A HyperLogLog that
-    Redis cannot read does not block the counts.
+    A hash that no version of ingest writes is malformed, and does not block other tallies. A HyperLogLog that Redis
+    cannot read does not block the counts.
     """
     if isinstance(flat, ResponseError):
         return Malformed(partition, name, "", {}, str(flat))
@@ -159,11 +169,16 @@ def _complaint(batch_id: str, unreadable: Iterable[str]) -> str:
     return "the batch's id is not UTF-8" if batch_id else "the hash names no batch"
 
 
+@lru_cache(maxsize=10_000)  # most counts are small
+def _count(text: str) -> int | None:
+    return int(text) if _DIGITS.fullmatch(text) and int(text) <= MOST else None
+
+
 def readable(kind: Kind | None, fields: Mapping[str, str]) -> tuple[dict[str, int], dict[str, str]]:
-    """The fields that are counters of the kind with a count that a document can hold, and the rest."""
+    """The fields that are counters of the kind, with valid counts; and the rest."""
     counts, rest = {}, {}
     for field, text in fields.items():
-        if kind and kind.has(field) and _DIGITS.fullmatch(text) and (count := int(text)) <= MOST:
+        if kind and kind.has(field) and (count := _count(text)) is not None:
             counts[field] = count
         else:
             rest[field] = text

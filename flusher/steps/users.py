@@ -1,9 +1,9 @@
-"""The HyperLogLogs of unique users, kept where Redis cannot lose them.
+"""The HyperLogLogs of unique users, saved in MongoDB, so that Redis cannot lose them.
 
 A course's sketch is saved in its document when its estimate has grown by 1 %, or an hour has passed; a day's whenever
-it has changed, because a day that is over is flushed no more. What was saved is always merged into the live one first,
-so nothing smaller ever overwrites it, and a Redis that lost it has it back. None of this can touch a count: when it
-fails, it is reported and tried again by a later flush, which finds the day among the unsaved.
+it has changed, because a day that is over is not flushed any more. The saved sketch is always merged into the live one
+first, so no smaller sketch overwrites it, and a Redis that lost it gets it back. None of this affects a count: a
+failure is reported, and a later flush tries again, because the day is still among the unsaved.
 """
 
 import datetime as dt
@@ -34,7 +34,7 @@ from shared.stores.topology import is_elsewhere
 
 GROWTH = 1.01
 SAVE_AGAIN = dt.timedelta(hours=1)
-SKETCHES = 200  # so many at a time, up to 12 KB each
+SKETCHES = 200  # sketches read at a time, up to 12 KB each
 MONGO_SECONDS = 2
 
 log = structlog.get_logger()
@@ -42,7 +42,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Users:
-    """A tally whose users may have to be saved; `estimate` is how many Redis had of them when it was taken."""
+    """A tally whose users may have to be saved; `estimate` is Redis's number of them when the tally was taken."""
 
     partition: int
     tally: Tally
@@ -51,7 +51,7 @@ class Users:
 
 @dataclass(frozen=True, slots=True)
 class Saving:
-    """Under which epoch, when, in which zone the days are, and the token of the locks."""
+    """The wave's epoch, time, zone of the days, and token of the locks."""
 
     epoch: int
     now: dt.datetime
@@ -60,12 +60,12 @@ class Saving:
 
 
 def is_due(live: int, saved: Document, now: dt.datetime) -> bool:
-    """Whether a course's sketch with the estimate `live` should be saved, by what the document says of the saved one.
+    """Whether a course's sketch with the estimate `live` should be saved, given its document.
 
-    Also when it is smaller: then Redis has lost users that the saved one still knows.
+    Also if it is smaller than the saved one: then Redis has lost users that the saved one still has.
     """
     estimate, at = number_of(saved.get("usersSketchEstimate")), saved.get("usersSketchSavedAt")
-    if estimate is None or not isinstance(at, dt.datetime):  # nothing is saved, or not by us
+    if estimate is None or not isinstance(at, dt.datetime):  # no sketch is saved, or a flusher did not write it
         return live > 0
     if live > GROWTH * float(estimate) or live < estimate:
         return True
@@ -86,7 +86,7 @@ async def save(
 
 
 async def _due(collection: AsyncCollection[Document], users: Sequence[Users], now: dt.datetime) -> Sequence[Users]:
-    """Of days every one: that an estimate has not changed does not say that the users are the same."""
+    """All of the days: an unchanged estimate does not prove that the users are the same."""
     if users and users[0].tally.kind is DAY:
         return users
     with pymongo.timeout(MONGO_SECONDS):
@@ -107,23 +107,23 @@ async def _save(
     updates, safe = [], {}
     for one, reply in zip(due, replies, strict=True):
         if is_elsewhere(reply) or reply is None:
-            continue  # saved by a later flush, from there, or by whoever has the lock
+            continue  # a later flush saves it, or whoever has the lock
         if isinstance(reply, ResponseError):
             log.error("sketch not saved: Redis cannot merge the saved one", tally=one.tally.name, reason=str(reply))
-        elif reply[1] is None or reply[1] == saved[one.tally.name]:  # Redis may have lost all since the take
+        elif reply[1] is None or reply[1] == saved[one.tally.name]:  # Redis may have lost everything since the take
             safe[one] = reply[1] or b""
         else:
             updates.append((one, reply))
     if updates:
         with pymongo.timeout(MONGO_SECONDS):
             result = await collection.bulk_write([_update(*update, saving) for update in updates], ordered=False)
-        if result.matched_count == len(updates):  # else it is not known which: the next flush finds those saved
+        if result.matched_count == len(updates):  # otherwise nobody knows which: the next flush finds those saved
             safe |= {one: sketch for one, (_, sketch) in updates}
     await _note_saved(connection, safe)
 
 
 async def _note_saved(connection: RedisConnection, safe: Mapping[Users, bytes]) -> None:
-    """Takes the days whose users MongoDB has from those that are unsaved."""
+    """Removes the days whose users MongoDB has from the unsaved ones."""
     commands = [_saved(one, sketch) for one, sketch in safe.items() if one.tally.kind is DAY]
     if commands:
         await connection.call_each(*commands, timeout=REDIS_SECONDS)
@@ -157,7 +157,7 @@ def _saved(users: Users, sketch: bytes) -> Command:
 
 
 def _update(users: Users, merged: Reply, saving: Saving) -> UpdateOne:
-    """Only while no newer flusher has written the document: an older sketch must not replace a newer."""
+    """Only if no newer flusher has written the document: an older sketch must not replace a newer one."""
     estimate, sketch = merged
     return UpdateOne(
         {**users.tally.identity(), **not_newer(saving.epoch)},

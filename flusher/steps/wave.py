@@ -1,8 +1,8 @@
 """One wave of a flush: lock, fence, take, barrier, apply, verify, clear, release; on one connection to Redis.
 
-Whatever fails, the wave ends and leaves the rest where it is. Nothing is lost by that: what was taken waits under
-`flushing_counters` with its batch id, its tally is still in the dirty set, and the next wave sends it again under a
-higher epoch.
+If anything fails, the wave ends and leaves the rest where it is. Nothing is lost: a taken batch waits under
+`flushing_counters` with its id, its tally is still in the dirty set, and the next wave sends it again under a higher
+epoch.
 """
 
 import asyncio
@@ -37,10 +37,10 @@ from shared.stores import day_zone
 from shared.stores.mongo import Document
 from shared.stores.redis_connection import RedisConnection, RedisUnreachable
 
-# So many tallies are taken in one transaction: Redis serves nobody else meanwhile.
+# The most tallies in one transaction: Redis serves nobody else meanwhile.
 TAKE_TALLIES = 64
 TAKE_COUNTERS = 10_000
-# A wave of very large tallies ends with so many counters, and the others go into the next.
+# A wave of very large tallies takes at most about so many counters; the other tallies go into the next wave.
 WAVE_COUNTERS = 100_000
 CONNECT_SECONDS = 1
 
@@ -51,9 +51,9 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """What a wave works with. `lock_ttl` in seconds; `now` is a monotonic clock.
+    """The stores and settings of a wave. `lock_ttl` in seconds; `now` is a monotonic clock.
 
-    `redis_url` is the server that has the wave's partitions; to a whole cycle it may be any node of a cluster.
+    `redis_url` is the server that has the wave's partitions; for a whole cycle it may be any node of a cluster.
     """
 
     redis_url: str
@@ -67,13 +67,13 @@ class Stores:
 
 
 class WaveOver(Exception):
-    """The rest of the wave's tallies stay for the next; the text is why."""
+    """Ends the wave; the rest of its tallies stay for the next. The text says why."""
 
 
 async def run(stores: Stores, wave: plan.Wave, stop: asyncio.Event) -> Report:
-    """Flushes the wave's tallies as far as the stores allow, until `stop`. Raises nothing for what they do.
+    """Flushes the wave's tallies as far as the stores allow, until `stop`. Reports the stores' errors, raises none.
 
-    Raises CannotRun when the days of this installation are those of another zone.
+    Raises CannotRun when the days of this installation have another zone.
     """
     report = Report.of(wave)
     try:
@@ -115,7 +115,7 @@ async def _flush(stores: Stores, settlement: Settlement, wave: plan.Wave, stop: 
     mine = await _lock(lease, wave, report)
     if not mine:
         return
-    # After the locks: so the order of the epochs is the order in which a partition's holders took from it.
+    # After the locks, so that the order of the epochs is the order in which the holders took from a partition.
     with metrics.FENCE.time():
         epoch = await next_epoch(stores.database[FLUSH_EPOCH])
     taken = await _take_all(connection, lease, mine, report)
@@ -151,7 +151,7 @@ async def _lock(lease: Lease, wave: plan.Wave, report: Report) -> list[plan.Shar
 async def _send(
     stores: Stores, settlement: Settlement, batches: Sequence[Batch], epoch: int, stop: asyncio.Event
 ) -> list[Batch]:
-    """Adds the batches to their documents, and settles what became of them. Returns those that MongoDB has."""
+    """Adds the batches to their documents, and settles the outcomes. Returns the batches that MongoDB has."""
     days = [batch.tally.item for batch in batches if batch.tally.kind is DAY]
     if days:
         await day_zone.note_day(stores.database, stores.day_zone, min(days))
@@ -159,7 +159,7 @@ async def _send(
     for number, side_by_side in enumerate(_side_by_side(batches)):
         if number and stop.is_set():
             raise WaveOver("stopped")  # a wave of large tallies may take longer than a stop may
-        # Below what is left of the lease: an update that arrives later than that must not be on its way.
+        # Less than the rest of the lease: no update may arrive after the lock has expired.
         timeout = 0.9 * settlement.lease.seconds_left()
         sent = await asyncio.gather(
             *(_apply(stores, bulk, epoch, timeout=timeout) for bulk in side_by_side), return_exceptions=True
@@ -174,7 +174,7 @@ async def _send(
 
 
 def _side_by_side(batches: Sequence[Batch]) -> Iterator[list[list[Batch]]]:
-    """The bulk writes of all batches; those that go out together are to different collections."""
+    """The bulk writes of all batches; concurrent ones go to different collections."""
     by_kind = (bulks([batch for batch in batches if batch.tally.kind is kind]) for kind in KINDS)
     for together in zip_longest(*by_kind):
         yield [bulk for bulk in together if bulk]
@@ -186,7 +186,7 @@ async def _apply(stores: Stores, bulk: Sequence[Batch], epoch: int, *, timeout: 
 
 
 def _users_of(done: Sequence[Batch | Nothing]) -> dict[Kind, list[users.Users]]:
-    """The users to save, by kind; also of days without counts, which come because their users are not saved yet."""
+    """The users to save, by kind; also those of days without counts whose users are not saved yet."""
     found: defaultdict[Kind, list[users.Users]] = defaultdict(list)
     for one in done:
         if isinstance(one, Batch):
@@ -204,9 +204,12 @@ async def _take_all(
 ) -> list[Taken]:
     taken: list[Taken] = []
     room = WAVE_COUNTERS
-    for share in shares:
+    for share, sizes in zip(shares, await count_counters(connection, shares), strict=True):
+        if taken and lease.is_half_over():  # Redis is slow: to apply what is taken needs the other half
+            lease.lost(share.partition)
+            report.postpone(share.partition, share.names)
+            continue
         try:
-            sizes = await count_counters(connection, share.partition, share.names)
             for part in parts(sizes, names=TAKE_TALLIES, total=TAKE_COUNTERS):
                 if room <= 0:
                     report.postpone(share.partition, part)
@@ -223,11 +226,11 @@ async def _take_all(
 
 
 def _note_taken(taken: Sequence[Taken], epoch: int, report: Report) -> None:
-    """A line for the wave. Where a batch of it has got to is told at the level debug, under the batch's id."""
+    """Logs one line for the wave. Each batch is logged at level debug, under its id."""
     log.info("wave taken", epoch=epoch, tallies=len(taken))
-    now = time.time()
+    now, debug = time.time(), log.debug
     report.oldest = 0.0
     for one in taken:
         if isinstance(one, Batch | Malformed):
             report.oldest = max(report.oldest, age(one.id, now))
-            log.debug("batch taken", batch=one.id, tally=one.name, epoch=epoch)
+            debug("batch taken", batch=one.id, tally=one.name, epoch=epoch)

@@ -1,4 +1,4 @@
-"""`python -m flusher compare <database>`: this database's counts beside another's, course by course. Reads only."""
+"""`python -m flusher compare <database>`: compares the counts of two databases, course by course. Reads only."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping

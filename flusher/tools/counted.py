@@ -1,4 +1,4 @@
-"""The counts that Redis holds of tallies: hot, being flushed and quarantined."""
+"""The counts of tallies in Redis: hot, flushing and quarantined."""
 
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Sequence
@@ -19,7 +19,7 @@ READ_KEYS = 100
 async def hashes(
     nodes: Sequence[RedisConnection], kind: Kind | None = None
 ) -> AsyncIterator[tuple[CountersKey, dict[str, bytes]]]:
-    """Every hash of the tallies of a kind, or of all names, with its fields. Raises RedisUnreachable."""
+    """Every hash of the tallies of a kind, or of all kinds, with its fields. Raises RedisUnreachable."""
     for node in nodes:
         async for found in counters_keys(node):
             wanted = [key for key in found if kind is None or kind_of(key.tally) is kind]
@@ -27,12 +27,12 @@ async def hashes(
                 some = wanted[start : start + READ_KEYS]
                 replies = await node.call_each(*(("HGETALL", key.name) for key in some), timeout=REDIS_SECONDS)
                 for key, flat in zip(some, replies, strict=True):
-                    if not isinstance(flat, ResponseError):  # it has gone to another node meanwhile
+                    if not isinstance(flat, ResponseError):  # it has moved to another node meanwhile
                         yield key, pairs(flat)
 
 
 async def hot_counts(nodes: Sequence[RedisConnection], kind: Kind) -> dict[str, Counter[str]]:
-    """What Redis has of each tally of a kind, by field. Raises RedisUnreachable."""
+    """The counts in Redis of each tally of a kind, by field. Raises RedisUnreachable."""
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     async for key, fields in hashes(nodes, kind):
         counts[key.tally].update(counted(key, fields))
@@ -53,6 +53,6 @@ def counted(key: CountersKey, fields: dict[str, bytes]) -> Counter[str]:
 
 
 def kind_of(name: str) -> Kind | None:
-    """The kind of the tally of that name, None for no tally's name."""
+    """The kind of the tally of that name; None if there is no such tally."""
     tally = tally_of(name)
     return tally.kind if tally else None

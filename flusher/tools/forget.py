@@ -1,9 +1,10 @@
 """`python -m flusher forget <courseId>`: empties all tallies of a course, or with `/<lectureId>` one lecture's.
 
-Under the lock of the partition no flush is under way, and under a new epoch the documents refuse what a flusher sends
-that slept past its lock. MongoDB comes first, with the ids of the batches that lie halfway: when the command dies in
-the middle, what is left in Redis still counts, and nothing comes back of what was emptied. Events that come meanwhile
-are new ones. A playback that goes on is counted anew in its lecture's tally: `keys.forgotten` tells ingest to.
+Under the lock of the partition no flush is in progress, and under a new epoch the documents refuse the updates of a
+flusher that was paused past its lock. MongoDB is emptied first, and gets the ids of the batches in flight: if the
+command dies in the middle, the counts left in Redis still count, and nothing that was emptied comes back. Events that
+arrive meanwhile are new ones. A playback that continues is counted again in its lecture's tally: `keys.forgotten` tells
+ingest so.
 """
 
 import secrets
@@ -24,17 +25,17 @@ from shared.stores.mongo import Document
 from shared.stores.redis_connection import RedisConnection, text_of
 
 SCANNED_KEYS = 1_000
-TALLIES = 200  # so many documents in one write
+TALLIES = 200  # documents in one write
 LIST_SECONDS = 10
 
 OF_USERS = ("uniqueActiveUsers", "usersSketch", "usersSketchEstimate", "usersSketchSavedAt")
 
 
 async def forget(node: str, database: AsyncDatabase[Document], name: str, *, lock_ttl: float) -> int:
-    """Empties the tallies that a course's or a lecture's name stands for, and returns how many these are.
+    """Empties all tallies of a course, or one lecture's, and returns how many these are.
 
-    `node` is the address of the Redis that serves the course. Given again, it finds what was left. Raises LeaseLost
-    when another flusher is at the course, RedisUnreachable, ResponseError, PyMongoError.
+    `node` is the address of the Redis that serves the course. Repeating it finishes an interrupted run. Raises
+    LeaseLost when another flusher has the lock, RedisUnreachable, ResponseError, PyMongoError.
     """
     partition = keys.partition_of(name)
     connection = await RedisConnection.open(node, timeout=REDIS_SECONDS)
@@ -55,7 +56,7 @@ async def forget(node: str, database: AsyncDatabase[Document], name: str, *, loc
 
 
 async def _names(connection: RedisConnection, database: AsyncDatabase[Document], name: str) -> list[str]:
-    """The tallies that either store knows."""
+    """The tallies that either store has."""
     if _is_lecture(name):
         return [name]
     found = {name, *[each async for each in _in_redis(connection, name)]}
@@ -85,7 +86,7 @@ async def _in_redis(connection: RedisConnection, course_id: str) -> AsyncIterato
 
 
 async def _halfway(connection: RedisConnection, partition: int, names: Iterable[str]) -> dict[str, str]:
-    """The batches that a flush has taken, by tally: MongoDB may have them, or be about to."""
+    """The batches that a flush has taken, by tally: MongoDB may have them, or get them soon."""
     names = list(names)
     commands = [("HGET", keys.flushing_counters(partition, name), keys.BATCH) for name in names]
     replies = await connection.call_each(*commands, timeout=REDIS_SECONDS)
@@ -105,9 +106,9 @@ async def _empty(
 
 
 def _emptying(tally: Tally, batch: str | None, epoch: int) -> UpdateOne:
-    """The update that leaves what keeps old batches out, and the fields of others.
+    """The update that empties a document but keeps the fields that exclude old batches, and the fields of others.
 
-    A document that is not there yet is made where a batch lies halfway: else a late upsert would make it.
+    Creates a missing document if a batch is in flight: otherwise a late upsert would create it.
     """
     known: Document = {"$cond": [{"$isArray": "$recentBatches"}, "$recentBatches", []]}
     batches = {"$slice": [{"$concatArrays": [known, [{"$literal": batch}] if batch else []]}, -tally.kind.window]}
@@ -117,7 +118,7 @@ def _emptying(tally: Tally, batch: str | None, epoch: int) -> UpdateOne:
 
 
 def fields_of(kind: Kind) -> list[str]:
-    """The fields of a document that hold counts or users."""
+    """The fields of a document with counts or users."""
     counts = {path for counter in kind.counters.values() for path in (counter.parent, counter.total) if path}
     return sorted({*counts, *(OF_USERS if kind.users else ())})
 
@@ -147,6 +148,6 @@ def _is_lecture(name: str) -> bool:
 
 
 def is_forgettable(name: str) -> bool:
-    """Whether that is the name of a course, or of a lecture in a course."""
+    """Whether it is the name of a course, or of a lecture in a course."""
     tally = tally_of(name)
     return tally is not None and tally.kind in (COURSE, LECTURE)

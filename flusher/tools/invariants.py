@@ -1,4 +1,4 @@
-"""`python -m flusher verify`: whether what is stored can be true. Reads only; what it finds, it says in plain words."""
+"""`python -m flusher verify`: checks the invariants of the stored data; names violations in words. Reads only."""
 
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -33,14 +33,14 @@ SKETCH_ERROR = 3 * 0.0081
 
 
 async def advice(database: AsyncDatabase[Document]) -> AsyncIterator[str]:
-    """One sentence for each thing that makes the programs slow, though nothing is wrong. Raises PyMongoError."""
-    indexes = await database[COURSES].index_information()  # of a collection that is not there, none
+    """One sentence for each problem that costs speed only. Raises PyMongoError."""
+    indexes = await database[COURSES].index_information()  # a missing collection has none
     if indexes and not any([name for name, _ in each["key"][:2]] == ["creator", "_id"] for each in indexes.values()):
         yield f"{COURSES} has no index {{creator: 1, _id: -1}}: each page of the list of courses reads all of them"
 
 
 async def findings(nodes: Sequence[RedisConnection], database: AsyncDatabase[Document]) -> AsyncIterator[str]:
-    """One sentence for each thing that is wrong. Raises RedisUnreachable, PyMongoError."""
+    """One sentence for each violation. Raises RedisUnreachable, PyMongoError."""
     for node in nodes:
         async for complaint in of_another_type(node):
             yield complaint
@@ -100,7 +100,7 @@ def about_key(kind: Kind, document: Mapping[str, Any]) -> Iterator[str]:
 
 
 def about_document(kind: Kind, document: Mapping[str, Any], hot: Mapping[str, int]) -> Iterator[str]:
-    """What is wrong with a document, whose tally has these counts in Redis."""
+    """What is wrong with a document whose tally has these counts in Redis."""
     for complaint in complaints(kind, document):
         yield f"goes to quarantine with its next counts: {complaint}"
     remembered = document.get("recentBatches")

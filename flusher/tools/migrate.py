@@ -1,7 +1,7 @@
 """`python -m flusher migrate`: makes the `courseanalytics` that a platform wrote before usable, one course at a time.
 
-Afterwards each course has one document, whose `courseId` is an ObjectId and whose numbers are whole. What this program
-does not understand it names and leaves alone. Doing it again changes nothing. The planning is pure.
+Afterwards each course has one document, whose `courseId` is an ObjectId and whose numbers are whole. The command names
+what it does not understand, and leaves it alone. Repeating it changes nothing. The planning is pure.
 """
 
 import math
@@ -29,14 +29,14 @@ _EPOCH = "epoch"
 
 
 class NotUnderstood(Exception):
-    """Something in a document that could mean several things; the text names it and says what helps."""
+    """Something in a document is ambiguous; the text names it and says what helps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What becomes of a course's documents: the one that is kept gets `changes`, the others go.
+    """The changes for a course's documents: one is kept and gets `changes`, the others are deleted.
 
-    `because` says in words what was found.
+    `because` gives the reasons in words.
     """
 
     kept: Any
@@ -46,7 +46,7 @@ class Step:
 
 
 def plan(documents: Sequence[Document]) -> Step | None:
-    """What to do with all documents of one course; None when there is nothing to do. Raises NotUnderstood."""
+    """The changes for all documents of one course; None if there is nothing to do. Raises NotUnderstood."""
     ours = [document for document in documents if _EPOCH in document]
     if len(ours) > 1:
         raise NotUnderstood("a flusher has written to several of its documents: merge them by hand")
@@ -67,7 +67,7 @@ def plan(documents: Sequence[Document]) -> Step | None:
 
 
 def _merged(documents: Iterable[Document]) -> dict[str, int]:
-    """The sum of every counter, by path; of the users the largest number, because nobody knows who is in both."""
+    """The sum of every counter, by path; for users the largest number, because nobody knows who is in both."""
     sums: defaultdict[str, int] = defaultdict(int)
     for document in documents:
         for path, value in _numbers(document):
@@ -100,7 +100,7 @@ def _lectures(document: Document) -> Document:
 
 
 def _whole(path: str, value: object) -> int:
-    """The whole number that a value is; seconds are rounded half up, as pings are. Raises NotUnderstood."""
+    """The value as a whole number; seconds are rounded half up, like pings. Raises NotUnderstood."""
     number = value.to_decimal() if isinstance(value, Decimal128) else value
     if isinstance(number, bool) or not isinstance(number, int | float | Decimal) or not math.isfinite(number):
         raise NotUnderstood(f"{path} is {_shown(value)}, and not a number")
@@ -118,7 +118,7 @@ def _at(document: Document, path: str) -> object:
         if not isinstance(found, dict) or name not in found:
             return None
         found = found[name]
-    return found if type(found) is not float else None  # a whole double is stored as an integer from now on
+    return found if type(found) is not float else None  # a double without a fraction becomes an integer
 
 
 def _shown(value: object) -> str:
@@ -126,7 +126,7 @@ def _shown(value: object) -> str:
 
 
 def course_of(document: Document) -> str | None:
-    """The course that a document is about, as 24 lower-case digits; None when its `courseId` does not say."""
+    """The id of a document's course, as 24 lower-case digits; None if its `courseId` is not an id."""
     course_id = document.get("courseId")
     if isinstance(course_id, ObjectId):
         return str(course_id)
@@ -134,9 +134,9 @@ def course_of(document: Document) -> str | None:
 
 
 async def migrate(database: AsyncDatabase[Document], *, apply: bool) -> AsyncIterator[tuple[bool, str]]:
-    """For each course that is not as it must be: whether it is understood, and what is done, in words.
+    """For each course that needs a change: whether the change is understood, and what is done, in words.
 
-    Without `apply` nothing is written. Each course is one transaction, so a flush or a crash in between harms nothing.
+    Writes only with `apply`. Each course is one transaction, so a concurrent flush or a crash does no harm.
     Raises PyMongoError.
     """
     collection = database[COURSE.collection]

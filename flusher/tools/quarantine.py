@@ -1,4 +1,4 @@
-"""Batches that were put aside: read, put back among those being flushed, and sent again."""
+"""Quarantined batches: reads them, puts them back among the flushing ones, and sends them again."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -30,9 +30,9 @@ async def _quarantined(connection: RedisConnection) -> AsyncIterator[Quarantined
 
 
 async def put_back(connection: RedisConnection, batch: Quarantined) -> bool:
-    """Puts it back under its id, as if the flush that took it had stopped halfway: the next one sends it.
+    """Puts a batch back under its id, as if the flush that took it had stopped halfway: the next flush sends it.
 
-    False when the tally has another batch under way; then it stays in quarantine. Raises RedisUnreachable.
+    False if the tally has another batch in flight; then it stays in quarantine. Raises RedisUnreachable.
     """
     names = [
         keys.quarantined_counters(batch.partition, batch.name),
@@ -46,9 +46,9 @@ async def put_back(connection: RedisConnection, batch: Quarantined) -> bool:
 
 
 async def replay(nodes: Sequence[RedisConnection], flusher: Flusher, stop: asyncio.Event) -> tuple[Report, int]:
-    """Sends every batch that can be replayed once more. What MongoDB still refuses is quarantined again.
+    """Sends every batch that can be replayed. What MongoDB still refuses is quarantined again.
 
-    Returns what was not flushed, over all cycles, and how many batches were sent. Raises RedisUnreachable.
+    Returns the report over all cycles, and the number of batches sent. Raises RedisUnreachable.
     """
     tried: set[tuple[str, str]] = set()
     report = Report()

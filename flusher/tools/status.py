@@ -23,9 +23,9 @@ MONGO_SECONDS = 3
 
 @dataclass(slots=True)
 class PartitionStatus:
-    """One partition. Times are in seconds since the epoch; None where there is none.
+    """One partition. Times are in seconds since the epoch, or None.
 
-    `oldest` is when the oldest of its batches was born, hot or in flight: that grows also while no flusher runs.
+    `oldest` is when its oldest batch began, hot or in flight: its age also grows while no flusher runs.
     """
 
     dirty: int = 0
@@ -36,19 +36,19 @@ class PartitionStatus:
     last_success: float | None = None
 
     def is_idle(self) -> bool:
-        """Whether nothing waits here and nobody is at work."""
+        """Whether nothing waits here and no flusher works here."""
         return not (self.dirty or self.in_flight or self.quarantined or self.holder)
 
 
 async def read(nodes: Sequence[RedisConnection], database: AsyncDatabase[Document]) -> dict[int, PartitionStatus]:
-    """Every partition that has ever been flushed or waits to be. Raises RedisUnreachable, PyMongoError."""
+    """Every partition that was ever flushed, or has something to flush. Raises RedisUnreachable, PyMongoError."""
     statuses = await in_redis(nodes)
     await add_successes(statuses, database)
     return statuses
 
 
 async def in_redis(nodes: Sequence[RedisConnection]) -> dict[int, PartitionStatus]:
-    """What Redis knows of the partitions: all but the last success. Raises RedisUnreachable."""
+    """The partitions' state in Redis: everything except the last success. Raises RedisUnreachable."""
     statuses: defaultdict[int, PartitionStatus] = defaultdict(PartitionStatus)
     for node in nodes:
         for partition, names in (await dirty_tallies(node)).names.items():
@@ -61,7 +61,7 @@ async def in_redis(nodes: Sequence[RedisConnection]) -> dict[int, PartitionStatu
 
 
 async def add_successes(statuses: dict[int, PartitionStatus], database: AsyncDatabase[Document]) -> None:
-    """What MongoDB knows: when each partition was last flushed. Raises PyMongoError."""
+    """From MongoDB: when each partition was last flushed. Raises PyMongoError."""
     with pymongo.timeout(MONGO_SECONDS):
         epoch = await database[FLUSH_EPOCH].find_one({"_id": EPOCH_ID}) or {}
     flushed = epoch.get("flushed")
@@ -76,7 +76,7 @@ async def _add_holders(connection: RedisConnection, statuses: dict[int, Partitio
         *(("GET", keys.flush_lock(number)) for number in partitions), timeout=REDIS_SECONDS
     )
     for partition, holder in zip(partitions, holders, strict=True):
-        if isinstance(holder, bytes):  # and not a partition of another node
+        if isinstance(holder, bytes):  # not a partition of another node
             statuses[partition].holder = text_of(holder)
 
 
@@ -97,7 +97,7 @@ async def _add_batches(
 
 
 def last_success(statuses: Mapping[int, PartitionStatus]) -> str:
-    """When any partition was flushed last."""
+    """When a partition was last flushed."""
     return f"last success {_time(max((one.last_success or 0 for one in statuses.values()), default=0))}"
 
 

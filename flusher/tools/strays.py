@@ -1,4 +1,4 @@
-"""The sweep: counters whose tally is in no dirty set. No step of the protocol leaves any; lost or edited keys do."""
+"""The sweep: finds counters whose tally is not in the dirty set. Only lost or edited keys cause that."""
 
 import asyncio
 import re
@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class CountersKey:
-    """A key that holds counts: `state` is course, flushing or quarantined; `tally` need not be the name of one."""
+    """A key with counts: `state` is course, flushing or quarantined; `tally` may not be the name of one."""
 
     name: str
     state: str
@@ -32,7 +32,7 @@ class CountersKey:
 
 
 async def counters_keys(connection: RedisConnection) -> AsyncIterator[list[CountersKey]]:
-    """Every key that holds counts, a list for each step of the scan. Raises RedisUnreachable."""
+    """Every key with counts, a list for each step of the scan. Raises RedisUnreachable."""
     cursor = b"0"
     while True:
         ((cursor, names),) = await connection.call(
@@ -45,7 +45,7 @@ async def counters_keys(connection: RedisConnection) -> AsyncIterator[list[Count
 
 
 async def of_another_type(connection: RedisConnection) -> AsyncIterator[str]:
-    """One sentence for each key in the place of ours that is of another type. Raises RedisUnreachable."""
+    """One sentence for each of our keys that has the wrong type. Raises RedisUnreachable."""
     cursor = b"0"
     while True:
         scan = ("SCAN", cursor, "MATCH", "*_counters:{*", "COUNT", SCANNED_KEYS)
@@ -70,7 +70,7 @@ async def of_another_type(connection: RedisConnection) -> AsyncIterator[str]:
 async def strays(connection: RedisConnection) -> AsyncIterator[CountersKey]:
     """The keys whose counts no flush would find. Raises RedisUnreachable.
 
-    Keys on their way to another node are passed over.
+    Skips keys that are migrating to another node.
     """
     async for found in counters_keys(connection):
         for key in await _strays_among(connection, found):
@@ -90,10 +90,9 @@ async def _strays_among(connection: RedisConnection, found: Sequence[CountersKey
 async def sweep(connection: RedisConnection, stop: asyncio.Event) -> set[str]:
     """Marks the tallies of all strays as dirty again, until `stop`. Raises RedisUnreachable.
 
-    Returns the keys of all quarantined batches, which it has met on its way.
+    Returns the keys of all quarantined batches that it saw.
 
-    A tally that was cleared at this very moment may be among them: the next flush finds nothing and takes it out
-    again.
+    A tally that was cleared just then may be among the strays: the next flush finds nothing, and removes it again.
     """
     metrics.SWEEPS.inc()
     quarantined: set[str] = set()

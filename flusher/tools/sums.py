@@ -1,6 +1,6 @@
 """Whether the days of a course add up to its totals, hot and quarantined counts included.
 
-They never have more. They have as much where the course is younger than the days of the installation.
+They never have more. They have as much if the course is younger than the installation's days.
 """
 
 import datetime as dt
@@ -19,14 +19,14 @@ from shared.stores.redis_connection import RedisConnection
 Sums = defaultdict[str, Counter[str]]  # by course, then by counter
 Differences = dict[tuple[str, str], str]  # a sentence for a course and counter
 
-# In the first days after an upgrade counts of the version before, which knew no days, may still be flushed.
+# In the first days after an upgrade, counts of the previous version, which had no days, may still be flushed.
 SETTLED = dt.timedelta(days=3)
 
 
 async def differences(nodes: Sequence[RedisConnection], database: AsyncDatabase[Document]) -> list[str]:
-    """One sentence for each course and counter whose days say something else. Raises RedisUnreachable, PyMongoError.
+    """One sentence for each course and counter whose days do not match. Raises RedisUnreachable, PyMongoError.
 
-    While a flush is under way, or a ping comes between two reads, a sum can be wrong: only what is found twice is said.
+    A flush or a ping between two reads can make a sum wrong, so it reports only what it finds twice.
     """
     found = []
     for look in (_excesses, _shortfalls):
@@ -73,10 +73,10 @@ async def _born_with_days(database: AsyncDatabase[Document]) -> list[str]:
 async def _sums(
     nodes: Sequence[RedisConnection], database: AsyncDatabase[Document], first: Kind, then: Kind
 ) -> tuple[Sums, Sums]:
-    """The sums of tallies of two kinds, by course. The first have no more than the others where these have as much.
+    """The sums of tallies of two kinds, by course. A flush meanwhile can only lower the first and raise the second.
 
-    Of the first their documents are read before their hashes, of the others their hashes before their documents: a
-    count that moves meanwhile is seen once or not at all among the first, and once or twice among the others.
+    It reads the documents of the first kind before their hashes, and the hashes of the second before their documents: a
+    count that moves meanwhile appears at most once in the first, and once or twice in the second.
     """
     less, more = Sums(Counter), Sums(Counter)
     await _add_documents(database, first, less)

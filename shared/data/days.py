@@ -27,13 +27,23 @@ def day_after(day: str, days: int = 1) -> str:
     return (dt.date.fromisoformat(day) + days * ONE_DAY).isoformat()
 
 
+def number_of(day: str) -> int:
+    """The day's number; the next day's is one more."""
+    return dt.date.fromisoformat(day).toordinal()
+
+
 def days_between(first: str, last: str) -> int:
-    """How many days later the last one is."""
-    return (dt.date.fromisoformat(last) - dt.date.fromisoformat(first)).days
+    """The number of days from the first to the last."""
+    return number_of(last) - number_of(first)
+
+
+def every_day(first: str, last: str) -> list[str]:
+    """The days from the first to the last."""
+    return [dt.date.fromordinal(number).isoformat() for number in range(number_of(first), number_of(last) + 1)]
 
 
 def start_of(day: str, zone: ZoneInfo) -> float:
-    """The first moment of a day, in seconds since the epoch: midnight, or what a clock change leaves of it."""
+    """When a day begins, in seconds since the epoch: midnight, or the first moment that a clock change leaves."""
     date = dt.date.fromisoformat(day)
     return dt.datetime(date.year, date.month, date.day, tzinfo=zone).timestamp()
 

@@ -13,18 +13,18 @@ PARTITIONS = 256
 # How long a playback is remembered after its last ping.
 PLAYBACK_SECONDS = 24 * 60 * 60
 
-# The field of a counters hash that names its batch: the id that travels with the counts from the first increment,
-# through the rename of a flush, into the MongoDB document, and tells there whether they have been added.
+# The field of a counters hash with the id of its batch. The id stays with the counts from the first increment, through
+# the rename of a flush, into the MongoDB document, where it shows that they have been added.
 BATCH = "batch"
 
-# The reason of a quarantined batch that MongoDB has had before, because Redis came back older than it was. Some of its
-# counts are in the document, some may be new: it is neither added nor shown, also when MongoDB has forgotten its id.
+# The reason of a quarantined batch that MongoDB already had, because Redis restarted with older data. Some of its
+# counts are in the document, some may be new: it is neither added nor shown, even when MongoDB has forgotten its id.
 RESURRECTED = "resurrected"
 
 
 @lru_cache(maxsize=100_000)
 def partition_of(tally: str) -> int:
-    """The partition, 0 to 255, of a tally's name: that of its course, which is the name's first 24 digits."""
+    """The partition, 0 to 255, of a tally's name: that of its course, whose id is the name's first 24 digits."""
     return zlib.crc32(tally[:24].encode(errors="surrogateescape")) % PARTITIONS
 
 
@@ -44,7 +44,7 @@ def flushing_counters(partition: int, tally: str) -> str:
 
 
 def quarantined_counters(partition: int, tally: str) -> str:
-    """Hash from batch id to JSON, `{"reason": text, "counters": {field: number}}`: batches that MongoDB would not take.
+    """Hash from batch id to JSON, `{"reason": text, "counters": {field: number}}`: batches that MongoDB rejected.
 
     The flusher writes, the dashboard and the flusher read; until replayed.
     """
@@ -52,14 +52,14 @@ def quarantined_counters(partition: int, tally: str) -> str:
 
 
 def flushed_batch(partition: int, tally: str) -> str:
-    """Id of the batch cleared last. The flusher writes, the dashboard compares it with MongoDB; 120 s."""
+    """Id of the batch cleared last. The flusher writes it, the dashboard compares it with MongoDB; 120 s."""
     return f"flushed_batch:{{{partition}}}:{tally}"
 
 
 def course_users(partition: int, tally: str) -> str:
     """HyperLogLog of a course's users, or a day's. Ingest adds, flusher and dashboard count.
 
-    A course's lives on, a day's ends 40 days after its day: see `days.users_end`.
+    A course's never expires, a day's expires 40 days after its day: see `days.users_end`.
     """
     return f"course_users:{{{partition}}}:{tally}"
 
@@ -83,19 +83,19 @@ def flush_lock(partition: int) -> str:
 
 
 def seen(partition: int, kind: str, rest: str) -> str:
-    """What was counted already; ingest alone.
+    """What was counted already; only ingest uses it.
 
-    Sets of the digests of event ids (kinds v and t) and of playback ids (p), the rest being the number of a window of
-    900 s and 12 h by the clock of Redis: until the end of the next, and of the next but one. And the bitmap of the
-    segments that a playback has seen (b), the rest being its digest: 24 h after its last ping.
+    Sets of the digests of event ids (kinds v and t) and of playback ids (p); `rest` is the number of a window of 900 s
+    or 12 h by the clock of Redis. They live until the end of the next window, and of the next but one. And the bitmap
+    of the segments that a playback has seen (b); `rest` is its digest. It lives for 24 h after the last ping.
     """
     return f"seen:{{{partition}}}:{kind}{rest}"
 
 
 def alive(partition: int, kind: str, window: int) -> str:
-    """Hash from a user's digest to the bytes that their ids take which came in that window.
+    """Hash from a user's digest to the bytes of their ids that arrived in that window.
 
-    Ingest alone; twice the window, which is 900 s for events and 24 h for playbacks.
+    Only ingest uses it. It lives for two windows, of 900 s for events and 24 h for playbacks.
     """
     return f"alive:{{{partition}}}:{kind}{window}"
 
@@ -103,21 +103,21 @@ def alive(partition: int, kind: str, window: int) -> str:
 def forgotten(partition: int) -> str:
     """Hash from a lecture's tally to when it was emptied, in ms of Redis' clock.
 
-    `flusher forget` writes, ingest reads; until 24 h after the last one, when no older playback is left.
+    `flusher forget` writes, ingest reads. It lives for 24 h after the last one: then no older playback is left.
     """
     return f"forgotten:{{{partition}}}"
 
 
 def watch(partition: int, digest: str) -> str:
-    """The time, in ms of Redis' clock, up to which a user has watched a course. Ingest alone; until that time."""
+    """The time, in ms of Redis' clock, up to which a user has watched a course. Only ingest uses it; until then."""
     return f"watch:{{{partition}}}:{digest}"
 
 
 def refused(partition: int, process: str) -> str:
-    """Which pings of its last commit one ingest process was refused: their positions. Ingest alone; 1 h."""
+    """The positions of the pings refused in the last commit of an ingest process. Only ingest uses it; 1 h."""
     return f"refused:{{{partition}}}:{process}"
 
 
 def last_commit(partition: int, process: str) -> str:
-    """Number of the last commit of one ingest process. Ingest alone; 1 h."""
+    """Number of the last commit of an ingest process. Only ingest uses it; 1 h."""
     return f"commit:{{{partition}}}:{process}"

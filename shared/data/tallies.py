@@ -1,21 +1,20 @@
 """The tallies: named sets of counters, each of which is one hash in Redis and one document in MongoDB.
 
-This table says what there is of each kind: its name, its collection, its unique key, its counters, and where each
-counter lives in the document. Nothing outside of it knows how many kinds there are: ingest names what it increments,
-the flusher turns a taken hash into an update, and the query server reads both stores as the same `Counts`. A new
-counter is a new row.
+This table has for each kind its name, collection, unique key and counters, and the place of each counter in the
+document. Nothing outside of it knows how many kinds there are: ingest names what it increments, the flusher turns a
+taken hash into an update, and the query server reads both stores as the same `Counts`. A new counter is a new row.
 """
 
 import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from bson import Decimal128, ObjectId
 
 # The numbers of a tally: by the counter's name, then by item (a lecture, a reason, a segment). A counter that has no
-# items has its number under "". Not by field: putting the fields' names together and picking some out again took 80 µs
+# items has its number under "". Not by field: building the fields' names and finding some of them again took 80 µs
 # for each 200 lectures.
 # All of them are whole, unless the platform has stored a fraction.
 Counts = dict[str, dict[str, float]]
@@ -29,7 +28,7 @@ _NUMBER = re.compile(r"0|[1-9][0-9]{0,4}")
 
 
 class UnknownCounter(ValueError):
-    """The field of a hash is no counter of the tally's kind."""
+    """The field of a hash is not a counter of the tally's kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +36,8 @@ class Counter:
     """A row of the table.
 
     In a Redis hash its field is `name`, or `name:<item>`. In a document it is at `parent.<item>.leaf`, at
-    `parent.<item>` without a leaf, and at `parent` without items. `total` is the path of the sum over all items, where
-    the document keeps one.
+    `parent.<item>` without a leaf, and at `parent` without items. `total` is the path of the sum over all items, if the
+    document has one.
     """
 
     name: str
@@ -72,7 +71,7 @@ LECTURE_WATCH_TIME = Counter("lecture_watchtime", "lectureStats", "totalWatchTim
 NOT_COUNTED = Counter("not_counted", "notCounted", "events", _REASON)
 NOT_COUNTED_SECONDS = Counter("not_counted_seconds", "notCounted", "seconds", _REASON)
 
-# Days also keep the sums over their lectures, so that a list of days need not read every lecture.
+# Days also have the sums over their lectures, so that a list of days need not read every lecture.
 DAY_LECTURE_VIEWS = Counter("lecture_views", "lectureStats", "views", _LECTURE, total="lectureViews")
 DAY_LECTURE_WATCH_TIME = Counter("lecture_watchtime", "lectureStats", "totalWatchTime", _LECTURE, total="watchTime")
 
@@ -86,8 +85,8 @@ class Kind:
     """What the tallies of one kind have in common.
 
     `key` is the document's unique field: `courseId`, or `_id`, which then is the tally's name. `item` is the field that
-    repeats the second part of the name. `window` is how many batch ids a document remembers. Only kinds with users
-    have a sketch of them.
+    repeats the second part of the name. `window` is the number of batch ids in a document. Only kinds with users have
+    a sketch of them.
     """
 
     def __init__(
@@ -107,7 +106,7 @@ class Kind:
         return self._fields.fullmatch(field) is not None
 
     def counter_of(self, field: str) -> tuple[Counter, str]:
-        """The counter that a hash field is, and which item of it. Raises UnknownCounter."""
+        """The counter of a hash field, and its item. Raises UnknownCounter."""
         if not self.has(field):
             raise UnknownCounter(field)
         name, _, item = field.partition(":")
@@ -124,7 +123,7 @@ class Kind:
         return added
 
     def counts_of(self, document: Mapping[str, Any]) -> Counts:
-        """Every number of a document. What is no number counts as 0, so the rest stays readable."""
+        """Every number of a document. Anything else counts as 0, so that the rest stays readable."""
         counts: Counts = {}
         for counter in self.counters.values():
             held = document.get(counter.parent)
@@ -134,7 +133,7 @@ class Kind:
                 counts[counter.name] = {item: count_of(count) for item, count in _fields(held).items()}
             else:
                 leaf = counter.leaf
-                # Nearly every count is an int in a dict: seen here, it is spared two calls, 30 % of the time.
+                # Nearly every count is an int in a dict: checking that here saves two calls, 30 % of the time.
                 counts[counter.name] = {
                     item: count
                     if type(leaves) is dict and type(count := leaves.get(leaf)) is int
@@ -144,7 +143,7 @@ class Kind:
         return counts
 
     def add_fields(self, counts: Counts, fields: Mapping[str, int]) -> None:
-        """Adds the fields of a Redis hash to the counts of a document. A field that is no counter is left out."""
+        """Adds the fields of a Redis hash to the counts of a document. Skips fields that are not counters."""
         for field, count in fields.items():
             name, _, item = field.partition(":")
             items = counts.get(name)
@@ -185,8 +184,7 @@ KINDS = (COURSE, DAY, LECTURE)
 _NAME = re.compile(r"(?P<course>[0-9a-f]{24})(?:/(?:(?P<lecture>[0-9a-f]{24})|(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})))?")
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(NamedTuple):
     """One tally: its name in Redis' keys and dirty sets. `item` is its day or lecture, "" for a course."""
 
     name: str
@@ -199,7 +197,7 @@ class Tally:
         return {self.kind.key: self.name if self.kind.key == "_id" else ObjectId(self.course_id)}
 
     def repeated(self) -> dict[str, Any]:
-        """The fields that its document repeats of its name, from its first update on."""
+        """The parts of its name that its document repeats, from its first update on."""
         if not self.kind.item:
             return {}
         item = ObjectId(self.item) if self.kind is LECTURE else self.item
@@ -222,7 +220,7 @@ def lecture_tally(course_id: str, lecture_id: str) -> Tally:
 
 
 def tally_of(name: str) -> Tally | None:
-    """The tally of that name; None when no tally is called so."""
+    """The tally of that name; None if there is no such tally."""
     parts = _NAME.fullmatch(name)
     if parts is None:
         return None
@@ -232,7 +230,7 @@ def tally_of(name: str) -> Tally | None:
 
 
 def fields_of(counts: Counts) -> dict[str, int]:
-    """The counts under the fields that a Redis hash has for them, which are whole."""
+    """The counts by hash field, as whole numbers."""
     return {
         f"{name}:{item}" if item else name: int(count)
         for name, items in counts.items()

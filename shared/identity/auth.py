@@ -1,4 +1,4 @@
-"""Who is calling: the JSON Web Token (RFC 7519) of a request, verified here whatever a gateway did before."""
+"""Who is calling: the JSON Web Token (RFC 7519) of a request, verified here, whatever a gateway has checked."""
 
 import base64
 import hmac
@@ -33,7 +33,7 @@ REASONS: dict[type[jwt.InvalidTokenError], str] = {
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who a valid token speaks for, and until when (seconds since the epoch)."""
+    """The user of a valid token, and when it expires (seconds since the epoch)."""
 
     user_id: str
     expires: float
@@ -45,7 +45,7 @@ class TokenVerifier:
 
     With a `cookie`, the token may be in the cookie of that name instead of `authorization`.
 
-    A verified token is remembered for at most 5 minutes, and never past its `exp`.
+    A verified token is cached for at most 5 minutes, and never past its `exp`.
     """
 
     def __init__(
@@ -70,10 +70,10 @@ class TokenVerifier:
 
     @classmethod
     def of(cls, settings: ServerSettings) -> "TokenVerifier":
-        """The verifier that the settings describe. Raises CannotRun."""
+        """The verifier for these settings. Raises CannotRun."""
         secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else None
         return cls(
-            key=secret or Jwks(settings.jwt_jwks or ""),  # ServerSettings refuses to be without both
+            key=secret or Jwks(settings.jwt_jwks or ""),  # ServerSettings requires one of them
             algorithms=settings.jwt_algorithms,
             audience=settings.jwt_audience,
             issuer=settings.jwt_issuer,
@@ -82,19 +82,19 @@ class TokenVerifier:
         )
 
     async def follow_keys(self) -> None:
-        """Keeps the issuer's keys up to date; never returns. A secret needs nothing: then it returns at once."""
+        """Keeps the issuer's keys up to date; never returns. With a secret it returns at once."""
         if isinstance(self._key, Jwks):
             await self._key.follow()
 
     async def check_keys(self) -> None:
-        """Raises Unavailable while there are no keys yet, because their issuer has been away since the start."""
+        """Raises Unavailable while there are no keys, because their issuer has been unavailable since the start."""
         if isinstance(self._key, Jwks):
             await self._key.check()
 
     def caller(self, metadata: Metadata | None) -> Caller | None:
         """The caller that a request's metadata proves. Raises Unauthenticated.
 
-        None when the token is signed with a key that is not known here: `caller_by_new_keys` looks for it.
+        None if the token is signed with an unknown key: `caller_by_new_keys` looks for it.
         """
         token = self._token(list(metadata or ()))
         caller = self._verified.get(token)
@@ -114,9 +114,9 @@ class TokenVerifier:
         return caller
 
     async def caller_by_new_keys(self, metadata: Metadata | None) -> Caller:
-        """The caller, by keys that are read again first. Raises Unauthenticated, and Unavailable: they cannot be read.
+        """The caller, after reading the keys again. Raises Unauthenticated, or Unavailable if they cannot be read.
 
-        They are not read again for each such token: anybody can make up the name of a key.
+        Not every such token causes a read: anybody can make up the name of a key.
         """
         if isinstance(self._key, Jwks):
             await self._key.renew()
@@ -128,15 +128,15 @@ class TokenVerifier:
         return caller
 
     def _token(self, metadata: list[tuple[str, str | bytes]]) -> str:
-        """The header's token; without the header the cookie's."""
+        """The token of the header; without the header that of the cookie."""
         if self._cookie is None or _values("authorization", metadata):
             return _bearer_token(_authorization(metadata))
         return _token_of_cookie(self._cookie, metadata) or _bearer_token(_authorization(metadata))
 
     def _is_forged(self, secret: str, signed: str, mac: bytes) -> bool:
-        """Whether this is no HMAC by the secret. What is one is still to be verified.
+        """Whether this is not an HMAC by the secret. If it is one, the rest is still to be verified.
 
-        So a forged token costs a tenth of what PyJWT takes to say the same.
+        So a forged token costs a tenth of what PyJWT would need.
         """
         algorithm, digest = HMACS.get(len(mac), ("", ""))
         if algorithm not in self._algorithms:
@@ -144,9 +144,9 @@ class TokenVerifier:
         return not hmac.compare_digest(mac, hmac.digest(secret.encode(), signed.encode(), digest))
 
     def _key_of(self, token: str) -> tuple[Any, Sequence[str]] | None:
-        """What verifies the token, and the algorithms that this may be used with; None when there is no such key.
+        """The key that verifies the token, and the algorithms that it may be used with; None if there is no such key.
 
-        Which algorithms is never the token's to say. A public key taken for a secret would let everybody sign.
+        The token never decides about algorithms. A public key used as a secret would let everybody sign.
         """
         if isinstance(self._key, str):
             return self._key, self._algorithms
@@ -168,8 +168,8 @@ class TokenVerifier:
                 algorithms=algorithms,
                 audience=self._audience,
                 issuer=self._issuer,
-                # `exp` is compared below, with the clock that was handed in. A token "issued in the future" only shows
-                # that two clocks differ.
+                # `exp` is compared below, with this verifier's clock. A token "issued in the future" only shows clock
+                # skew.
                 options={
                     "require": ["exp", self._user_claim],
                     "verify_aud": self._audience is not None,
@@ -216,8 +216,8 @@ def _values(name: str, metadata: Metadata) -> list[str]:
 def _token_of_cookie(name: str, metadata: Metadata) -> str:
     """The token in the cookie of that name; "" without one.
 
-    Browsers send a cookie whichever page asks, but `x-requested-with` only for a page whose origin the gateway allows:
-    another one's preflight fails. So that header proves that it is not a forged request (CSRF).
+    Browsers send a cookie for any page, but `x-requested-with` only for a page whose origin the gateway allows: for any
+    other page the preflight fails. So that header proves that the request is not forged (CSRF).
     """
     pairs = [pair.strip().partition("=") for value in _values("cookie", metadata) for pair in value.split(";")]
     tokens = [token for key, _, token in pairs if key == name]
@@ -239,16 +239,16 @@ def _authorization(metadata: Metadata) -> str:
 
 def _bearer_token(authorization: str) -> str:
     scheme, _, rest = authorization.partition(" ")
-    token = rest.strip(" ")  # of spaces there may be several (RFC 9110, 11.4)
+    token = rest.strip(" ")  # there may be several spaces (RFC 9110, 11.4)
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated("`authorization` must be `Bearer <JWT>`")
     return token
 
 
 def _decoded(signature: str) -> bytes | None:
-    """The bytes of a signature; None when it is not spelled as its signer did, of base64url's spellings of them.
+    """The bytes of a signature; None unless it has the canonical base64url spelling.
 
-    Limits are kept by the token's text, and a caller must not have one for each spelling.
+    Limits count by the token's text, so a caller must not get a new limit for each spelling.
     """
     try:
         decoded = base64.urlsafe_b64decode(signature + "=" * (-len(signature) % 4))

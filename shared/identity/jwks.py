@@ -1,7 +1,7 @@
-"""The public keys of whoever issues the tokens: a JSON Web Key Set (RFC 7517) in a file or behind a URL.
+"""The public keys of the tokens' issuer: a JSON Web Key Set (RFC 7517) in a file or behind a URL.
 
-Issuers change their keys: a new one is published, later the old one withdrawn. So the set is read again every minute,
-and at once for a token that names a key which is not in it. Keys that were read stay good while their source is away.
+Issuers rotate their keys: they publish a new one, and later withdraw the old one. So the set is read again every
+minute, and at once for a token whose key is not in it. Keys stay valid while their source is unavailable.
 """
 
 import asyncio
@@ -25,13 +25,13 @@ from shared.serving.errors import Unavailable
 from shared.serving.program import CannotRun
 
 REFRESH_SECONDS = 60
-# Whatever keys the tokens name that people send us: their issuer is not asked more often.
+# Whatever keys the incoming tokens name, their issuer is not asked more often.
 PAUSE_SECONDS = 10
 FIRST_PAUSE_SECONDS = 1  # while there are no keys at all
-READ_SECONDS = 1.5  # whoever waits for it has an answer within 2 s
+READ_SECONDS = 1.5  # callers who wait for it get an answer within 2 s
 MAX_BYTES = 256 * 1024
 
-# What a key can do is decided by its own type, never by a token. Anything else a set may hold is not for us.
+# A key's own type decides what it can do, never a token. Other kinds of keys in a set are skipped.
 ALGORITHMS = {("RSA", None): "RS256", ("EC", "P-256"): "ES256", ("OKP", "Ed25519"): "EdDSA"}
 MIN_RSA_BITS = 2048  # RFC 7518, 3.3
 
@@ -48,7 +48,7 @@ class PublicKey:
 
 
 def parse(text: bytes) -> tuple[PublicKey, ...]:
-    """The usable keys of a set; others are skipped (RFC 7517, 5). Raises ValueError when there are none."""
+    """The usable keys of a set; skips others (RFC 7517, 5). Raises ValueError if there are none."""
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
@@ -68,7 +68,7 @@ def _public_key(member: object) -> PublicKey | None:
     kind, curve, key_id = (member.get(name) for name in ("kty", "crv", "kid"))
     algorithm = next((ALGORITHMS[known] for known in ALGORITHMS if known == (kind, curve)), None)
     if algorithm is None or "d" in member or not isinstance(key_id, str | None):
-        return None  # another kind of key, or a private one, which everybody has seen by now
+        return None  # another kind of key, or a private one that is published and so worthless
     operations = member.get("key_ops", ["verify"])
     if (
         member.get("alg", algorithm) != algorithm
@@ -78,7 +78,7 @@ def _public_key(member: object) -> PublicKey | None:
         return None
     try:
         key = jwt.PyJWK(member, algorithm).key
-    except Exception:  # noqa: BLE001 - whatever the libraries say of it, the keys beside it are good, and we go on
+    except Exception:  # noqa: BLE001 - whatever is wrong with this key, the other keys are still usable
         return None
     if kind == "RSA" and key.key_size < MIN_RSA_BITS:
         return None
@@ -91,7 +91,7 @@ def is_url(location: str) -> bool:
 
 
 def check_location(location: str) -> str:
-    """The location, when keys may be read from there. Raises ValueError."""
+    """The location, if keys may be read from there. Raises ValueError."""
     parts = urlsplit(location)
     if is_url(location) and (
         not parts.hostname
@@ -110,7 +110,7 @@ def _is_loopback(host: str) -> bool:
 
 
 class Jwks:
-    """The keys as they were last read from `location`. `read` and `clock` are handed in by tests."""
+    """The keys as last read from `location`. Tests pass in `read` and `clock`."""
 
     def __init__(
         self,
@@ -131,7 +131,7 @@ class Jwks:
             self._load_file()
 
     def _load_file(self) -> None:
-        """An issuer may be away for a while; a file that is not there at start is a mistake."""
+        """An issuer may be unavailable for a while; a file that is missing at start is a mistake."""
         try:
             self._take(self._read(self._location))
         except (OSError, ValueError) as error:
@@ -143,12 +143,12 @@ class Jwks:
         return fitting[0] if len(fitting) == 1 else None
 
     async def check(self) -> None:
-        """Raises Unavailable until keys have been read for the first time; never after that."""
+        """Raises Unavailable until keys have been read for the first time, and never after that."""
         if not self._keys:
             raise Unavailable(f"there are no keys to verify tokens with: {self._problem}", cause="keys")
 
     def require_current(self) -> None:
-        """Raises Unavailable when nobody can say whether a key that is not here is good: the source is away."""
+        """Raises Unavailable if the source cannot be read, so that an unknown key may be valid."""
         if self._problem is not None:
             raise Unavailable("the keys to verify tokens with are out of reach", cause="keys")
 
@@ -159,7 +159,7 @@ class Jwks:
             await asyncio.sleep(REFRESH_SECONDS if self._keys else FIRST_PAUSE_SECONDS)
 
     async def renew(self) -> None:
-        """Reads the keys again, unless that was begun a moment ago. Whoever asks meanwhile shares the one reading."""
+        """Reads the keys again, unless a read began a moment ago. Concurrent callers share one read."""
         if self._reading is None:
             if self._clock() < self._last_read + (PAUSE_SECONDS if self._keys else FIRST_PAUSE_SECONDS):
                 return

@@ -1,6 +1,6 @@
-"""What Prometheus and Kubernetes ask a program by HTTP: `/metrics`, `/livez` and `/readyz`.
+"""The HTTP endpoint for Prometheus and Kubernetes: `/metrics`, `/livez` and `/readyz`.
 
-Answered by a thread, from the metrics alone: so it is the same for one process and for several workers.
+A thread answers from the metrics alone, in the same way for one process and for several workers.
 """
 
 import os
@@ -23,7 +23,7 @@ from shared.metrics import WORKERS_FOLDER
 from shared.serving import lifecycle, reasons
 from shared.serving.program import CannotRun
 
-# An event loop that has not turned for so long hangs: between two probes are 1.5 s at most.
+# An event loop that has not run for so long hangs: there are at most 1.5 s between two probes.
 ALIVE_SECONDS = 10.0
 CLIENT_SECONDS = 5
 
@@ -31,15 +31,15 @@ log = structlog.get_logger()
 
 
 def not_alive(registry: CollectorRegistry, now: float) -> str | None:
-    """Why the program should be restarted, None when it is healthy; `now` in seconds since 1970."""
+    """Why the program should be restarted; None if it is healthy. `now` in seconds since 1970."""
     beat = registry.get_sample_value("analytics_heartbeat_timestamp_seconds")
     if beat is None or now - beat <= ALIVE_SECONDS:
-        return None  # a supervisor whose workers have all died is about to start others
+        return None  # a supervisor whose workers have all died is about to restart them
     return f"an event loop has not turned for {now - beat:.0f} s"
 
 
 def not_ready(registry: CollectorRegistry, processes: int, reasons: Iterable[str]) -> str | None:
-    """Why the program cannot do its work now, None when it can; `reasons` are what its processes tell."""
+    """Why the program cannot work now; None if it can. `reasons` come from its processes."""
     ready = registry.get_sample_value("analytics_ready_processes") or 0
     if ready >= processes:
         return None
@@ -48,7 +48,7 @@ def not_ready(registry: CollectorRegistry, processes: int, reasons: Iterable[str
 
 @contextmanager
 def served(address: str | None, *, registry: CollectorRegistry = REGISTRY, processes: int = 1) -> Iterator[None]:
-    """Answers at `address` (host:port), or not at all when it is None. Raises CannotRun when it is taken."""
+    """Answers at `address` (host:port); does nothing if it is None. Raises CannotRun if it is taken."""
     if address is None:
         yield
         return
@@ -64,7 +64,7 @@ def served(address: str | None, *, registry: CollectorRegistry = REGISTRY, proce
 
 @contextmanager
 def served_for_workers(address: str | None, workers: int) -> Iterator[None]:
-    """The same for so many workers that are started meanwhile: their metrics added up."""
+    """The same for several workers: adds up their metrics."""
     if address is None:
         yield
         return
@@ -80,7 +80,7 @@ def served_for_workers(address: str | None, workers: int) -> Iterator[None]:
 
 
 class _Workers(Collector):
-    """What the workers have written into the folder."""
+    """The metrics that the workers have written into the folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -1,4 +1,4 @@
-"""Every error that a caller can get, the one table from error to gRPC status, and what applies it.
+"""Every error that a caller can get, the one table from error to gRPC status, and the handler that applies it.
 
 The gateway turns a status into REST: its code into the HTTP status, its message and details into the JSON body.
 """
@@ -26,7 +26,7 @@ Response = TypeVar("Response")
 
 
 class Violation(NamedTuple):
-    """What is wrong with one field; `field` is its path as JSON spells it, such as `lectureId`."""
+    """What is wrong with one field; `field` is its path in JSON spelling, such as `lectureId`."""
 
     field: str
     description: str
@@ -35,7 +35,7 @@ class Violation(NamedTuple):
 class ServiceError(Exception):
     """An answer other than OK. The subclass fixes the code; the text goes to the caller.
 
-    `cause` is one word out of few for the metrics: that of the class, unless another is given.
+    `cause` is one of a few words for the metrics; by default that of the class.
     """
 
     code = grpc.StatusCode.UNKNOWN
@@ -51,7 +51,7 @@ class ServiceError(Exception):
         return []
 
     def headers(self) -> tuple[tuple[str, str], ...]:
-        """What goes with it as trailing metadata; the gateway makes headers of it."""
+        """Its trailing metadata, which the gateway turns into headers."""
         return ()
 
 
@@ -66,7 +66,7 @@ class Unauthenticated(ServiceError):
         self._challenge = challenge
 
     def headers(self) -> tuple[tuple[str, str], ...]:
-        """What a caller over HTTP has to be told (RFC 6750, 3)."""
+        """The header that HTTP callers need (RFC 6750, 3)."""
         return (("www-authenticate", self._challenge),)
 
 
@@ -87,7 +87,7 @@ class InvalidRequest(ServiceError):
 
 
 class Unreadable(ServiceError):
-    """The bytes of the request are not its message, so no field can be named."""
+    """The bytes of the request are malformed, so no field can be named."""
 
     code = grpc.StatusCode.INVALID_ARGUMENT
     cause = "unreadable"
@@ -97,7 +97,7 @@ class Unreadable(ServiceError):
 
 
 class TooLarge(ServiceError):
-    """The bytes of the request are more than this method takes."""
+    """The request is larger than this method accepts."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     cause = "too_large"
@@ -107,7 +107,7 @@ class TooLarge(ServiceError):
 
 
 class PermissionDenied(ServiceError):
-    """The caller is known, and may not do this."""
+    """The caller is known, but may not do this."""
 
     code = grpc.StatusCode.PERMISSION_DENIED
     cause = "permission"
@@ -121,7 +121,7 @@ class NotFound(ServiceError):
 
 
 class Implausible(ServiceError):
-    """More watch time of a user than the clock and the credit allow: nothing of the ping is counted."""
+    """More watch time than the clock and the credit allow: nothing of the ping is counted."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
     cause = "implausible"
@@ -146,7 +146,7 @@ class Overloaded(ServiceError):
 
 
 class UserLimit(ServiceError):
-    """The user has too many event and playback ids alive. Earlier ones end with time."""
+    """The user has too many live event and playback ids. Earlier ones expire."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     cause = "user_limit"
@@ -160,7 +160,7 @@ class UserLimit(ServiceError):
 
 
 class Unavailable(ServiceError):
-    """A store is away. What was asked may or may not have happened."""
+    """A store is unavailable. The request may or may not have taken effect."""
 
     code = grpc.StatusCode.UNAVAILABLE
     cause = "store"
@@ -171,14 +171,14 @@ class Unavailable(ServiceError):
 
 
 class StoreRefuses(ServiceError):
-    """A store refuses what it is asked, and would again: an operator has to look, the log has the reason."""
+    """A store permanently rejects the request: an operator has to act, the log has the reason."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
     cause = "store"
 
 
 class SpoiltKey(ServiceError):
-    """Somebody has put another key in the place of the course's counters: an operator has to look, the log names it."""
+    """The course's counters have been overwritten by another key: an operator has to act, the log names the key."""
 
     code = grpc.StatusCode.INTERNAL
     cause = "spoilt_key"
@@ -208,11 +208,11 @@ async def _abort(context: "grpc.aio.ServicerContext[Any, Any]", error: ServiceEr
 
 
 def answers_errors(call: Callable[..., Awaitable[Response]], method: str) -> Callable[..., Awaitable[Response]]:
-    """Makes a method's handler answer a ServiceError with its status, anything else with INTERNAL, the text withheld.
+    """Makes a method's handler answer a ServiceError with its status, and anything else with INTERNAL without its text.
 
     `call` takes a request and the context; `method` is its name in metrics and logs.
     """
-    metrics.CALLS_REFUSED.labels(method, "INTERNAL", "bug")  # else the first error is no increase to Prometheus
+    metrics.CALLS_REFUSED.labels(method, "INTERNAL", "bug")  # else Prometheus misses the first error
 
     async def answer(request: object, context: "grpc.aio.ServicerContext[Any, Any]") -> Response:
         try:

@@ -1,8 +1,8 @@
-"""The standard health service (`grpc.health.v1`): what a server says of itself, asked once or watched.
+"""The standard health service (`grpc.health.v1`): a server's status, once or watched.
 
-In the place of the package's own servicer, which holds a lock while it writes to a watcher: one who does not read, and
-needs no token for it, would keep everybody from hearing of any change, and the server from its end. And it would parse
-whatever anybody sends.
+It replaces the package's own servicer, which holds a lock while it writes to a watcher: a watcher that does not read,
+and needs no token, would block all changes for everybody, and the server's stop. It would also parse whatever anybody
+sends.
 """
 
 import asyncio
@@ -12,19 +12,19 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2
 
-# Room for a name and little more.
+# Enough for a name.
 MAX_MESSAGE_BYTES = 1024
 
 
 class Health:
-    """The status of each name; every one is NOT_SERVING at first."""
+    """The status of each name; NOT_SERVING at first."""
 
     def __init__(self, names: list[str]) -> None:
         self._statuses: dict[str, int] = dict.fromkeys(names, health_pb2.HealthCheckResponse.NOT_SERVING)
         self._changed = asyncio.Event()
 
     def set(self, name: str, status: int) -> None:
-        """Does not block: watchers see the change when they read."""
+        """Does not block: watchers get the change when they read."""
         self._statuses[name] = status
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
@@ -46,7 +46,7 @@ class Health:
         return health_pb2.HealthCheckResponse(status=status)
 
     async def watch(self, data: bytes, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
-        """The status now, and at each change; of changes that come faster than they are read, the last."""
+        """The status now, and at each change; if changes come faster than the watcher reads, only the last."""
         name = await _name(data, context)
         told = None
         while True:
@@ -59,7 +59,7 @@ class Health:
 
 
 async def _name(data: bytes, context: "grpc.aio.ServicerContext[Any, Any]") -> str:
-    """Whose status is asked for. Ends the call when that is not to be read, or long."""
+    """The requested name. Ends the call if the message is malformed or too long."""
     if len(data) > MAX_MESSAGE_BYTES:
         await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"a message has at most {MAX_MESSAGE_BYTES} bytes")
     try:

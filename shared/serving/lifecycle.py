@@ -1,4 +1,4 @@
-"""How a program lives: readiness that follows its stores, and a stop that finishes what is in hand."""
+"""A program's life cycle: readiness that follows its stores, and a stop that finishes the calls in flight."""
 
 import asyncio
 import faulthandler
@@ -13,48 +13,49 @@ from course_analytics.v1 import dashboard_pb2, ingest_pb2
 from grpc_health.v1 import health, health_pb2
 
 from shared import metrics
-from shared.serving import reasons
+from shared.serving import accepting, reasons
+from shared.serving.calls import Calls
 from shared.serving.health import Health
 from shared.serving.program import CannotRun
 from shared.serving.reflection import add_reflection
 
 STOP_SECONDS = 20
-# Calls under way take 2 s at most; only health watchers stay longer.
+# Calls in flight take 2 s at most; only health watchers stay longer.
 CALLS_SECONDS = 5
 PROBE_SECONDS = 0.5
 
-# What one caller can use of a server, malicious or not: see docs/limits.md.
+# What one caller, malicious or not, can use of a server: see docs/limits.md.
 MAX_MESSAGE_BYTES = 64 * 1024  # unpacked
-# What a message may be packed with; gRPC's numbers.
+# Accepted compression of messages; gRPC's numbers.
 IDENTITY, GZIP = grpc.Compression.NoCompression.value, grpc.Compression.Gzip.value
-# More than the gateway lets through. By default gRPC refuses by chance, between 8 and 16 KiB.
+# More than the gateway passes. By default gRPC refuses at random between 8 and 16 KiB.
 MAX_METADATA_BYTES = 20 * 1024
 MAX_CONNECTIONS = 4_000
 MAX_STREAMS = 256  # of a connection, at the same time; a call that has only begun costs 20 KB
-# What a call may have sent before it is read. By default gRPC lets it grow to 4 MiB, when the line is fast: 40 streams
-# on one connection, whose sender did not read its answers, had taken 4.5 GB; with this it is 170 MB.
+# What a call may have sent before the server reads it. By default gRPC lets it grow to 4 MiB on a fast link: 40 streams
+# on one connection, whose sender did not read its answers, took 4.5 GB; with this limit they take 170 MB.
 STREAM_WINDOW_BYTES = 256 * 1024
-# Calls that wait to be looked at, in a burst. By default they are 1,000, and what comes then ends as CANCELLED, whoever
-# sends it; overload is for the servers to say.
+# Calls that may wait to be accepted, in a burst. The default is 1,000; further calls of any caller end as CANCELLED,
+# but the servers themselves should report overload.
 MAX_PENDING_CALLS = 50_000
-# A load balancer hears of new servers, and so do long-lived callers when they connect again. Calls under way go on: a
-# stream of batches for an hour at most (ingest_server/stream.py).
+# Long-lived callers connect again, and so reach new servers. Calls in flight continue: a stream of batches for an hour
+# at most (ingest_server/stream.py).
 CONNECTION_AGE_MS = 10 * 60 * 1000
 CONNECTION_GRACE_MS = 61 * 60 * 1000
-# A peer that is asked, and does not answer, is gone: its calls end. (By `ping_timeout_ms`: `keepalive_timeout_ms` alone
-# leaves it there.)
+# A peer that does not answer a ping is gone: its calls end. (By `ping_timeout_ms`: `keepalive_timeout_ms` alone does
+# not close the connection.)
 KEEPALIVE_MS = 60_000
 PING_TIMEOUT_MS = 20_000
-# How often a client may ask whether we are there, while its stream is quiet: by default once in 5 min, and a client
-# with a keepalive of 30 s loses its connection.
+# How often a client may ping while its stream is quiet. The default is once in 5 min: a client with a keepalive of 30 s
+# would lose its connection.
 LEAST_PING_MS = 1_000
 
-# SERVING as long as somebody answers at all: for a probe that restarts what hangs. Readiness has the other names.
+# SERVING as long as the server answers at all, for a probe that restarts a hung program. The other names are readiness.
 LIVENESS = "liveness"
 
 Probe = Callable[[], Awaitable[object]]
 
-# Both services are known to the reflection of each server, because a gateway asks one of them about both.
+# Each server's reflection knows both services, because a gateway asks one server about both.
 DESCRIPTORS = (ingest_pb2.DESCRIPTOR, dashboard_pb2.DESCRIPTOR)
 
 log = structlog.get_logger()
@@ -92,12 +93,12 @@ async def grpc_server(
     max_message_bytes: int = MAX_MESSAGE_BYTES,
 ) -> tuple[grpc.aio.Server, Health]:
     """A server bound to `address` (host:port), with health (NOT_SERVING at first) and reflection. Raises CannotRun."""
-    server = grpc.aio.server(
+    server = accepting.server(
         options=[
-            # By default any second process would bind the same port silently and get half of the calls.
+            # By default a second process would silently bind the same port and get half of the calls.
             ("grpc.so_reuseport", int(shared_port)),
             ("grpc.max_receive_message_length", max_message_bytes),
-            # Messages are unpacked when their sender is known (shared/serving/sent.py).
+            # Messages are decompressed once their sender is known (shared/serving/sent.py).
             ("grpc.per_message_decompression", 0),
             ("grpc.compression_enabled_algorithms_bitset", 1 << IDENTITY | 1 << GZIP),
             ("grpc.max_metadata_size", MAX_METADATA_BYTES),
@@ -135,14 +136,14 @@ async def grpc_server(
 
 
 def cannot_listen(address: str) -> str:
-    """The sentence for an address that cannot be bound."""
+    """The error for an address that cannot be bound."""
     return f"cannot listen on {address}: the address is taken, or not one of this machine"
 
 
 class Readiness:
-    """Keeps the metrics, and a server's `grpc.health.v1`, in step with the stores: ready while every probe answers.
+    """Updates the metrics, and a server's `grpc.health.v1`, from the stores: ready while every probe answers.
 
-    Probes are named after what they ask. The same loop says that the event loop turns.
+    Probes have the names of their dependencies. The same loop records that the event loop runs.
     """
 
     def __init__(self, servicer: Health | None = None, service: str = "") -> None:
@@ -152,9 +153,9 @@ class Readiness:
         self._closed = False
 
     def set(self, problems: Mapping[str, Exception]) -> None:
-        """Reports ready (no problems) or not; logs the change, and when it is not ready for another reason.
+        """Reports ready (no problems) or not; logs every change of that or of the reason.
 
-        Problems are named after what was asked.
+        Problems have the names of their dependencies.
         """
         metrics.HEARTBEAT.set_to_current_time()
         if self._closed:
@@ -186,7 +187,7 @@ class Readiness:
             self._servicer.set(name, status)
 
     async def until_first_contact(self, **probes: Probe) -> None:
-        """Returns once all have answered. Raises a probe's CannotRun: what was reached is unfit, waiting is no use."""
+        """Returns once all have answered. Raises a probe's CannotRun: the dependency is unsuitable."""
         while not _is_cancelled():
             problems = await _problems(probes)
             for problem in problems.values():
@@ -205,13 +206,13 @@ class Readiness:
 
 
 def _is_cancelled() -> bool:
-    """Also when a driver made another error of the cancellation: a probe's errors end nothing."""
+    """Ends when cancelled, even if a driver turned that into another error: a probe's errors end nothing."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
 async def _problems(probes: Mapping[str, Probe]) -> dict[str, Exception]:
-    """What keeps each probe from its answer."""
+    """The problem of each probe that does not succeed."""
     answers = await asyncio.gather(*(_problem(probe) for probe in probes.values()))
     for name, problem in zip(probes, answers, strict=True):
         metrics.PROBE_UP.labels(name).set(problem is None)
@@ -224,7 +225,7 @@ async def _problem(probe: Probe) -> Exception | None:
             await probe()
     except TimeoutError:
         return TimeoutError("no answer within 1 s")
-    except Exception as error:  # noqa: BLE001 - whatever keeps a store from answering, the answer is "not ready"
+    except Exception as error:  # noqa: BLE001 - whatever fails, the program is not ready
         return error
     return None
 
@@ -233,10 +234,9 @@ async def serve_until(
     stop: asyncio.Event,
     server: grpc.aio.Server,
     readiness: Readiness,
-    *,
-    farewell: Callable[[], Awaitable[None]] | None = None,
+    calls: Calls,
 ) -> None:
-    """Serves until `stop`; then not ready, `farewell`, no new calls, and some seconds for those in hand."""
+    """Serves until `stop`; then not ready, a time for callers to go elsewhere, and some seconds for calls in hand."""
     # What has been imported and wired stays to the end. Looked through again and again by the garbage collector, it
     # would stop all calls for 40 ms each time.
     gc.collect()
@@ -244,6 +244,5 @@ async def serve_until(
     await server.start()
     await stop.wait()
     readiness.close()
-    if farewell is not None:
-        await farewell()
+    await calls.drained()
     await server.stop(CALLS_SECONDS)

@@ -1,8 +1,8 @@
-"""A service's methods, added to a server so that whoever has no valid token costs no more than its verification.
+"""Adds a service's methods to a server, so that a caller without a valid token costs only its verification.
 
-A call is judged in this order: its token, then what `admit` says of its bytes, then its message. gRPC would take in the
-message first, unpack and parse it: a kilobyte of an unknown caller's would become a megabyte of ours. So to gRPC every
-request is a stream, of which nothing is read before the caller is known, and then as it was sent.
+A call is checked in this order: its token, its bytes by `admit`, its message. gRPC would first read, decompress and
+parse the message: a kilobyte of an unknown caller could become a megabyte in memory. So every request is a stream to
+gRPC: nothing is read before the caller is known, and then only the raw bytes.
 """
 
 from collections.abc import Awaitable, Callable
@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from shared.identity.auth import Caller, TokenVerifier
+from shared.serving.calls import Calls
 from shared.serving.errors import TooLarge, Unreadable, answers_errors
 from shared.serving.lifecycle import MAX_MESSAGE_BYTES
 from shared.serving.sent import Sent
@@ -21,12 +22,12 @@ from shared.serving.sent import Sent
 Request = TypeVar("Request", bound=Message)
 Context = Any  # grpc.aio.ServicerContext, of bytes in one direction and messages in the other
 
-# Returns the bytes of this method's request, unpacked, or raises the ServiceError that refuses it to this caller.
+# Returns the decompressed bytes of this method's request, or raises the ServiceError that refuses it to this caller.
 Admit = Callable[[str, Sent, Caller], bytes]
 
 
 def admit_small(_method: str, sent: Sent, _caller: Caller) -> bytes:
-    """Every message that is not larger than a single call's. Raises TooLarge or Unreadable."""
+    """Admits every message that is not too large for a single call. Raises TooLarge or Unreadable."""
     if sent.size > MAX_MESSAGE_BYTES:
         raise TooLarge(sent.size, MAX_MESSAGE_BYTES)
     return sent.unpacked()
@@ -38,19 +39,21 @@ def add(
     server: grpc.aio.Server,
     verifier: TokenVerifier,
     admit: Admit = admit_small,
-) -> None:
-    """Adds the methods of the service that the servicer has; they are called as `_handler` says."""
+) -> Calls:
+    """Adds the methods of the service that the servicer has, called as `_handler` says. Returns their calls."""
+    calls = Calls()
     handlers = {
-        method.name: _handler(method, getattr(servicer, method.name), verifier, admit)
+        method.name: _handler(method, getattr(servicer, method.name), verifier, admit, calls)
         for method in service.methods
         if hasattr(servicer, method.name)
     }
-    # Registered, each method has a queue of its own: a single call does not stand behind batches until it is accepted.
+    # A registered method has a queue of its own, so a single call does not wait behind batches until it is accepted.
     server.add_registered_method_handlers(service.full_name, handlers)
+    return calls
 
 
 def parse(message: type[Request], data: bytes) -> Request:
-    """The message that the bytes are. Raises Unreadable."""
+    """The message in the bytes. Raises Unreadable."""
     try:
         return message.FromString(data)
     except DecodeError:
@@ -58,7 +61,11 @@ def parse(message: type[Request], data: bytes) -> Request:
 
 
 def _handler(
-    method: MethodDescriptor, behaviour: Callable[..., Awaitable[Any]], verifier: TokenVerifier, admit: Admit
+    method: MethodDescriptor,
+    behaviour: Callable[..., Awaitable[Any]],
+    verifier: TokenVerifier,
+    admit: Admit,
+    calls: Calls,
 ) -> "grpc.RpcMethodHandler[Any, Any]":
     """A unary method is called with its message, its caller and the context.
 
@@ -67,17 +74,19 @@ def _handler(
     name, message = method.name, GetMessageClass(method.input_type)
 
     async def unary(_requests: object, context: Context) -> Any:  # noqa: ANN401 - the message that the method answers with
-        metadata = context.invocation_metadata()
-        caller = verifier.caller(metadata) or await verifier.caller_by_new_keys(metadata)
-        data = await context.read()
-        if data is grpc.aio.EOF:
-            raise Unreadable
-        return await behaviour(parse(message, admit(name, Sent(data), caller)), caller, context)
+        with calls:
+            metadata = context.invocation_metadata()
+            caller = verifier.caller(metadata) or await verifier.caller_by_new_keys(metadata)
+            data = await context.read()
+            if data is grpc.aio.EOF:
+                raise Unreadable
+            return await behaviour(parse(message, admit(name, Sent(data), caller)), caller, context)
 
     async def stream(_requests: object, context: Context) -> None:
-        metadata = context.invocation_metadata()
-        caller = verifier.caller(metadata) or await verifier.caller_by_new_keys(metadata)
-        await behaviour(caller, context)
+        with calls:
+            metadata = context.invocation_metadata()
+            caller = verifier.caller(metadata) or await verifier.caller_by_new_keys(metadata)
+            await behaviour(caller, context)
 
     serialize = GetMessageClass(method.output_type).SerializeToString
     if method.client_streaming:

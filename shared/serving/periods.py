@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from course_analytics.v1 import dashboard_pb2
 
-from shared.data.days import day_after, days_between, is_day
+from shared.data.days import day_after, days_between, every_day, is_day
 from shared.serving.errors import InvalidRequest, Violation
 
 Request = dashboard_pb2.GetCourseReportRequest
@@ -27,15 +27,15 @@ class Stretch:
 
     def days(self) -> list[str]:
         """Every day of it."""
-        return [day_after(self.first, number) for number in range(len(self))]
+        return every_day(self.first, self.last)
 
     def before(self) -> "Stretch":
-        """The equal stretch right before it."""
+        """The equally long stretch right before it."""
         return Stretch(day_after(self.first, -len(self)), day_after(self.first, -1))
 
 
 def check_form(period: int, from_day: str, to_day: str) -> None:
-    """Raises InvalidRequest for what is wrong whatever day it is."""
+    """Raises InvalidRequest for fields that are wrong on any day."""
     violations = []
     if period not in {Request.PERIOD_UNSPECIFIED, *PRESETS}:
         violations.append(Violation("period", "must be LAST_7_DAYS, LAST_28_DAYS or LAST_90_DAYS"))
@@ -47,7 +47,7 @@ def check_form(period: int, from_day: str, to_day: str) -> None:
 
 
 def stretch_of(period: int, from_day: str, to_day: str, *, today: str, zone: str) -> Stretch:
-    """The days that are asked for, by fields that `check_form` has passed.
+    """The requested days; `check_form` has checked the fields.
 
     Raises InvalidRequest, which names the last possible day.
     """

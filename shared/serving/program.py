@@ -26,7 +26,7 @@ def exit_code(program: Callable[[], int | None]) -> int:
     try:
         code = program()
     except* CannotRun as refused:
-        print(_first(refused), file=sys.stderr)  # noqa: T201 - for whoever started it, with or without logs
+        print(_first(refused), file=sys.stderr)  # noqa: T201 - for the user, with or without logs
         code = CANNOT_RUN
     return code or 0
 

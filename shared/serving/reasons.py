@@ -1,6 +1,6 @@
-"""Why this process is not ready, in words: told by its readiness, and said by `/readyz`.
+"""Why this process is not ready, in words: its readiness sets them, `/readyz` shows them.
 
-Several workers tell their supervisor, which answers for them, by files beside their metrics.
+Several workers pass them to their supervisor, which answers for them, in files beside their metrics.
 """
 
 import os
@@ -16,7 +16,7 @@ _own: dict[str, str] = {}
 
 
 def tell(reason: str) -> None:
-    """Says why this process is not ready; "" when it is."""
+    """Sets why this process is not ready; "" if it is."""
     name = current_process().name
     folder = os.environ.get(WORKERS_FOLDER)
     if folder is None:
@@ -29,12 +29,12 @@ def tell(reason: str) -> None:
 
 
 def forget(worker: str) -> None:
-    """Drops what a dead worker told."""
+    """Drops the reasons of a dead worker."""
     Path(os.environ[WORKERS_FOLDER], f"{worker}{ENDING}").unlink(missing_ok=True)
 
 
 def told() -> list[str]:
-    """The different reasons of all processes that this one answers for."""
+    """The distinct reasons of all processes that this one answers for."""
     folder = os.environ.get(WORKERS_FOLDER)
     reasons = _own.values() if folder is None else [file.read_text() for file in Path(folder).glob(f"*{ENDING}")]
     return sorted({reason for reason in reasons if reason})

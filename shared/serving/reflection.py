@@ -1,7 +1,6 @@
-"""Server reflection, of which one stream can have only so much: it is open to everybody, and dear for its size.
+"""Server reflection with limits for each stream: it is open to everybody, and expensive for its size.
 
-A message of a few bytes is answered with files of 16 KB, in half a millisecond; one that names what does not exist is
-answered with itself.
+A message of a few bytes gets files of 16 KB in half a millisecond; one that names an unknown symbol is echoed.
 """
 
 import asyncio
@@ -22,7 +21,7 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 def add_reflection(services: Sequence[str], server: grpc.aio.Server) -> None:
-    """Makes the server tell of these services, and of reflection itself."""
+    """Makes the server describe these services, and reflection itself."""
     bounded = BoundedReflection([*services, reflection.SERVICE_NAME])
     handler: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(
         bounded.answers, response_serializer=ServerReflectionResponse.SerializeToString

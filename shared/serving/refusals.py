@@ -1,8 +1,7 @@
-"""Calls that were not answered OK: each is counted, and has its line in the log as long as there are few.
+"""Calls that were not answered OK: all are counted, and a limited number is logged.
 
-The rule: in any second a process writes at most 10 lines for one gRPC code, and the next line of that code says in
-`unlogged` how many it left out. When Redis is away, or a player has gone wrong, that is 10 lines a second and not
-thousands.
+In any second a process writes at most 10 lines for one gRPC code; the next line of that code says in `unlogged` how
+many were skipped. So an unavailable Redis or a faulty player causes 10 lines a second, not thousands.
 """
 
 import time
@@ -33,7 +32,7 @@ class LineLimit:
         self._left_out = 0
 
     def admit(self) -> int | None:
-        """How many lines were left out since the last one; None when this one has to be left out as well."""
+        """How many lines were skipped since the last one; None if this one must be skipped too."""
         now = self._now()
         if now - self._second >= 1:
             self._second, self._written = now, 0
@@ -49,9 +48,9 @@ _limits: dict[str, LineLimit] = {}
 
 
 def refused(method: str, code: str, error: Exception, *, cause: str, metadata: Metadata | None) -> None:
-    """Notes a call that was answered with an error. A caller's fault is one line, a bug (cause `bug`) has its stack.
+    """Records a call that was answered with an error. A caller's fault is one line, a bug (cause `bug`) has its stack.
 
-    What an operator has to mend, such as a store that is away, is a warning.
+    What an operator must fix, such as an unavailable store, is a warning.
 
     The line has the caller's `x-request-id`, and the text of the error, which names courses but no users.
     """
@@ -72,5 +71,5 @@ def refused(method: str, code: str, error: Exception, *, cause: str, metadata: M
 
 
 def request_id(metadata: Metadata | None) -> str | None:
-    """The id that the caller or the gateway gave the request, None if nobody did; no longer than an id may be."""
+    """The request's id, from the caller or the gateway; None without one. Cut to the maximum length of an id."""
     return next((str(value)[:MAX_ID] for key, value in metadata or () if key == "x-request-id"), None)

@@ -1,23 +1,22 @@
-"""A message as it was sent: in gzip, or as it is.
+"""A message as it was sent: gzipped or plain.
 
-gRPC would unpack it before anybody has looked at it. Here that is done when its sender, its size and its beginning are
-known.
+gRPC would decompress it unchecked. Here that happens only when its sender, its size and its beginning are known.
 """
 
 import zlib
 
 from shared.serving.errors import Unreadable
 
-# No message of protobuf begins like this: the first byte names a type of field that there is not.
+# No protobuf message begins like this: the first byte names a field type that does not exist.
 GZIP = b"\x1f\x8b"
 GZIP_FORMAT = 16 + zlib.MAX_WBITS
 
-# Of a packed message this much can be looked at before the rest is unpacked.
+# How much of a compressed message can be read before the rest is decompressed.
 BEGINNING_BYTES = 16 * 1024
 
 
 class Sent:
-    """The bytes of one message. `size` is how many it has unpacked, as it says itself."""
+    """The bytes of one message. `size` is its decompressed size, as its gzip trailer says."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -25,11 +24,11 @@ class Sent:
         self.size = int.from_bytes(data[-4:], "little") if self.is_packed else len(data)
 
     def beginning(self) -> bytes:
-        """The first bytes of a packed message. Raises Unreadable."""
+        """The first bytes of the decompressed message. Raises Unreadable."""
         return self._unpack(BEGINNING_BYTES)[0]
 
     def unpacked(self) -> bytes:
-        """All of it. Raises Unreadable, also when it has not the size that it says: zlib checks that at its end."""
+        """The whole message. Raises Unreadable, also if its size is not that of the trailer, which zlib checks."""
         if not self.is_packed:
             return self._data
         data, is_whole = self._unpack(self.size + 1)

@@ -16,8 +16,8 @@ Versions = tuple[tuple[int, int], ...]
 
 
 def server_credentials(settings: ServerSettings) -> grpc.ServerCredentials | None:
-    """What the settings say; None without a certificate: then a server speaks plain text. Raises CannotRun."""
-    if settings.tls_certificate is None or settings.tls_key is None:  # ServerSettings takes both or none
+    """The credentials for these settings; None without a certificate: plain text. Raises CannotRun."""
+    if settings.tls_certificate is None or settings.tls_key is None:  # ServerSettings requires both or neither
         return None
     files = CertificateFiles(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
     certificates = Certificates(files)
@@ -37,11 +37,11 @@ class CertificateFiles:
     client_ca: Path | None
 
     def versions(self) -> Versions:
-        """What is different after a change."""
+        """A value that differs after every change of the files."""
         return tuple(_version(path) for path in self._paths())
 
     def read(self) -> grpc.ServerCertificateConfiguration:
-        """What is in them, checked: gRPC itself would only refuse every call. Raises ValueError with one sentence."""
+        """Their contents, checked: gRPC itself would only refuse every call. Raises ValueError with one sentence."""
         self._check()
         authorities = self.client_ca.read_bytes() if self.client_ca else None
         pair = (self.key.read_bytes(), self.certificate.read_bytes())
@@ -84,7 +84,7 @@ def _no_passphrase() -> str:
 
 
 class Certificates:
-    """Follows the files: whoever renews a certificate needs no restart."""
+    """Follows the files, so that renewed certificates need no restart."""
 
     def __init__(self, files: CertificateFiles) -> None:
         self._files = files
@@ -95,7 +95,7 @@ class Certificates:
             raise CannotRun(f"TLS: {error}") from None
 
     def changed(self) -> grpc.ServerCertificateConfiguration | None:
-        """Asked by gRPC at each handshake: the new certificate; None to go on with the one it has."""
+        """At each handshake gRPC asks for the new certificate; None keeps the current one."""
         versions = self._files.versions()
         if versions == self._versions:
             return None
@@ -103,7 +103,7 @@ class Certificates:
         try:
             renewed = self._files.read()
         except (OSError, ValueError) as error:
-            # Also between two files that are being replaced: the second is a change again.
+            # Also while the files are being replaced one by one: the second one is another change.
             log.warning("TLS files changed, the certificate in use stays", reason=str(error))
             return None
         log.info("TLS certificate renewed", file=str(self._files.certificate))

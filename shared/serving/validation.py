@@ -1,4 +1,4 @@
-"""The rules for what callers name that both servers know: ids, and how large a course may be."""
+"""Validation rules of both servers: ids, and the size of a course."""
 
 import re
 
@@ -6,8 +6,8 @@ from shared.serving.errors import Violation
 
 _OBJECT_ID = re.compile(r"[0-9a-f]{24}")
 
-# MongoDB's time for an update grows with the square of its counters. One of 10,000 lectures takes a second or three;
-# with more it would not be acknowledged within the flusher's timeout, and one dashboard would delay all others.
+# MongoDB's time for an update grows with the square of its counters. One of 10,000 lectures takes one to three seconds;
+# a larger one would exceed the flusher's timeout, and its dashboard would delay all others.
 MAX_LECTURES = 10_000
 TOO_MANY_LECTURES = Violation(
     "courseId", f"the course has more than {MAX_LECTURES:,} lectures, which are not counted or shown"
@@ -20,5 +20,5 @@ def is_object_id(value: str) -> bool:
 
 
 def check_object_id(field: str, value: str) -> Violation | None:
-    """What is wrong with a course or lecture id, None for nothing."""
+    """What is wrong with a course or lecture id; None if it is valid."""
     return None if is_object_id(value) else Violation(field, "must be 24 lower-case hexadecimal digits")

@@ -1,6 +1,6 @@
-"""Several processes of one server on one port: the kernel shares out the connections (SO_REUSEPORT).
+"""Several processes of one server on one port: the kernel distributes the connections (SO_REUSEPORT).
 
-One small supervisor: a worker that dies is reported and restarted, a stop is graceful for all.
+One small supervisor reports and restarts a worker that dies, and stops all of them gracefully.
 """
 
 import multiprocessing
@@ -22,22 +22,21 @@ from shared.serving import endpoint, lifecycle, program
 from shared.serving.program import CannotRun
 from shared.settings import ServerSettings
 
-# A worker that dies sooner than this after its start is not replaced before that time: a fault at start would otherwise
-# spin.
+# The minimum time between two starts of a worker: a fault at start would otherwise spin.
 RESTART_SECONDS = 1.0
 
 log = structlog.get_logger()
 
-# Runs a server until a signal; `shared_port` says whether others listen on its port too.
+# Runs a server until a signal; `shared_port`: other processes listen on its port too.
 Serve = Callable[[ServerSettings, bool], Coroutine[Any, Any, None]]
 
 
 def run(
     serve: Serve, settings: ServerSettings, *, workers: int, address: str, metrics_address: str | None = None
 ) -> int:
-    """Serves in this process, or in so many workers at `address`. Returns the exit code; raises CannotRun.
+    """Serves in this process, or in `workers` processes at `address`. Returns the exit code; raises CannotRun.
 
-    This process answers at `metrics_address`, for itself or for all workers.
+    This process serves `metrics_address`, for itself or for all workers.
     """
     if not settings.jwt_audience:
         log.warning("ANALYTICS_JWT_AUDIENCE is unset: a token that its issuer made for another service counts here too")
@@ -50,14 +49,14 @@ def run(
 
 
 def reserved(address: str) -> socket.socket:
-    """A socket that keeps `address` for workers, and takes no connections. Raises CannotRun when it is taken."""
+    """A socket that reserves `address` for workers, and accepts no connections. Raises CannotRun if it is taken."""
     host, _, port = address.rpartition(":")
     try:
         family, _, _, _, name = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
         with socket.socket(family) as alone:
             alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             alone.bind(name)
-            alone.listen()  # binding alone does not meet a listener that shares its port
+            alone.listen()  # binding alone does not detect a listener that shares its port
         kept = socket.socket(family)
         kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         kept.bind(name)
@@ -67,7 +66,7 @@ def reserved(address: str) -> socket.socket:
 
 
 class Supervisor:
-    """Keeps so many workers alive until a signal, or until one finds that it cannot run at all."""
+    """Keeps so many workers alive until a signal, or until one finds that it can never run."""
 
     def __init__(self, serve: Serve, settings: ServerSettings, workers: int) -> None:
         self._serve = serve
@@ -79,7 +78,7 @@ class Supervisor:
         self._wakeup, self._signals = socket.socketpair()
 
     def run(self) -> int:
-        """Returns 0 after a stop in which every worker ended well; 1, or the code of a worker that cannot run."""
+        """Returns 0 after a stop in which every worker succeeded; else 1, or the code of a worker that cannot run."""
         self._signals.setblocking(False)  # noqa: FBT003 - the standard library's signature
         signal.set_wakeup_fd(self._signals.fileno())
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -95,7 +94,7 @@ class Supervisor:
         return self._stop()
 
     def _signalled(self) -> bool:
-        """Waits for a signal or the end of a worker; whether it was a signal."""
+        """Waits for a signal or the end of a worker. Returns whether it was a signal."""
         sentinels = [process.sentinel for process in self._workers.values()]
         return self._wakeup in wait([self._wakeup, *sentinels])
 
@@ -124,13 +123,13 @@ class Supervisor:
             process.terminate()
         for process in self._workers.values():
             process.join()  # each has its own watchdog
-        # One that was only just starting may not have been ready for the signal: it had nothing in hand yet.
+        # A worker that was just starting may have missed the signal; it has no calls in flight yet.
         ended_well = {0, -signal.SIGTERM}
         return 0 if all(process.exitcode in ended_well for process in self._workers.values()) else 1
 
 
 def _noted(_number: int, _frame: FrameType | None) -> None:
-    """A handler, so that the signal does not end us; the supervisor is woken up by `set_wakeup_fd`."""
+    """A handler, so that the signal does not kill us; `set_wakeup_fd` wakes the supervisor."""
 
 
 def _work(serve: Serve, settings: ServerSettings, worker: int) -> None:

@@ -1,1 +1,1 @@
-"""Connections to Redis and MongoDB, and what is asked of both."""
+"""Connections to Redis and MongoDB, and checks of both."""

@@ -1,4 +1,4 @@
-"""The zone of an installation's days, as MongoDB has it: fixed for the life of the data.
+"""The zone of an installation's days, as stored in MongoDB: fixed for the life of the data.
 
 It is one document of `analyticssettings`: `{_id: "days", zone, recordedSince}`. The flusher writes `zone`, the IANA
 name, when it starts first, and with the first day that it flushes `recordedSince`, the installation's first day
@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 
 class OtherZone(CannotRun):
-    """The days of this installation are those of another zone."""
+    """The days of this installation have another zone."""
 
     def __init__(self, ours: ZoneInfo, theirs: object) -> None:
         super().__init__(
@@ -37,9 +37,9 @@ class OtherZone(CannotRun):
 
 
 async def settle(database: AsyncDatabase[Document], zone: ZoneInfo, *, change: bool = False) -> None:
-    """Writes the zone where there is none; with `change` also where there is another, but no day.
+    """Writes the zone if there is none; with `change` also if there is another zone, but no day yet.
 
-    Raises OtherZone where the days are those of another zone, PyMongoError when MongoDB is away.
+    Raises OtherZone if the days have another zone, PyMongoError when MongoDB is unavailable.
     """
     settings = database[ANALYTICS_SETTINGS]
     with pymongo.timeout(MONGO_SECONDS):
@@ -53,9 +53,9 @@ async def settle(database: AsyncDatabase[Document], zone: ZoneInfo, *, change: b
 
 
 async def note_day(database: AsyncDatabase[Document], zone: ZoneInfo, day: str) -> None:
-    """Notes that there is a day; before it is written. From then on the zone is fixed. Raises as `settle` does."""
+    """Records a day before it is written. From then on the zone is fixed. Raises as `settle` does."""
     noted = {"_id": DAYS_ID, "zone": zone.key}
-    for _ in range(2):  # once more, should somebody have deleted the document
+    for _ in range(2):  # again, in case somebody has deleted the document
         with pymongo.timeout(MONGO_SECONDS):
             result = await database[ANALYTICS_SETTINGS].update_one(noted, {"$min": {RECORDED_SINCE: day}})
         if result.matched_count:
@@ -64,9 +64,9 @@ async def note_day(database: AsyncDatabase[Document], zone: ZoneInfo, day: str) 
 
 
 async def compare(database: AsyncDatabase[Document], zone: ZoneInfo, stop: asyncio.Event) -> None:
-    """Compares the zone as soon as MongoDB answers, and a flusher has written it there. Raises OtherZone.
+    """Compares the zone once MongoDB answers and a flusher has written it. Raises OtherZone.
 
-    Returns then, or at `stop`. It also ends when it was cancelled and the driver made another error of that.
+    Returns then, or at `stop`. Also ends if the driver turns its cancellation into another error.
     """
     task, reported = asyncio.current_task(), ""
     while not stop.is_set() and not (task and task.cancelling()):
@@ -85,7 +85,7 @@ async def compare(database: AsyncDatabase[Document], zone: ZoneInfo, stop: async
 
 
 async def is_the_same(database: AsyncDatabase[Document], zone: ZoneInfo) -> bool:
-    """Whether there is a zone, then the same; False while there is none. Raises OtherZone, PyMongoError."""
+    """Whether there is a zone, which then is ours. Raises OtherZone, PyMongoError."""
     with pymongo.timeout(MONGO_SECONDS):
         stored = await database[ANALYTICS_SETTINGS].find_one({"_id": DAYS_ID})
     if stored is None:

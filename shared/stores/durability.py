@@ -1,4 +1,4 @@
-"""Whether a Redis is set up to keep what it answers for: checked at first contact, before anything is built on it."""
+"""Whether a Redis is configured to keep what it acknowledges: checked at first contact."""
 
 import re
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from shared.settings import Barrier
 from shared.stores.fitness import UnsuitableRedis
 from shared.stores.redis_connection import RedisConnection, pairs
 
-# Settings that a server may lack, each with the only value under which its promise holds, and why.
+# Settings that a server may lack, each with the only safe value, and the reason.
 NEEDED = {
     "no-appendfsync-on-rewrite": ("no", "what is acknowledged while the append-only file is rewritten is not on disk"),
     "aof-load-corrupt-tail-max-size": ("0", "a damaged end of the append-only file is dropped in silence"),
@@ -46,7 +46,7 @@ async def check_durability(connection: RedisConnection, barrier: Barrier, *, tim
 
 
 def objections(info: Mapping[str, str], config: Mapping[str, str], barrier: Barrier) -> list[str]:
-    """What is wrong with a server, one sentence each, from its INFO and its configuration; what it hides is missing."""
+    """What is wrong with a server, one sentence each, from its INFO and the visible part of its configuration."""
     problems = []
     policy = info.get("maxmemory_policy", "")
     if policy not in ("", "noeviction"):

@@ -1,4 +1,4 @@
-"""Whether a Redis is of the kind that the settings say, and can run scripts: checked at first contact."""
+"""Whether a Redis is a cluster or not, as the settings say, and can run scripts: checked at first contact."""
 
 from typing import Literal
 
@@ -7,7 +7,7 @@ from redis.exceptions import ResponseError
 from shared.serving.program import CannotRun
 from shared.stores.redis_connection import RedisConnection, error_code
 
-# Of no script: whoever may run any answers that there is none.
+# The digest of no script: a server that allows scripts answers that there is none.
 NO_SCRIPT = "0" * 40
 
 IS_A_CLUSTER = "ANALYTICS_REDIS_URL leads to a Redis Cluster: set ANALYTICS_REDIS_CLUSTER=true"
@@ -19,9 +19,9 @@ class UnsuitableRedis(CannotRun):
 
 
 async def check_kind(connection: RedisConnection, *, cluster: bool, timeout: float) -> None:
-    """Raises UnsuitableRedis when one node of a cluster is taken for all of Redis. Raises RedisUnreachable.
+    """Raises UnsuitableRedis if the server is a node of a cluster and should not be. Raises RedisUnreachable.
 
-    A server that is not a cluster is found by the topology.
+    The topology detects the reverse.
     """
     if cluster:
         return
@@ -31,9 +31,9 @@ async def check_kind(connection: RedisConnection, *, cluster: bool, timeout: flo
 
 
 async def check_scripts(connection: RedisConnection, command: Literal["EVAL", "EVALSHA"], *, timeout: float) -> None:
-    """Raises UnsuitableRedis when the server, or a proxy before it, refuses this command. Raises RedisUnreachable."""
+    """Raises UnsuitableRedis if the server, or a proxy before it, refuses this command. Raises RedisUnreachable."""
     script = NO_SCRIPT if command == "EVALSHA" else "return 0"
     (reply,) = await connection.call_each((command, script, 0), timeout=timeout)
-    # LOADING, BUSY and the like pass; a command that is unknown, renamed or forbidden stays so.
+    # LOADING, BUSY and the like are transient; an unknown, renamed or forbidden command is not.
     if error_code(reply) == "NOPERM" or (isinstance(reply, ResponseError) and "unknown command" in str(reply)):
         raise UnsuitableRedis(f"Redis refuses {command}, by which every count is made: {reply}; allow it to this user")

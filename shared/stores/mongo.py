@@ -27,11 +27,11 @@ PING_SECONDS = 0.8
 
 
 class MongoUnreachable(Exception):
-    """No member that could answer was found in time."""
+    """No suitable member was found in time."""
 
 
 class Client(AsyncMongoClient[Document]):
-    """A client that can be closed also when its server has fallen silent."""
+    """A client that can be closed even if its server does not answer."""
 
     async def close(self) -> None:
         """Closes the connections; a server that does not answer must not delay a program's stop."""
@@ -39,18 +39,22 @@ class Client(AsyncMongoClient[Document]):
             await super().close()
 
 
-def connect(url: str, *, program: str) -> Client:
+def connect(url: str, *, program: str, resend: bool = True) -> Client:
     """A client that connects lazily, and whose writes are acknowledged by a majority, on disk.
 
-    With `w:1`, acknowledged writes were lost when a primary was killed. Raises CannotRun when an option of the URL is
-    invalid, such as a file that holds no certificate.
+    With `w:1`, acknowledged writes were lost when a primary was killed. With `resend` the driver sends a write again
+    when the answer was lost; for that MongoDB notes each in its session, a fifth of the time that a small one takes.
+    Raises CannotRun when an option of the URL is invalid, such as a file that holds no certificate.
     """
+    # Only then, because an option here overrules the one in the URL.
+    without_resend: dict[str, Any] = {} if resend else {"retryWrites": False}
     try:
         return Client(
             url,
             appname=f"course-analytics {program}",
             w="majority",
             journal=True,
+            **without_resend,
             tz_aware=True,
             # A platform's document may hold values that Python cannot represent; others must stay readable.
             datetime_conversion="DATETIME_AUTO",
@@ -70,10 +74,11 @@ def database(client: AsyncMongoClient[Document]) -> AsyncDatabase[Document]:
 async def within(answer: Awaitable[Answer], seconds: float, abandoned: float = ABANDONED_SECONDS) -> Answer:
     """The driver's answer. Raises TimeoutError after `seconds`; the driver gives up `abandoned` seconds later.
 
-    So does MongoDB: with a cursor, that bounds its work on all answers together.
+    So does MongoDB; for a cursor, this limits its work on all batches together.
 
-    It is never cancelled, not even with the caller. A task that is cancelled while the driver takes back the lock of
-    its topology leaves that locked, and no later question is ever answered (pymongo 4.20, `wait_for` of CPython 3.11).
+    The task is never cancelled, not even with the caller. If it were cancelled while the driver reacquires the lock of
+    its topology, the lock would never be released, and every later request would hang (pymongo 4.20, `wait_for` of
+    CPython 3.11).
     """
     with pymongo.timeout(max(0.0, seconds) + abandoned):
         asked = asyncio.ensure_future(answer)
@@ -85,7 +90,7 @@ async def within(answer: Awaitable[Answer], seconds: float, abandoned: float = A
 
 
 def _look_at(asked: "asyncio.Future[Any]") -> None:
-    """Else asyncio would complain of an error that nobody has seen."""
+    """Retrieves the error: otherwise asyncio would report that nobody did."""
     if not asked.cancelled():
         asked.exception()
 

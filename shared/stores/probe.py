@@ -1,4 +1,4 @@
-"""Whether Redis is there and may be built on: what readiness asks twice a second."""
+"""Whether Redis answers and is suitable: readiness asks twice a second."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -10,7 +10,7 @@ from shared.stores.fitness import check_kind, check_scripts
 from shared.stores.redis_connection import RedisConnection
 from shared.stores.topology import Topology, on_all
 
-# Looks at a server that a connection has just been opened to. Raises UnsuitableRedis, RedisUnreachable.
+# Checks a server to which a connection has just been opened. Raises UnsuitableRedis, RedisUnreachable.
 Check = Callable[[RedisConnection], Awaitable[None]]
 
 
@@ -33,7 +33,7 @@ def counts_are_there(*, cluster: bool, timeout: float) -> Check:
 
 
 class RedisProbe:
-    """Asks each node over a connection of its own. `check` looks at the server whenever that is opened anew."""
+    """Asks each node over a connection of its own. `check` runs whenever a connection is opened."""
 
     def __init__(self, topology: Topology, check: Check, *, timeout: float) -> None:
         self._topology = topology
@@ -47,7 +47,7 @@ class RedisProbe:
             await connection.close()
 
     async def ask(self) -> None:
-        """Raises RedisUnreachable when a node is away or a replica, UnsuitableRedis when the check says so."""
+        """Raises RedisUnreachable if a node does not answer or is a replica, UnsuitableRedis if the check fails."""
         nodes = await self._topology.primaries(timeout=self._timeout)
         await on_all(self._ask(node) for node in nodes)
 
@@ -62,6 +62,6 @@ class RedisProbe:
         try:
             await self._check(connection)
         except BaseException:
-            await connection.close()  # the next time has to look again
+            await connection.close()  # the next probe has to check again
             raise
         self._connections[node] = connection

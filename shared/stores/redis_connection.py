@@ -1,8 +1,8 @@
 """One connection to Redis that is never replaced behind the caller's back.
 
-A pool, or a client that reconnects by itself, may send two halves of one exchange over two connections, or send a
-command again whose reply was lost. For counting and for the flush protocol both would be wrong: here a failure ends the
-connection, and the caller, who knows what is safe, opens the next one.
+A pool, or a client that reconnects by itself, may split one exchange over two connections, or repeat a command whose
+reply was lost. Both would be wrong for counting and for the flush protocol. Here a failure closes the connection, and
+the caller, which knows what is safe, opens the next one.
 """
 
 import asyncio
@@ -20,19 +20,19 @@ from redis.exceptions import RedisError, ResponseError
 
 from shared import metrics
 
-# What a command is answered: int, bytes, None, a list of these, or the ResponseError that this one command got.
+# The reply to a command: int, bytes, None, a list of these, or the ResponseError of this command.
 Reply = Any
 Command = tuple[str | bytes | int, ...]
 
 
 TLS_SECONDS = 60
 
-# The name may resolve to another server by now, such as a promoted replica.
+# After this age the name may resolve to another server, such as a promoted replica.
 MAX_AGE_SECONDS = 30.0
 
 
 class RedisUnreachable(Exception):
-    """No connection, or it broke or fell silent. Commands under way may or may not have been executed."""
+    """No connection, or it broke or timed out. Commands in flight may or may not have been executed."""
 
 
 class RedisConnection:
@@ -54,7 +54,7 @@ class RedisConnection:
     async def open_to_any(cls, url: str, *, timeout: float) -> Self:
         """Connects, authenticates and selects a database within `timeout` seconds. Raises RedisUnreachable.
 
-        The server may be a replica, which lacks what its primary was told last, or all since it lost its link.
+        The server may be a replica, which may lack the latest writes, or all writes since it lost its link.
         """
         arguments: dict[str, Any] = {"connection_class": Connection, **parse_url(url)}
         connection_class = arguments.pop("connection_class")
@@ -81,11 +81,11 @@ class RedisConnection:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether it is open, and young enough for its server to be the one that its name leads to."""
+        """Whether it is open, and so young that its name still leads to its server."""
         return self.is_open and time.monotonic() - self._opened < MAX_AGE_SECONDS
 
     async def check_primary(self, *, timeout: float) -> None:
-        """Raises RedisUnreachable, with the connection closed, when the server is not, or no longer, a primary."""
+        """Closes the connection and raises RedisUnreachable if the server is not a primary (any more)."""
         (role,) = await self.call_each(("ROLE",), timeout=timeout)
         if not isinstance(role, ResponseError) and role[0] == b"master":
             return
@@ -106,8 +106,8 @@ class RedisConnection:
     async def call_each(self, *commands: Command, timeout: float) -> list[Reply]:
         """Sends the commands in one write and returns their replies, in order, within `timeout` seconds together.
 
-        A command that Redis refuses is answered with its ResponseError, in its place. Raises RedisUnreachable; also a
-        cancelled call closes the connection, because the replies it did not read would be taken for those of the next.
+        The reply to a command that Redis refuses is its ResponseError. Raises RedisUnreachable. A cancelled call also
+        closes the connection: otherwise the next call would read its replies.
         """
         if not self.is_open:
             raise RedisUnreachable("the connection to Redis is closed")
@@ -116,7 +116,7 @@ class RedisConnection:
                 await self._connection.send_packed_command([_pack(command) for command in commands], check_health=False)
                 return await self._replies(len(commands))
         except (RedisError, OSError, TimeoutError, RuntimeError) as error:
-            # RuntimeError is uvloop's word for a transport that was closed a moment ago.
+            # uvloop raises RuntimeError for a transport that has just been closed.
             await self.close()
             metrics.REDIS_LOST.inc()
             raise RedisUnreachable(f"lost the connection to Redis: {_why(error)}") from error
@@ -143,8 +143,8 @@ class RedisConnection:
 def _tls(options: str, _period: int) -> RedisSSLContext:
     """The certificates that a URL's options name. Raises OSError.
 
-    To read them takes 50 ms of CPU, in which nobody is answered: that is not done for each connection. Once in a minute
-    is enough to find those that were renewed.
+    Reading them takes 50 ms of CPU time, which would delay every call, so it does not happen for each connection. Once
+    a minute is enough to notice renewed ones.
     """
     arguments: dict[str, Any] = {**parse_url(f"rediss://host?{options}")}
     connection = arguments.pop("connection_class")(**arguments)
@@ -156,7 +156,7 @@ def _tls(options: str, _period: int) -> RedisSSLContext:
 def _pack(command: Command) -> bytes:
     try:
         packed: bytes = pack_command(command)  # type: ignore[arg-type] # its stub allows only a tuple of one
-    except UnicodeEncodeError:  # the name of a key, or of a member, that is not UTF-8: see `text_of`
+    except UnicodeEncodeError:  # names of keys or members that are not UTF-8: see `text_of`
         parts = (part.encode(errors="surrogateescape") if isinstance(part, str) else part for part in command)
         packed = pack_command(tuple(parts))  # type: ignore[arg-type] # its stubs want strings
     return packed
@@ -174,13 +174,13 @@ def error_code(reply: Reply) -> str:
 
 
 def text_of(name: bytes) -> str:
-    """A name that Redis has. What is not UTF-8 in it comes back as it was when the name is sent to Redis again."""
+    """A name in Redis as text. Bytes that are not UTF-8 survive the way back to Redis."""
     return name.decode(errors="surrogateescape")
 
 
 def is_utf8(text: str) -> bool:
-    """Whether a text that Redis has can go elsewhere than to Redis."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+    """Whether a text from Redis is valid outside of Redis."""
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def pairs(flat: Sequence[bytes]) -> dict[str, bytes]:

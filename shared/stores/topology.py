@@ -1,7 +1,7 @@
 """Which node of Redis serves which partition. Without a cluster the one server serves all of them.
 
-In a cluster the nodes know it: any of them that answers is asked, and asked again when what it said turns out to be
-wrong, because slots move and replicas are promoted.
+In a cluster the nodes know it. The first that answers is asked, and asked again when its answer turns out to be wrong,
+because slots move and replicas are promoted.
 """
 
 import asyncio
@@ -20,18 +20,18 @@ from shared.stores.redis_connection import RedisConnection, RedisUnreachable, Re
 
 Answer = TypeVar("Answer")
 
-# What a node answers that does not serve these keys now: they are elsewhere, or on their way, or nobody serves them.
+# Errors of a node that does not serve these keys now: they are elsewhere, or migrating, or nobody serves them.
 ELSEWHERE = frozenset({"MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN"})
 
-# How long one node may take to say who serves what, before another is asked.
+# How long one node may take to answer before another is asked.
 ASK_SECONDS = 0.3
 
 SLOTS = [key_slot(str(partition).encode()) for partition in range(PARTITIONS)]
-"""The slot of each partition: that of the number in the braces of its keys."""
+"""The slot of each partition: that of the number in braces in its keys."""
 
 
 class Topology:
-    """The nodes by their addresses, which keep the credentials and the TLS parameters of `url`."""
+    """The nodes by their addresses, with the credentials and the TLS parameters of `url`."""
 
     def __init__(self, url: str, *, cluster: bool = False) -> None:
         self._url = url
@@ -43,7 +43,7 @@ class Topology:
         self._looking = asyncio.Lock()
 
     async def node_of(self, partition: int, *, timeout: float) -> str:
-        """The node that serves the partition; looks first, within `timeout` seconds, unless the last look is trusted.
+        """The node that serves the partition; asks first, within `timeout` seconds, unless the last answer is trusted.
 
         For a partition that nobody serves it is any node, which will say so. Raises RedisUnreachable.
         """
@@ -59,7 +59,7 @@ class Topology:
         return groups
 
     async def primaries(self, *, timeout: float) -> list[str]:
-        """Every node that serves partitions, after a new look. Raises RedisUnreachable, also when some have no node."""
+        """Asks again; every node that serves partitions. Raises RedisUnreachable, also if a partition has no node."""
         await self.look(timeout=timeout)
         nodes = {node for node in self._nodes if node is not None}
         if None in self._nodes:
@@ -67,7 +67,7 @@ class Topology:
         return sorted(nodes)
 
     def mistrust(self, reply: Reply | Exception = None) -> None:
-        """Says that a node was wrong: the next use looks again. Who is named by a MOVED is asked first."""
+        """Tells that a node was wrong: the next use asks again, first the node that a MOVED names."""
         if not self._cluster:
             return
         self._trusted = False
@@ -76,21 +76,21 @@ class Topology:
             self._better = _address(self._url, host, int(port)) if host else None
 
     async def look(self, *, timeout: float, unless_trusted: bool = False) -> None:
-        """Asks the nodes, one after another, until one answers. Raises RedisUnreachable when none does in time.
+        """Asks the nodes, one after another, until one answers. Raises RedisUnreachable if none does in time.
 
-        Raises UnsuitableRedis when the first that is ever asked is no cluster's.
+        Raises UnsuitableRedis if the first one that is ever asked is not in a cluster.
         """
         if not self._cluster:
             return
         try:
             async with asyncio.timeout(timeout), self._looking:
-                if not (self._trusted and unless_trusted):  # somebody may have looked while we waited
+                if not (self._trusted and unless_trusted):  # another caller may have asked while we waited
                     await self._look()
         except TimeoutError:
             raise RedisUnreachable("no node of the Redis cluster answered in time") from None
 
     async def _look(self) -> None:
-        # In random order, so that a node which the others have left behind is not the one believed every time.
+        # In random order, so that a node which the others have left behind is not believed every time.
         candidates = random.SystemRandom().sample(self._known, len(self._known))
         reasons = []
         for url in [*([self._better] if self._better else []), *candidates]:
@@ -119,7 +119,7 @@ async def _ask(url: str) -> Reply:
 
 
 def nodes_of(slots: Reply, asked: str) -> tuple[list[str | None], set[str]]:
-    """What the CLUSTER SLOTS that the node `asked` has answered means: the node of each partition, and all nodes."""
+    """From the CLUSTER SLOTS reply of the node `asked`: the node of each partition, and all nodes."""
     ranges = sorted((first, last, [_node(node, asked) for node in nodes]) for first, last, *nodes in slots)
     starts = [first for first, _, _ in ranges]
     nodes: list[str | None] = []
@@ -132,7 +132,7 @@ def nodes_of(slots: Reply, asked: str) -> tuple[list[str | None], set[str]]:
 
 def _node(node: Sequence[Reply], asked: str) -> str:
     host, port = node[0], node[1]
-    # A node that does not know its own name is reached by the one that it was asked under.
+    # A node that does not know its own name is reached by the name that we used.
     return _address(asked, host.decode() if host else "", port)
 
 
@@ -144,7 +144,7 @@ def _address(url: str, host: str, port: int) -> str:
 
 
 async def on_all(asked: Iterable[Awaitable[Answer]]) -> list[Answer]:
-    """What was asked of several nodes at once. Raises the first error, when all are done: nobody is left half-asked."""
+    """The answers of several nodes, asked at once. Raises the first error when all are done, so none is interrupted."""
     answers = await asyncio.gather(*asked, return_exceptions=True)
     done: list[Answer] = []
     for answer in answers:
@@ -155,5 +155,5 @@ async def on_all(asked: Iterable[Awaitable[Answer]]) -> list[Answer]:
 
 
 def is_elsewhere(reply: Reply) -> bool:
-    """Whether a node refused because the keys are not, or not all, with it."""
+    """Whether a node refused because it does not have the keys, or not all of them."""
     return error_code(reply) in ELSEWHERE

@@ -14,7 +14,7 @@ SECRET_OPTION = re.compile(r"(?i)(password|authMechanismProperties)$")
 
 
 def redis_url(url: str) -> str:
-    """The URL itself. Raises ValueError when it is not one that the client takes."""
+    """The URL itself. Raises ValueError if the client does not accept it."""
     parts = _split_url(url)
     if parts.scheme not in ("redis", "rediss") or not parts.hostname or parts.port == 0:
         raise ValueError("must look like redis://host:6379/0, or rediss:// for TLS")
@@ -27,13 +27,13 @@ def redis_url(url: str) -> str:
 
 
 def mongo_url(url: str) -> str:
-    """The URL itself. Raises ValueError when it is not one that the client takes, or names no database."""
+    """The URL itself. Raises ValueError if the client does not accept it, or it names no database."""
     parts = _split_url(url)
     if parts.scheme not in ("mongodb", "mongodb+srv") or not parts.netloc:
         raise ValueError("must look like mongodb://host:27017/database")
     if not parts.path.strip("/"):
         raise ValueError("must name the database in its path, as in mongodb://host:27017/aetherlearn")
-    if parts.scheme == "mongodb":  # to check the other kind, DNS would have to be asked
+    if parts.scheme == "mongodb":  # checking the other kind would need DNS
         try:
             parse_uri(url)
         except (PyMongoError, ValueError, OSError) as error:
@@ -42,7 +42,7 @@ def mongo_url(url: str) -> str:
 
 
 def _split_url(url: str) -> SplitResult:
-    """The parts of a store's URL. Raises ValueError in words that hold nothing of it."""
+    """The parts of a store's URL. Raises ValueError with a text that contains nothing of it."""
     try:
         parts = urlsplit(url)
         if parts.scheme.startswith("redis"):
@@ -51,7 +51,7 @@ def _split_url(url: str) -> SplitResult:
         raise ValueError(
             "is not a URL, or its port is no number (in a password, / ? # @ are %2F %3F %23 %40)"
         ) from None
-    if "@" in f"{parts.path}{parts.query}{parts.fragment}":  # then what stands before is a piece of the password
+    if "@" in f"{parts.path}{parts.query}{parts.fragment}":  # then the part before it belongs to the password
         raise ValueError("has an @ behind its host: in a password, / ? # @ are written %2F %3F %23 %40")
     return parts
 
@@ -70,7 +70,7 @@ def without_password(url: str) -> str:
 
 
 def _without_secrets(text: str, url: str) -> str:
-    """What a library says of a URL, without its secrets: as they are written, and as they are meant."""
+    """A library's message about a URL without its secrets, encoded or decoded."""
     parts = urlsplit(url)
     password = parts.netloc.rpartition("@")[0].partition(":")[2]
     values = [value for name, value in parse_qsl(parts.query) if SECRET_OPTION.search(name)]

@@ -146,7 +146,7 @@ def test_a_program_that_is_killed_is_missed_until_it_is_started_again(watched: W
     assert f"Analytics{job.title()}Absent" not in watched.firing(1)
 
 
-def test_a_gateway_without_servers_is_told(watched: Watched) -> None:
+def test_a_gateway_without_servers_raises_an_alert(watched: Watched) -> None:
     watched.stack.ingest.kill()
     assert "AnalyticsGatewayErrors" in watched.firing(4, calls=1)
 
@@ -155,7 +155,7 @@ def test_a_gateway_without_servers_is_told(watched: Watched) -> None:
     assert "AnalyticsGatewayErrors" not in watched.firing(10, calls=1)
 
 
-def test_a_redis_that_is_away_is_told_by_those_who_need_it(watched: Watched) -> None:
+def test_a_missing_redis_raises_the_alert_of_each_program_that_needs_it(watched: Watched) -> None:
     watched.stack.redis.kill()
     wait_until(lambda: _ready(watched) == 0, PATIENCE, "nobody noticed")
     told = {"AnalyticsNotReady", "AnalyticsErrorRate", "AnalyticsRedisErrors", "AnalyticsGatewayErrors"}
@@ -170,7 +170,7 @@ def _ready(watched: Watched) -> float | None:
     return watched.value("ingest", "analytics_ready_processes")
 
 
-def test_a_batch_in_quarantine_is_told_until_it_is_replayed(watched: Watched, tmp_path: Path) -> None:
+def test_a_quarantined_batch_raises_an_alert_until_it_is_replayed(watched: Watched, tmp_path: Path) -> None:
     course = {"courseId": ObjectId(DEMO_COURSE.id)}
     documents = watched.database["courseanalytics"]
     documents.update_one(course, {"$set": {"lectureStats": 5}}, upsert=True)
@@ -205,7 +205,7 @@ def _last_cycle(watched: Watched) -> float | None:
     return watched.value("flusher", "analytics_flush_last_cycle_timestamp_seconds")
 
 
-def test_a_queue_that_is_a_third_full_is_told(watched: Watched) -> None:
+def test_a_queue_that_is_a_third_full_raises_an_alert(watched: Watched) -> None:
     lectures = [Lecture(course.id, course.lectures[0].id) for course in CROWD]
     with ProcessPoolExecutor(len(CROWD), mp_context=get_context("spawn")) as pool:
         rush = [pool.submit(send, watched.stack.ingest.address, JWT_SECRET, each, RUSH_SECONDS) for each in lectures]

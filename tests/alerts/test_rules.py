@@ -72,7 +72,7 @@ def test_a_flusher_that_ends_no_cycle_for_three_intervals_is_late_until_it_does(
     assert (900 + 60 + STEP, 1200 - STEP) == (late[0], late[-1])
 
 
-def test_a_quarantine_is_told_for_as_long_as_something_lies_there() -> None:
+def test_the_quarantine_alert_lasts_as_long_as_a_batch_is_there() -> None:
     def scrape(at: float) -> Scrape:
         return [("analytics_flush_quarantined_batches", {}, 1.0 if 60 <= at < 7200 else 0.0)]
 
@@ -81,7 +81,7 @@ def test_a_quarantine_is_told_for_as_long_as_something_lies_there() -> None:
     assert (120, 7200 - STEP) == (told[0], told[-1])
 
 
-def test_a_gateway_that_answers_5xx_by_itself_is_told() -> None:
+def test_the_gateways_own_5xx_raise_an_alert() -> None:
     def scrape(at: float) -> Scrape:
         labels = {"envoy_http_conn_manager_prefix": "gateway"}
         failed = {**labels, "envoy_response_code_class": "5"}
@@ -90,7 +90,7 @@ def test_a_gateway_that_answers_5xx_by_itself_is_told() -> None:
     assert any(fired("AnalyticsGatewayErrors", "gateway", 600, scrape))
 
 
-def test_a_warehouse_that_is_behind_is_told_until_it_has_caught_up() -> None:
+def test_a_warehouse_raises_an_alert_until_it_has_caught_up() -> None:
     def scrape(at: float) -> Scrape:
         return [("analytics_warehouse_lag_seconds", {}, 400.0 if at < 600 else 0.0)]
 
@@ -98,13 +98,13 @@ def test_a_warehouse_that_is_behind_is_told_until_it_has_caught_up() -> None:
     assert (True, False) == (answers[int(585 / STEP)], any(answers[: int(270 / STEP)] + answers[int(630 / STEP) :]))
 
 
-def test_a_warehouse_whose_stores_are_away_is_told() -> None:
+def test_a_warehouse_without_its_stores_raises_an_alert() -> None:
     assert any(
         fired("AnalyticsWarehouseBehind", "warehouse", 900, lambda at: [("analytics_warehouse_away_total", {}, at)])
     )
 
 
-def test_records_that_cannot_be_read_are_told() -> None:
+def test_malformed_records_raise_an_alert() -> None:
     def scrape(at: float) -> Scrape:
         return [("analytics_warehouse_rejected_total", {}, 1.0 if at > 300 else 0.0)]
 

@@ -101,7 +101,7 @@ async def test_a_reload_is_not_a_second_view(viewer: Viewer) -> None:
     assert 1 == viewer.stored()["views"]
 
 
-async def test_the_same_source_loaded_again_is_no_second_view(viewer: Viewer) -> None:
+async def test_loading_the_same_source_again_is_not_a_second_view(viewer: Viewer) -> None:
     await viewer.open()
     await viewer.play(16)
     await viewer.run("video.load(); await once('loadstart'); await until(() => video.readyState > 2);")

@@ -54,7 +54,7 @@ async def test_a_ping_whose_answer_is_lost_counts_once(viewer: Viewer) -> None:
 
 
 @pytest.mark.parametrize("status", [408, 429, 503])
-async def test_what_is_refused_for_a_while_is_told_again(viewer: Viewer, status: int) -> None:
+async def test_pings_refused_for_a_while_are_sent_again(viewer: Viewer, status: int) -> None:
     refused: list[Route] = []
 
     async def refuse_twice(route: Route) -> None:
@@ -246,7 +246,7 @@ async def test_what_is_too_old_to_be_repeated_safely_is_dropped(viewer: Viewer, 
     assert 0 == viewer.stored()["watchTimeSeconds"]
 
 
-async def test_what_is_not_so_old_is_sent(viewer: Viewer) -> None:
+async def test_younger_pings_are_sent(viewer: Viewer) -> None:
     await viewer.page.add_init_script(waiting(viewer, 3, [time.time() - 700] * 2))
     await viewer.open()
     await eventually_state(viewer, waiting=0, sent=3)

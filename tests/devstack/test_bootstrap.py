@@ -52,7 +52,7 @@ def test_nothing_is_done_when_all_is_up_to_date(
     assert "" == capsys.readouterr().out
 
 
-def test_the_indexes_that_pip_is_told_of_are_uvs_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uv_uses_the_indexes_that_pip_is_configured_with(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bootstrap, "PIP", [sys.executable, "-m", "pip"])
     monkeypatch.setenv("PIP_INDEX_URL", "https://mirror.example/simple")
     monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "https://a.example/simple https://b.example/simple")
@@ -92,7 +92,7 @@ def test_a_waiting_person_sees_what_is_fetched(
     assert "Downloading mypy (12.3MiB)\n" == capsys.readouterr().out
 
 
-def test_an_installer_that_fails_is_told_with_the_end_of_its_output(
+def test_a_failed_installer_is_reported_with_the_end_of_its_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bootstrap, "LOG", tmp_path / "log")

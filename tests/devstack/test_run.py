@@ -109,7 +109,7 @@ def test_settings_of_the_environment_are_taken_over_but_for_those_of_the_stack()
     assert ["ANALYTICS_JWT_ISSUER", "ANALYTICS_REDIS_URL"] == ignored
 
 
-def test_nobody_else_on_this_machine_reads_what_it_writes(stack: LocalStack) -> None:
+def test_other_users_of_this_machine_cannot_read_its_files(stack: LocalStack) -> None:
     assert (stack.data / "jwt_secret").exists()
     for_others = ["find", str(stack.data), "!", "-type", "l", "-perm", "/077"]
     assert "" == subprocess.run(for_others, stdout=subprocess.PIPE, text=True, check=False).stdout

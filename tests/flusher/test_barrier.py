@@ -74,7 +74,7 @@ async def test_none_asks_for_nothing(start_redis: StartRedis) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_what_is_not_safe_is_not_sent_to_mongodb_and_stays(stage: Stage) -> None:
+async def test_a_take_that_is_not_durable_is_not_sent_to_mongodb_and_stays(stage: Stage) -> None:
     await stage.ping(course(1))
 
     report = await stage.flush(barrier=Barrier("replicas", 1))

@@ -100,7 +100,7 @@ class TestWhatWasTaken:
         assert isinstance(taken, Malformed)
         assert str(WRONG_TYPE) == taken.reason
 
-    def test_a_broken_hyperloglog_holds_up_no_counts(self) -> None:
+    def test_a_broken_hyperloglog_does_not_block_counts(self) -> None:
         taken = taken_of(
             7,
             course(1),

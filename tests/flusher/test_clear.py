@@ -115,7 +115,7 @@ async def test_a_course_that_was_empty_and_is_being_flushed_is_not_touched(stage
     assert {COURSE} == await stage.dirty()
 
 
-async def test_a_key_of_another_type_holds_up_no_other_course_of_its_partition(stage: Stage) -> None:
+async def test_a_key_of_the_wrong_type_does_not_block_other_courses_of_its_partition(stage: Stage) -> None:
     broken, whole = islice(courses_of(PARTITION), 2)
     await stage.ping(whole)
     (batch,) = await stage.taken(whole)

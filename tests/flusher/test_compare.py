@@ -20,7 +20,7 @@ def written(course_id: object, views: float, seconds: float = 40) -> Document:
     return {"courseId": course_id, "totalViews": views, "uniqueActiveUsers": 2, "lectureStats": stats}
 
 
-def test_only_what_differs_is_told() -> None:
+def test_only_differences_are_listed() -> None:
     here: dict[str, Totals] = {ONE: {"course views": 5, "users": 2}, TWO: {"course views": 1, "users": 1}, THREE: {}}
     there: dict[str, Totals] = {ONE: {"course views": 7.5, "users": 2}, TWO: {"course views": 1, "users": 1}}
 

@@ -14,6 +14,7 @@ from devstack.servers import RedisServer
 from flusher.cycle import Flusher
 from flusher.steps import plan, wave
 from flusher.steps.report import Report
+from flusher.steps.take import take
 from shared.data import keys
 from shared.stores.mongo import COURSE_ANALYTICS
 from tests.flusher.stage import ONE_PING, Stage, course, courses_of, staged
@@ -182,6 +183,26 @@ async def test_waves_of_different_partitions_are_in_flight_at_once(
     report = await stage.flush()
 
     assert (20, Counter()) == (report.cleared, report.left)
+    await stage.assert_all_flushed()
+
+
+async def test_a_wave_takes_for_no_longer_than_half_of_the_lives_of_its_locks(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = 0.0
+
+    async def take_slowly(*arguments: Any) -> Any:
+        nonlocal seconds
+        seconds += 10
+        return await take(*arguments)
+
+    monkeypatch.setattr(wave, "take", take_slowly)
+    await stage.ping(*COURSES)
+
+    report = await stage.flush(lock_ttl=60.0, now=lambda: seconds)
+
+    assert seconds > 2 * 60
+    assert (20, {}) == (report.cleared, report.left)
     await stage.assert_all_flushed()
 
 

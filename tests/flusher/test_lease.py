@@ -84,7 +84,7 @@ async def test_no_time_is_left_when_one_of_the_locks_may_be_over(stage: Stage) -
         lease.seconds_left()
 
 
-async def test_without_a_lock_there_is_no_time(stage: Stage) -> None:
+async def test_without_a_lock_no_time_is_left(stage: Stage) -> None:
     with pytest.raises(LeaseLost):
         stage.lease(stage.redis).seconds_left()
 

@@ -78,7 +78,7 @@ async def test_batches_are_counted_by_what_became_of_them(stage: Stage) -> None:
     assert growth.of("analytics_flush_phase_seconds_count", phase="verify") == 2
 
 
-async def test_what_goes_aside_is_counted_by_its_reason(stage: Stage) -> None:
+async def test_quarantined_batches_are_counted_by_reason(stage: Stage) -> None:
     await stage.database[COURSE_ANALYTICS].insert_one({"courseId": ObjectId(COURSES[0]), "lectureStats": 5})
     await stage.ping(*COURSES[:2])
     await stage.call("HSET", keys.course_counters(keys.partition_of(COURSES[1]), COURSES[1]), "nonsense", "x")
@@ -135,7 +135,7 @@ async def test_a_lost_lock_is_counted(stage: Stage, lost: dict[str, Any]) -> Non
     assert 1 == value("analytics_flush_lock_losses_total") - before
 
 
-async def test_what_waits_behind_a_list_that_is_none_is_as_old_as_that(stage: Stage) -> None:
+async def test_counts_behind_an_unreadable_dirty_set_are_as_old_as_that(stage: Stage) -> None:
     clock = [0.0]
     flusher = Flusher(stage.stores(now=lambda: clock[0]))
     await stage.call("SET", keys.dirty_courses(7), "garbage")

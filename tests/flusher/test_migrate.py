@@ -71,7 +71,7 @@ async def test_doing_it_again_changes_nothing(stage: Stage) -> None:
     assert [] == await migrated(stage)
 
 
-async def test_what_is_not_understood_is_named_and_left_alone(stage: Stage) -> None:
+async def test_an_unclear_document_is_named_and_left_alone(stage: Stage) -> None:
     odd = [written("my-course"), written(7), written(totalViews="many")]
     await stage.database[COURSE_ANALYTICS].insert_many(odd)
 

@@ -155,7 +155,7 @@ async def test_the_same_of_days_and_lectures(stage: Stage, of_the_day: Document,
 
 
 @pytest.mark.parametrize("epoch", ["x", [3], math.nan, math.inf, 2.5, Decimal128("7"), None])
-async def test_without_a_fence_nothing_is_flushed_and_nothing_ends(stage: Stage, epoch: object) -> None:
+async def test_without_a_fence_nothing_is_flushed_and_the_flusher_continues(stage: Stage, epoch: object) -> None:
     epochs = stage.database[FLUSH_EPOCH]
     await epochs.update_one({"_id": EPOCH_ID}, {"$set": {"epoch": epoch}}, upsert=True)
     await stage.ping(THEIRS)
@@ -168,7 +168,7 @@ async def test_without_a_fence_nothing_is_flushed_and_nothing_ends(stage: Stage,
 
 
 @pytest.mark.parametrize("flushed", [5, None, [], {"x": 5, "3": "never", str(PARTITION): "x"}])
-async def test_what_is_noted_for_status_of_any_shape_stops_nothing(stage: Stage, flushed: object) -> None:
+async def test_a_status_document_of_any_shape_stops_nothing(stage: Stage, flushed: object) -> None:
     noted = {"$set": {"flushed": flushed}}
     await stage.database[FLUSH_EPOCH].update_one({"_id": EPOCH_ID}, noted, upsert=True)
     await assert_the_tools_can_say_something(stage)
@@ -229,7 +229,7 @@ async def test_an_epoch_that_is_spoilt_between_look_and_write_lets_no_update_in(
 
 @FUZZ
 @given(documents)
-async def test_what_is_said_of_a_document_and_what_mongodb_finds_agree(stage: Stage, document: Document) -> None:
+async def test_the_reported_problems_of_a_document_agree_with_mongodb(stage: Stage, document: Document) -> None:
     """Numbers to which nothing can be added are found before the write; what is no number MongoDB itself refuses."""
     collection = stage.database[COURSE_ANALYTICS]
     await collection.delete_many({})
@@ -247,7 +247,7 @@ def test_a_whole_document_gives_no_complaint() -> None:
     assert [] == list(complaints(COURSE, whole))
 
 
-async def test_what_a_number_would_swallow_goes_aside_with_a_reason_and_every_other_number_is_added_to(
+async def test_counts_are_added_to_every_number_except_those_that_would_swallow_them(
     stage: Stage,
 ) -> None:
     swallowing = [math.nan, math.inf, -1, 1e300, Decimal128("NaN"), Int64(2**62)]

@@ -181,7 +181,7 @@ class TestStatus:
         (_, row, _) = status.table(read, now=1090.0).splitlines()
         assert [str(PARTITION), "1", "0", "90", "s"] == row.split()[:5]
 
-    async def test_with_a_store_away_the_other_is_shown_and_one_line_says_what_is_not_known(
+    async def test_without_one_store_the_other_is_shown_and_one_line_says_what_is_unknown(
         self, refused: Stage, start_program: Callable[..., Program], mongo_url: str
     ) -> None:
         await refused.ping(course(2))

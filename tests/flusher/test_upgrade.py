@@ -77,7 +77,7 @@ async def test_a_batch_that_it_had_applied_but_not_cleared_is_not_added_again(st
     assert {COURSE: pings(3)} == await stage.shown(COURSE)
 
 
-async def test_what_it_put_aside_of_tallies_that_it_did_not_know_is_replayed(stage: Stage) -> None:
+async def test_quarantined_batches_of_tallies_unknown_to_the_old_version_are_replayed(stage: Stage) -> None:
     lecture = lecture_tally(COURSE, LECTURE)
     await aside(stage, DAY, ONE_PING, {"not_counted:REPEATED": "3"})
     await aside(stage, lecture, {}, {field: str(count) for field, count in SEGMENTS.items()})
@@ -92,7 +92,7 @@ async def test_what_it_put_aside_of_tallies_that_it_did_not_know_is_replayed(sta
     assert [] == await stage.call("KEYS", "quarantined_counters:*")
 
 
-async def test_a_name_that_also_this_version_does_not_know_stays_aside(stage: Stage) -> None:
+async def test_a_tally_unknown_to_this_version_too_stays_in_quarantine(stage: Stage) -> None:
     await aside(stage, Tally(f"{COURSE}/later", DAY.kind, COURSE), ONE_PING, {})
 
     assert 0 == await replay(stage)

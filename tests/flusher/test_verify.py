@@ -70,7 +70,7 @@ def test_impossible_documents(document: dict[str, Any], said: str) -> None:
     assert [said] == list(invariants.about_document(COURSE_KIND, document, hot={}))
 
 
-def test_users_whose_views_are_still_in_redis_are_no_finding() -> None:
+def test_users_whose_views_are_still_in_redis_are_not_a_finding() -> None:
     document = {"uniqueActiveUsers": 9, "totalViews": 5}
     assert [] == list(invariants.about_document(COURSE_KIND, document, hot={COURSE_VIEWS.field(): 4}))
 
@@ -112,7 +112,7 @@ async def test_days_that_have_less_are_one_where_the_course_is_younger_than_the_
     assert bool(code) == (f"the days of course {COURSE} have only course_views 3, and its totals 4\n" in said)
 
 
-async def test_an_index_that_the_list_of_courses_needs_is_asked_for_and_is_no_finding(stage: Stage, ask: Ask) -> None:
+async def test_a_missing_index_for_the_list_of_courses_is_reported_but_not_a_finding(stage: Stage, ask: Ask) -> None:
     await stage.database[COURSES].insert_one({"creator": "ann"})
     lacks = "courses has no index {creator: 1, _id: -1}: each page of the list of courses reads all of them\n"
     assert (0, f"{lacks}everything is as it must be\n") == ask("verify")

@@ -95,7 +95,7 @@ def test_a_null_among_the_events_is_refused_because_their_places_would_change(
 @pytest.mark.parametrize(
     "field", [b'"eventId": null', b'"padding": "[null, null]"', b'"padding": "\\", null, \\""', b'"null": null, "a": 1']
 )
-def test_a_null_that_is_no_item_of_a_list_changes_nothing(learner: httpx.Client, field: bytes) -> None:
+def test_a_null_outside_of_a_list_changes_nothing(learner: httpx.Client, field: bytes) -> None:
     event = b'{"courseView": {"courseId": "%s", %s}}' % (DEMO_COURSE.id.encode(), field)
 
     assert {"accepted": 2, "rejected": []} == learner.post(

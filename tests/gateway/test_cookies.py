@@ -109,7 +109,7 @@ def test_the_gateway_refuses_it_by_itself(start_gateway: Callable[..., EnvoyServ
 
 
 @pytest.mark.parametrize("cookies", ["", f"{COOKIE}=", f"{COOKIE}=1", f"x{COOKIE}=a.b.c", "session=a.b.c"])
-def test_other_cookies_are_no_token(page: httpx.Client, cookies: str) -> None:
+def test_other_cookies_are_not_tokens(page: httpx.Client, cookies: str) -> None:
     assert_refused(401, UNAUTHENTICATED, page.post(VIEW, headers=[("cookie", cookies), REQUESTED]))
 
 

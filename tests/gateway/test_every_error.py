@@ -151,7 +151,7 @@ def test_curl_and_grpcurl_are_refused_alike_and_nothing_is_counted(
         assert Stored(client).has_counted_nothing()
 
 
-def test_curl_is_told_that_a_body_is_too_large(service: Service, redis_url: str) -> None:
+def test_curl_gets_413_for_a_body_that_is_too_large(service: Service, redis_url: str) -> None:
     command = ["curl", "-sS", "--noproxy", "*", "-w", "\n%{http_code}", "-d", body_of(BODY_LIMIT + 1).decode()]
     bearer = ["-H", f"authorization: Bearer {token()}"]
 

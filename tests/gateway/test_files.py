@@ -55,7 +55,7 @@ def test_the_script_the_page_and_the_video_are_there() -> None:
         (VIDEO, "video/webm"),
     ],
 )
-def test_a_browser_is_told_the_type_and_what_the_page_may_do(anybody: httpx.Client, path: str, kind: str) -> None:
+def test_a_browser_gets_the_content_type_and_the_security_policy(anybody: httpx.Client, path: str, kind: str) -> None:
     headers = anybody.get(path).headers
 
     assert kind == headers["content-type"]

@@ -50,7 +50,7 @@ def long_continuations(block: bytes) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("flood", [resets, pings, settings, empty_data, empty_continuations, long_continuations])
-def test_a_flood_of_frames_ends_its_connection_and_nobody_elses(service: Service, flood: Flood) -> None:
+def test_a_flood_of_frames_closes_only_its_own_connection(service: Service, flood: Flood) -> None:
     block = headers(TELEMETRY, content_type="application/json", authorization=f"Bearer {mint(JWT_SECRET, 'eve')}")
     with caller(service.gateway, "ann") as ann, socket.create_connection((HOST, service.gateway.port)) as connection:
         assert httpx.codes.OK == ann.post(VIEW).status_code

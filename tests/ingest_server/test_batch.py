@@ -179,10 +179,10 @@ class TestTheOrderOfErrors:
     async def test_a_bad_token_comes_first(self, player: Player, events: Events) -> None:
         assert StatusCode.UNAUTHENTICATED == (await refusal(report(player, events, EXPIRED))).code
 
-    async def test_a_bad_batch_comes_before_a_user_who_may_not_be_named(self, player: Player) -> None:
+    async def test_an_invalid_batch_is_refused_before_a_forbidden_user_id(self, player: Player) -> None:
         assert StatusCode.INVALID_ARGUMENT == (await refusal(report(player, [view(user="bob")] * 1001))).code
 
-    async def test_a_user_who_may_not_be_named_comes_before_bad_events(self, player: Player) -> None:
+    async def test_a_forbidden_user_id_is_refused_before_invalid_events(self, player: Player) -> None:
         refused = await refusal(report(player, [view("x"), view(NONE), view("x", user="bob")]))
         assert StatusCode.PERMISSION_DENIED == refused.code
 
@@ -243,7 +243,7 @@ async def test_each_event_is_either_valid_or_refused_for_its_own_reason(events: 
     assert [index for index, event in enumerate(events) if reason(event) is None] == [index for index, _ in batch.valid]
 
 
-async def test_others_have_a_turn_between_two_slices_of_a_batch() -> None:
+async def test_other_calls_get_a_turn_between_two_slices_of_a_batch() -> None:
     events = [view()] * (2 * batches.SLICE + 1)
     judging = asyncio.create_task(batches.parse(events, Caller("ann", expires=0), str.encode))
     turns = 0

@@ -121,7 +121,7 @@ async def test_a_section_whose_lectures_are_null_has_none(courses: Catalog, data
     assert not await has(courses, COURSE, FIRST)
 
 
-async def test_a_section_whose_lectures_are_no_list_has_none_and_spoils_no_other_course(
+async def test_a_section_with_malformed_lectures_has_none_and_affects_no_other_course(
     courses: Catalog, database: AsyncDatabase[Document]
 ) -> None:
     await database.courses.insert_one({"_id": ObjectId(NONE)})

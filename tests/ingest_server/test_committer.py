@@ -159,7 +159,7 @@ async def test_a_caller_who_goes_away_does_not_disturb_a_failure(committer: Comm
         await there
 
 
-async def test_an_unexpected_error_ends_its_commit_and_no_later_one(committer: Committer, recording: Recording) -> None:
+async def test_an_unexpected_error_ends_only_its_own_commit(committer: Committer, recording: Recording) -> None:
     recording.answer(RuntimeError("a bug"))
     with pytest.raises(RuntimeError, match="a bug"):
         await committer.add(ONE_COURSE, ANN)
@@ -189,7 +189,7 @@ async def test_nothing_is_taken_before_it_is_open(recording: Recording) -> None:
         await Committer(recording.record, at_once).add(ONE_COURSE, ANN)
 
 
-async def test_what_was_taken_is_answered_after_the_close(committer: Committer, recording: Recording) -> None:
+async def test_events_taken_before_the_close_are_answered_after_it(committer: Committer, recording: Recording) -> None:
     in_flight = committer.add(ONE_COURSE, ANN)
     await recording.arrival()
     waiting = committer.add(ONE_COURSE, ANN)

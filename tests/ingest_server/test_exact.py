@@ -171,9 +171,7 @@ async def test_a_repeat_on_the_next_day_has_no_user_there(redis_url: str, stored
     assert [1, 1, 0] == [stored.users(name) for name in (COURSE, BEFORE, AFTER)]
 
 
-async def test_a_refusal_whose_reply_was_lost_is_told_again_and_only_once_counted(
-    redis_url: str, stored: Stored
-) -> None:
+async def test_a_refusal_whose_reply_was_lost_is_repeated_and_counted_once(redis_url: str, stored: Stored) -> None:
     commit = Commit(watch_credit=60)
     for user in (b"ann", b"ann", b"bob"):
         add(commit, Telemetry(COURSE, user, None, FIRST, 60, None))

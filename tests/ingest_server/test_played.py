@@ -15,7 +15,7 @@ async def test_the_tenths_of_each_segment_are_counted(player: Player, stored: St
     assert {"segment_watched:0": 15, "segment_watched:1": 23} == stored.lecture()
 
 
-async def test_ranges_without_a_playback_are_no_views_of_segments(player: Player, stored: Stored) -> None:
+async def test_ranges_without_a_playback_are_not_views_of_segments(player: Player, stored: Stored) -> None:
     await player.ping(event="e", played=[(0, 5)], duration=60)
     assert {"segment_watched:0": 50} == stored.lecture()
 
@@ -86,7 +86,7 @@ async def test_a_bad_range_counts_nothing_of_the_ping(player: Player, stored: St
     assert ({}, {}) == (stored.counters(), stored.lecture())
 
 
-async def test_a_playback_of_the_version_before_is_no_new_view_and_a_playback_once(
+async def test_a_playback_of_the_previous_version_is_not_a_new_view_and_one_playback(
     player: Player, stored: Stored
 ) -> None:
     """Its id is there without a bitmap; views of segments never exceed playbacks all the same."""
@@ -134,7 +134,7 @@ def forget_the_curve(stored: Stored, lecture: str = FIRST) -> None:
     stored.redis.hset(f"forgotten:{{{partition()}}}", f"{COURSE}/{lecture}", seconds * 1000 + microseconds // 1000)
 
 
-async def test_when_the_curve_begins_anew_a_playback_that_goes_on_is_one_of_it(player: Player, stored: Stored) -> None:
+async def test_after_a_reset_of_the_heatmap_a_continuing_playback_counts_in_it(player: Player, stored: Stored) -> None:
     await player.ping(playback="p", played=[(0, 5)], duration=60)
     forget_the_curve(stored)
     await player.ping(playback="p")

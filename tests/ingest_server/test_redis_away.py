@@ -31,7 +31,7 @@ def silent(proxy: Proxy) -> None:
 
 @pytest.mark.parametrize("go_away", [gone, silent])
 class TestOutOfReach:
-    async def test_a_caller_is_told_within_two_seconds_to_come_back(
+    async def test_a_caller_gets_a_retry_delay_within_two_seconds(
         self, proxied_player: Player, redis_proxy: Proxy, go_away: Callable[[Proxy], None]
     ) -> None:
         go_away(redis_proxy)
@@ -39,7 +39,7 @@ class TestOutOfReach:
         assert (StatusCode.UNAVAILABLE, 1) == (refused.code, refused.retry_seconds)
         assert refused.took < 2
 
-    async def test_callers_who_come_while_others_wait_are_told_within_two_seconds_too(
+    async def test_callers_that_arrive_while_others_wait_also_get_it_within_two_seconds(
         self, proxied_player: Player, redis_proxy: Proxy, go_away: Callable[[Proxy], None]
     ) -> None:
         go_away(redis_proxy)

@@ -87,7 +87,7 @@ async def test_refusals_are_sent_before_the_end(recording: Recording) -> None:
     assert [{COURSE: {"not_counted:INVALID_FIELDS": 1}}] == [sums(commit) for commit in recording.commits]
 
 
-async def test_a_batch_for_which_there_is_no_room_at_all_is_counted_before_it_is_judged(
+async def test_a_batch_without_any_room_is_counted_before_validation(
     committer: Committer, recording: Recording, mongo_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(committer_module, "QUEUE_WEIGHT_FOR_BATCHES", 2)
@@ -117,7 +117,7 @@ async def test_ids_weigh_before_a_batch_is_judged(
             batches.check_room([heavy], ANN, committer, refusals)
 
 
-async def test_a_batch_for_which_there_is_no_room_is_counted_as_that(
+async def test_a_batch_without_room_is_counted_as_overloaded(
     committer: Committer, recording: Recording, mongo_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(committer_module, "QUEUE_WEIGHT_FOR_BATCHES", 0)

@@ -180,7 +180,7 @@ async def test_a_commit_whose_number_was_spoilt_meanwhile_is_not_counted_again(r
     assert 2 == stored.counters()["course_views"]
 
 
-async def test_callers_of_a_spoilt_course_are_told_and_others_are_counted(player: Player, stored: Stored) -> None:
+async def test_callers_of_a_broken_course_get_an_error_and_others_are_counted(player: Player, stored: Stored) -> None:
     spoilt, other = OTHER_COURSES[:2]
     stored.redis.set(key("course_counters", spoilt), "garbage")
     told = await refusal(player.view(spoilt))

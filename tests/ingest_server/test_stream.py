@@ -78,16 +78,14 @@ class TestTheEnd:
         assert Exchange([], StatusCode.OK, "") == await exchange(address, [])
 
     @pytest.mark.parametrize("number", [0, 1001])
-    async def test_comes_with_a_batch_that_is_none_after_the_answers_due(
+    async def test_comes_with_an_empty_batch_after_the_answers_due(
         self, address: str, stored: Stored, number: int
     ) -> None:
         ended = await exchange(address, [[view()], [ping()], [view()] * number, [view()]])
         assert ([1, 1], StatusCode.INVALID_ARGUMENT) == (ended.accepted, ended.code)
         assert {"course_views": 1, views(FIRST): 1, seconds(FIRST): 5} == stored.counters()
 
-    async def test_comes_with_a_user_who_may_not_be_named_after_the_answers_due(
-        self, address: str, stored: Stored
-    ) -> None:
+    async def test_comes_with_a_forbidden_user_id_after_the_answers_due(self, address: str, stored: Stored) -> None:
         ended = await exchange(address, [[view()], [view()], [view(), view(user="bob")], [view()]])
         assert ([1, 1], StatusCode.PERMISSION_DENIED) == (ended.accepted, ended.code)
         assert {"course_views": 2} == stored.counters()
@@ -108,9 +106,7 @@ class TestTheEnd:
         assert StatusCode.UNAUTHENTICATED == ended.code
         assert {"course_views": len(ended.answers)} == stored.counters()
 
-    async def test_comes_with_a_message_that_is_too_large_of_which_nothing_counts(
-        self, address: str, stored: Stored
-    ) -> None:
+    async def test_comes_with_a_message_that_is_too_large_and_not_counted(self, address: str, stored: Stored) -> None:
         ended = await exchange(address, [[view(), view(event="x" * 2**20)]])
         assert ([], StatusCode.RESOURCE_EXHAUSTED) == (ended.answers, ended.code)
         assert [] == stored.keys()

@@ -149,7 +149,7 @@ def before_it(stored: Stored, kind: str, text: str) -> None:
     stored.redis.hset(f"alive:{{{partition()}}}:{'p' if kind == 'p' else 'e'}{window}", "ann", "120")
 
 
-async def test_a_playback_of_the_version_before_is_no_new_view(counting: Counting, stored: Stored) -> None:
+async def test_a_playback_of_the_previous_version_is_not_a_new_view(counting: Counting, stored: Stored) -> None:
     before_it(stored, "p", f"{COURSE}\0{FIRST}\0p\0ann")
     assert await counting.count(ping(None, "p"), ping(None, "q")) is None
     assert 1 == stored.counters()[views(FIRST)]
@@ -169,7 +169,7 @@ async def test_what_is_charged_is_about_what_redis_needs(counting: Counting, sto
     assert needed * 0.75 < charged(stored, EVENTS) + charged(stored, PLAYBACKS) < needed * 2
 
 
-async def test_a_caller_is_told_the_reason(player: Player, stored: Stored) -> None:
+async def test_a_caller_gets_the_reason(player: Player, stored: Stored) -> None:
     for prefix in (EVENTS, PLAYBACKS):
         await player.ping(event=prefix[-1], playback=prefix[-1])
     for account in stored.redis.keys(f"{EVENTS}*"):

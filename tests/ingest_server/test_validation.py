@@ -65,13 +65,13 @@ def bad_fields_of_view(request: ingest_pb2.TrackCourseViewRequest) -> list[str]:
 
 
 @given(object_ids, st.none() | event_ids)
-def test_a_good_view_is_what_was_asked(course: str, event: str | None) -> None:
+def test_a_valid_view_becomes_its_event(course: str, event: str | None) -> None:
     request = ingest_pb2.TrackCourseViewRequest(course_id=course, event_id=event)
     assert CourseView(course, USER, event) == validation.course_view(request, USER)
 
 
 @given(object_ids, object_ids, durations, st.none() | event_ids, st.none() | event_ids)
-def test_a_good_ping_is_what_was_asked(
+def test_a_valid_ping_becomes_its_event(
     course: str, lecture: str, duration: float, event: str | None, playback: str | None
 ) -> None:
     request = ping(

@@ -57,7 +57,7 @@ def test_no_more_is_taken_than_there_is_room_for() -> None:
     assert 3 == waiting.weight == waiting.weight_of("ann")
 
 
-def test_what_was_taken_weighs_nothing_any_more() -> None:
+def test_turns_that_were_taken_no_longer_have_weight() -> None:
     waiting = Waiting()
     waiting.put("ann", turn("x", 7))
     assert ["x"] == names(waiting, 10)

@@ -108,7 +108,7 @@ async def test_a_refused_ping_leaves_nothing_but_its_refusal(player: Player, sto
         assert {"not_counted:IMPLAUSIBLE": 1, "not_counted_seconds:IMPLAUSIBLE": 5} == stored.not_counted(tally)
 
 
-async def test_whose_every_ping_was_refused_is_no_user(player: Player, stored: Stored) -> None:
+async def test_a_user_whose_every_ping_was_refused_is_not_counted(player: Player, stored: Stored) -> None:
     await refusal(player.ping(seconds=CREDIT + 1))
     assert (0, {}) == (stored.users(), stored.counters())
 
@@ -140,9 +140,7 @@ async def test_a_ping_that_rounds_to_nothing_is_tracked(player: Player, stored: 
     assert {views(FIRST): 1, seconds(FIRST): 0} == stored.counters()
 
 
-async def test_what_was_watched_is_remembered_until_the_clock_has_come_up_with_it(
-    player: Player, stored: Stored
-) -> None:
+async def test_watched_time_is_remembered_until_the_clock_has_reached_it(player: Player, stored: Stored) -> None:
     await player.ping(seconds=CREDIT)
     (watched,) = stored.redis.keys("watch:*")
     assert CREDIT * 1000 - 10_000 < stored.redis.pttl(watched) <= CREDIT * 1000

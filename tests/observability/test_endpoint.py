@@ -141,7 +141,7 @@ def test_each_different_reason_of_the_workers_is_said(watcher: Watcher, monkeypa
         assert (503, "0 of 3 processes ready; redis: away") == watcher.get("/readyz")
 
 
-async def test_who_watches_the_health_is_told_of_each_change(start_program: StartProgram, redis_url: str) -> None:
+async def test_a_health_watcher_gets_each_change(start_program: StartProgram, redis_url: str) -> None:
     with Proxy(redis_url) as proxy:
         ingest = start_program("ingest_server", redis_url=proxy.url)
         async with asyncio.timeout(PATIENCE), grpc.aio.insecure_channel(ingest.address) as channel:
@@ -224,7 +224,7 @@ def test_a_worker_that_is_only_starting_does_not_disturb(watcher: Watcher) -> No
 
 
 @pytest.mark.parametrize("host", [HOST, "[::1]"])
-def test_it_listens_where_it_is_told_to_and_no_longer_than_it_should(host: str) -> None:
+def test_it_listens_at_its_address_and_only_while_it_runs(host: str) -> None:
     address = f"{host}:{free_port()}"
     for _ in range(2):
         with served(address):

@@ -285,9 +285,7 @@ async def test_a_course_that_is_too_large_is_refused_after_whose_it_is(
     assert grpc.StatusCode.PERMISSION_DENIED is stranger.code()
 
 
-async def test_what_mongodb_would_refuse_again_is_no_reason_to_ask_again(
-    platform: Platform, dashboards: Dashboards
-) -> None:
+async def test_a_permanent_refusal_of_mongodb_is_not_retried(platform: Platform, dashboards: Dashboards) -> None:
     course = await platform.add_course(["A"])
     fails = [{"$set": {"courseId": {"$divide": [1, 0]}}}]
     await platform.database.create_collection("courseanalytics", viewOn="courses", pipeline=fails)

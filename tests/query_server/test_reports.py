@@ -223,6 +223,18 @@ async def test_a_closed_stretch_is_kept_until_a_document_of_it_changes(platform:
     assert [4, 4, 7, 8] == [*shown, await first_lecture()]
 
 
+async def test_users_that_come_without_a_batch_are_shown_of_a_closed_stretch(
+    platform: Platform, reports: Dashboards
+) -> None:
+    course = await platform.add_course(["A"])
+    await recorded(platform, "2026-11-19")
+    shown = []
+    for users in (3, 5):
+        await platform.stored(course, "2026-11-25", "A", uniqueActiveUsers=users)
+        shown.append((await report(reports, course, period=Request.LAST_7_DAYS)).days[-1].unique_users)
+    assert [3, 5] == shown
+
+
 @pytest.mark.parametrize(
     ("who", "fields", "code"),
     [
@@ -273,7 +285,7 @@ class WithoutRedis(HotStore):
     ("who", "code"),
     [("creator", grpc.StatusCode.UNAVAILABLE), ("somebody else", grpc.StatusCode.PERMISSION_DENIED)],
 )
-async def test_whose_a_course_is_not_is_said_also_while_redis_is_away(
+async def test_permission_is_denied_even_while_redis_is_away(
     who: str, code: grpc.StatusCode, platform: Platform, redis_url: str, database: AsyncDatabase[Document]
 ) -> None:
     course = await platform.add_course(["A"])

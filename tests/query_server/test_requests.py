@@ -11,10 +11,11 @@ from pymongo.asynchronous.database import AsyncDatabase
 from query_server.cold import OUTLINE_SECONDS, ColdStore
 from query_server.cold import Course as ColdCourse
 from query_server.hot import HotStore
+from shared.data.days import every_day
 from shared.data.tallies import day_tally
 from shared.stores.mongo import Document
 from shared.stores.redis_connection import Command, Reply
-from tests.query_server.conftest import Dashboards, serving
+from tests.query_server.conftest import Dashboards, recorded, report, serving
 from tests.query_server.platform import VIEWS, Course, Platform
 
 READS = ("aggregate", "find", "getMore", "count", "distinct")
@@ -50,6 +51,25 @@ async def test_a_dashboard_is_one_transaction_and_one_aggregation(
     once = {"multi": 1, "hgetall": 3, "get": 1, "pfcount": 1, "time": 1, "exec": 1}
     assert once == await redis_commands(platform) - redis_before
     assert {"aggregate": 1} == await mongo_reads(platform) - mongo_before
+
+
+async def test_a_report_of_many_days_is_one_aggregation_once_its_blocks_are_kept(
+    platform: Platform, reports: Dashboards
+) -> None:
+    course = await platform.add_course(["A"])
+    await recorded(platform, "2026-01-01")
+    days = every_day("2026-05-30", "2026-11-25")  # 180: more than MongoDB sends at once unless it is asked to
+    for day in days:
+        await platform.stored(course, day, "A", totalViews=1)
+    asked = []
+    for _ in range(2):
+        before = await mongo_reads(platform)
+        shown = await report(reports, course, from_day=days[90], to_day=days[-1])
+        assert (90, 90) == (shown.overview.course_views, shown.previous.course_views)
+        asked.append(await mongo_reads(platform) - before)
+    first, again = asked
+    assert {"aggregate", "find"} == set(first)
+    assert {"aggregate": 1} == again
 
 
 async def test_dashboards_one_after_another_share_a_connection(platform: Platform, dashboards: Dashboards) -> None:
@@ -156,11 +176,21 @@ async def test_how_often_mongodb_is_read_again_is_counted(platform: Platform, da
     assert 1 == counted() - before
 
 
-async def test_days_of_which_redis_has_nothing_are_not_read(platform: Platform, hot_store: HotStore) -> None:
+async def test_days_without_keys_in_redis_are_not_read(platform: Platform, hot_store: HotStore) -> None:
     before = await redis_commands(platform)
     found = await hot_store.read_days([], [day_tally("0" * 24, "2026-01-01")])
     assert ({}, None) == (found.tallies, found.first_day)
     assert 1 == (await redis_commands(platform) - before)["exec"]
+
+
+async def test_a_day_that_is_always_read_brings_no_other_with_it(platform: Platform, hot_store: HotStore) -> None:
+    course = await platform.add_course(["A"])
+    await platform.tally(course, "2026-01-02", "counting", "A", {"course_views": 1})
+    before = await redis_commands(platform)
+    today, yesterday = day_tally(course.course_id, "2026-01-02"), day_tally(course.course_id, "2026-01-01")
+    found = await hot_store.read_days([today], [yesterday])
+    assert ({today.name}, "2026-01-02") == (set(found.tallies), found.first_day)
+    assert 3 == (await redis_commands(platform) - before)["hgetall"]
 
 
 async def test_several_partitions_are_a_transaction_each_and_all_of_a_node_one_write(

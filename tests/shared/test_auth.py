@@ -140,7 +140,7 @@ def test_audience_and_issuer_are_ignored_when_none_is_configured() -> None:
     assert "ann" == caller(signed({**CLAIMS, "aud": "shop", "iss": "login"})).user_id
 
 
-def test_a_token_issued_by_a_clock_that_is_ahead_is_good() -> None:
+def test_a_token_issued_by_a_clock_that_is_ahead_is_valid() -> None:
     assert "ann" == caller(signed({**CLAIMS, "iat": NOW + 30})).user_id
 
 

@@ -37,7 +37,7 @@ async def test_the_first_zone_is_written(database: Database) -> None:
     assert {"_id": "days", "zone": "Europe/Berlin"} == await stored(database)
 
 
-async def test_another_zone_is_refused_with_the_sentence_that_mends_it(database: Database) -> None:
+async def test_another_zone_is_refused_with_a_message_that_says_how_to_fix_it(database: Database) -> None:
     await settle(database, BERLIN)
 
     with pytest.raises(CannotRun, match="set ANALYTICS_DAY_ZONE=Europe/Berlin"):
@@ -141,7 +141,7 @@ async def test_a_comparison_ends_when_the_driver_swallows_its_cancellation() -> 
 @pytest.mark.parametrize(
     "program", [("ingest_server",), ("query_server",), ("flusher", "--once"), ("flusher",)], ids=" ".join
 )
-async def test_a_program_of_another_zone_ends_with_the_sentence_that_mends_it(
+async def test_a_program_with_another_zone_exits_with_a_message_that_says_how_to_fix_it(
     database: Database, start_program: Callable[..., Program], program: tuple[str, ...]
 ) -> None:
     await note_day(database, BERLIN, "2026-11-25")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.data.days import day_after, day_of, start_of
+from shared.data.days import day_after, day_of, every_day, start_of
 
 ZONES = ["UTC", "Asia/Kathmandu", "Asia/Kolkata", "Australia/Lord_Howe", "America/New_York", "America/Sao_Paulo"]
 
@@ -34,3 +34,10 @@ def test_a_day_ends_with_its_last_second() -> None:
 
 def test_days_go_over_the_ends_of_months_and_years() -> None:
     assert ["2027-01-01", "2026-02-28"] == [day_after("2026-12-31"), day_after("2026-03-01", -1)]
+
+
+def test_every_day_of_a_stretch_follows_the_one_before() -> None:
+    shown = every_day("2027-12-30", "2028-03-02")
+    assert ["2027-12-30", "2028-03-02"] == [shown[0], shown[-1]]
+    assert shown[1:] == [day_after(day) for day in shown[:-1]]
+    assert [] == every_day("2026-11-26", "2026-11-25")

@@ -134,7 +134,7 @@ async def test_a_token_that_names_no_key_gets_the_only_one_of_its_algorithm() ->
     assert "its key is not known here" == await two.refusal(token)
 
 
-async def test_two_keys_of_one_name_and_kind_are_no_key() -> None:
+async def test_two_keys_of_one_name_and_kind_are_ambiguous_and_not_used() -> None:
     both = Issuer(key_set(ROTATED.published(), Pair.make("EdDSA", "next").published()))
     assert "its key is not known here" == await both.refusal(ROTATED.token(CLAIMS))
 
@@ -171,7 +171,7 @@ UNUSABLE: list[object] = [
 
 
 @pytest.mark.parametrize("member", UNUSABLE)
-def test_a_key_that_is_not_for_this_is_skipped_and_the_others_count(member: object) -> None:
+def test_an_unusable_key_is_skipped_and_the_others_are_used(member: object) -> None:
     (only,) = parse(key_set(member, ROTATED.published()))
     assert ("next", "EdDSA") == (only.id, only.algorithm)
 

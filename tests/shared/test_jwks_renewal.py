@@ -26,7 +26,7 @@ def logged() -> Iterator[list[structlog.typing.EventDict]]:
         yield lines
 
 
-async def test_a_token_of_a_key_that_is_new_is_good_at_once() -> None:
+async def test_a_token_of_a_new_key_is_valid_at_once() -> None:
     issuer = Issuer()
     await issuer.jwks.renew()
     issuer.source.content = key_set(RSA.published(), ROTATED.published())
@@ -209,7 +209,7 @@ async def test_a_reading_that_takes_too_long_is_not_waited_for(monkeypatch: pyte
         over.set()
 
 
-def test_a_reading_that_does_not_end_holds_up_no_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_that_does_not_end_does_not_delay_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.identity.jwks.READ_SECONDS", 0.1)
     over = threading.Event()
     started = []

@@ -51,7 +51,7 @@ async def farewell(port: int) -> bytes:
                 return payload
 
 
-async def test_a_connection_is_told_to_go_when_it_is_old(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_old_connection_gets_goaway(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifecycle, "CONNECTION_AGE_MS", 200)
     async with served() as port:
         assert b"max_age" in await farewell(port)

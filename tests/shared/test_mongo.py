@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from shared.stores.mongo import within
+from shared.stores.mongo import connect, within
 
 
 class Question:
@@ -43,3 +43,9 @@ async def test_a_caller_who_goes_away_cancels_nothing() -> None:
         await caller
     question.may_be_answered.set()
     await asyncio.wait_for(question.came_to_its_end.wait(), 30)
+
+
+@pytest.mark.parametrize("resend", [True, False])
+async def test_the_driver_sends_a_write_again_unless_the_caller_does_not_want_it(resend: bool) -> None:
+    async with connect("mongodb://localhost/", program="tests", resend=resend) as client:
+        assert resend == client.options.retry_writes

@@ -84,7 +84,7 @@ def test_the_longest_range_has_366_days_and_the_last_possible_one_is_yesterday()
         (0, "1969-12-31", "1970-01-31", "fromDay: must not be before 1970-01-01"),
     ],
 )
-def test_what_cannot_be_asked_for_is_told_with_the_last_possible_day(
+def test_an_impossible_period_is_refused_with_the_last_possible_day(
     period: int, first: str, last: str, complaint: str
 ) -> None:
     assert f"{complaint}; the last possible day is 2026-11-25 (UTC)" == refusal(period, first, last)

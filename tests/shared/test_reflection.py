@@ -54,7 +54,7 @@ async def test_a_long_name_is_not_answered_with_itself() -> None:
     assert (0, grpc.StatusCode.RESOURCE_EXHAUSTED) == await asked(repeated(long, 1))
 
 
-async def test_bytes_that_are_no_question_are_a_bad_request() -> None:
+async def test_malformed_bytes_are_a_bad_request() -> None:
     async def nonsense() -> AsyncIterator[bytes]:
         yield b"\xff"
 

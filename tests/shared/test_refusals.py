@@ -12,7 +12,7 @@ from shared.serving.refusals import LineLimit, refused, request_id
 
 # In parts of a second whose sums have no rounding.
 @given(st.integers(1, 5), st.lists(st.integers(0, 3 * 1024).map(lambda parts: parts / 1024), max_size=60))
-def test_no_second_has_more_lines_than_allowed_and_every_refusal_is_told_or_counted(
+def test_no_second_has_more_lines_than_allowed_and_every_refusal_is_logged_or_counted(
     lines: int, pauses: list[float]
 ) -> None:
     now = 0.0

@@ -40,7 +40,7 @@ def test_its_beginning_is_there_without_the_rest() -> None:
     ],
     ids=["says less", "says more", "cut off", "two", "more behind it", "two bytes", "no gzip"],
 )
-def test_what_is_not_what_it_says_is_unreadable(data: bytes) -> None:
+def test_a_message_that_contradicts_its_trailer_is_unreadable(data: bytes) -> None:
     with pytest.raises(Unreadable):
         Sent(data).unpacked()
 

@@ -204,7 +204,7 @@ def test_a_barrier_is_written_as_it_is_read(text: str) -> None:
     assert text == str(Barrier.parse(text))
 
 
-def test_an_empty_value_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_value_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     given(monkeypatch, jwt_secret="", jwt_issuer="", user_hash_key="", flush_barrier="")
     settings = load(Settings)
     assert (None, None, None) == (settings.jwt_secret, settings.jwt_issuer, settings.user_hash_key)
@@ -234,7 +234,7 @@ def test_a_misspelled_name_is_an_error_that_names_the_setting(
     assert [f"ANALYTICS_{misspelled.upper()} is not a setting: do you mean ANALYTICS_{meant}?"] == complaints()
 
 
-def test_misspelled_names_are_told_with_all_other_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_misspelled_names_are_reported_with_all_other_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     given(monkeypatch, reddis_url="x", log_level="loud")
     assert ["ANALYTICS_REDDIS_URL", "ANALYTICS_LOG_LEVEL"] == [line.split()[0] for line in complaints()]
 
@@ -249,7 +249,7 @@ def test_a_name_that_is_like_no_setting_is_one_warning(
 
 
 @pytest.mark.parametrize("service", ["INGEST", "QUERY", "REDIS", "JWT_SECRET", "FLUSH_BARRIER"])
-def test_what_kubernetes_tells_of_a_service_is_ignored(
+def test_the_variables_of_a_kubernetes_service_are_ignored(
     monkeypatch: pytest.MonkeyPatch, logged: list[structlog.typing.EventDict], service: str
 ) -> None:
     address = "tcp://10.0.0.1:50051"

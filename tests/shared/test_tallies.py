@@ -64,13 +64,13 @@ def test_a_day_keeps_the_sums_over_its_lectures() -> None:
     "field", ["", "batch", "course_views:x", "lecture_views", "lecture_views:", "likes:x", "playbacks:"]
 )
 @pytest.mark.parametrize("suffix", ["", "\n"])
-def test_what_is_no_counter_has_no_path(kind: Kind, field: str, suffix: str) -> None:
+def test_an_unknown_counter_has_no_path(kind: Kind, field: str, suffix: str) -> None:
     with pytest.raises(UnknownCounter):
         kind.increments({field + suffix: 1})
 
 
 @pytest.mark.parametrize("item", ["a.b", "$x", "", "A" * 24, f"{LECTURE_ID}.x"])
-def test_an_item_that_would_be_another_path_is_no_counter(item: str) -> None:
+def test_an_item_that_would_be_another_path_is_not_a_counter(item: str) -> None:
     with pytest.raises(UnknownCounter):
         COURSE.increments({f"lecture_views:{item}": 1})
 
@@ -106,7 +106,7 @@ def test_what_a_document_has_not_is_zero(document: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("count", ["many", None, [1], float("nan"), float("inf")])
-def test_what_is_no_number_counts_as_zero(count: object) -> None:
+def test_anything_but_a_number_counts_as_zero(count: object) -> None:
     assert {"course_views": 0} == fields_of(COURSE.counts_of({"totalViews": count}))
 
 
@@ -121,7 +121,7 @@ def test_a_hash_is_added_to_a_document_under_the_same_names() -> None:
 
 
 @pytest.mark.parametrize("field", ["", "batch", "lecture_views", "lecture_views:", "likes:x"])
-def test_a_field_that_is_no_counter_adds_nothing(field: str) -> None:
+def test_an_unknown_field_adds_nothing(field: str) -> None:
     counts = COURSE.counts_of({})
     COURSE.add_fields(counts, {field: 1})
     assert {"course_views": 0} == fields_of(counts)
@@ -136,7 +136,7 @@ def test_a_name_says_which_tally_it_is() -> None:
 @pytest.mark.parametrize(
     "name", ["", "x", COURSE_ID + "/", COURSE_ID + "/x", COURSE_ID + "/2026-11-26\n", COURSE_ID.upper() + "F"]
 )
-def test_another_name_is_no_tally(name: str) -> None:
+def test_any_other_name_is_not_a_tally(name: str) -> None:
     assert tally_of(name) is None
 
 

@@ -52,12 +52,12 @@ async def test_without_a_cluster_the_server_has_everything_and_nobody_is_asked()
     assert [url] == await topology.primaries(timeout=1)
 
 
-async def test_a_cluster_of_which_nobody_answers_is_out_of_reach() -> None:
+async def test_a_cluster_without_any_answer_is_unreachable() -> None:
     topology = Topology(f"redis://{HOST}:{free_port()}/0", cluster=True)
     with pytest.raises(RedisUnreachable, match="cannot connect"):
         await topology.node_of(0, timeout=1)
 
 
-async def test_a_server_that_is_no_cluster_is_unsuitable_as_one(redis_url: str) -> None:
+async def test_a_server_outside_of_a_cluster_is_unsuitable_as_one(redis_url: str) -> None:
     with pytest.raises(UnsuitableRedis, match="REDIS_CLUSTER"):
         await Topology(redis_url, cluster=True).node_of(0, timeout=1)

@@ -57,7 +57,7 @@ def test_a_file_that_is_not_there_is_named(trust: Trust, tmp_path: Path) -> None
     assert f"TLS: cannot read {missing}: " in refusal(trust.server.certificate, trust.server.key, missing)
 
 
-def test_an_authority_that_is_none_is_refused(trust: Trust, tmp_path: Path) -> None:
+def test_a_malformed_authority_is_refused(trust: Trust, tmp_path: Path) -> None:
     for content in (b"", b"not a certificate", trust.server.key.read_bytes()):
         (tmp_path / "ca.crt").write_bytes(content)
         expected = f"TLS: {tmp_path / 'ca.crt'} holds no certificate in PEM"
@@ -68,7 +68,7 @@ def test_without_a_certificate_a_server_speaks_plain_text() -> None:
     assert tls.server_credentials(ServerSettings(jwt_secret=SecretStr(JWT_SECRET))) is None
 
 
-def test_a_certificate_that_is_none_ends_a_program_with_2_and_one_sentence(
+def test_a_malformed_certificate_ends_a_program_with_2_and_one_sentence(
     start_program: Callable[..., Program], trust: Trust
 ) -> None:
     wrong = {"tls_certificate": trust.server.certificate, "tls_key": trust.client.key}

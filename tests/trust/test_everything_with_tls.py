@@ -121,7 +121,7 @@ def test_a_caller_who_trusts_somebody_else_does_not_send_its_token(service: Serv
     assert grpc.StatusCode.UNAVAILABLE is view(service, credentials)
 
 
-def test_a_token_of_the_issuer_s_next_key_is_good_and_a_stranger_s_is_not(service: Service, trust: Trust) -> None:
+def test_a_token_of_the_issuers_next_key_is_valid_and_a_strangers_is_not(service: Service, trust: Trust) -> None:
     ours = trust.credentials(trust.client)
     following = Pair.make("RS256", "following")
     claims = {"sub": "ann", "exp": 2**40}

@@ -61,7 +61,7 @@ async def _reason(client: AsyncMongoClient[Document]) -> str:
     return str(refused.value)
 
 
-def test_a_file_of_authorities_that_is_none_is_a_mistake_at_start(stores: Addresses, trust: Trust) -> None:
+def test_a_malformed_file_of_authorities_is_an_error_at_start(stores: Addresses, trust: Trust) -> None:
     no_authority = stores.mongo.replace(str(trust.authority.certificate), str(trust.server.key))
     with pytest.raises(CannotRun, match=r"^ANALYTICS_MONGO_URL: "):
         mongo.connect(no_authority, program="tests")

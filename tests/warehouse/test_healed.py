@@ -18,7 +18,7 @@ from warehouse.store import Store
 OTHER_COURSE = "650000000000000000000002"
 
 
-async def test_what_was_lost_on_the_way_is_healed_by_a_snapshot(database: Database, store: Store) -> None:
+async def test_a_snapshot_restores_lost_records(database: Database, store: Store) -> None:
     async with following(database, store):
         await flush(database)
         await until_equal(database, store)

@@ -40,7 +40,7 @@ async def until_stored(store: Store, views: int) -> None:
 
 
 @pytest.mark.minutes
-async def test_records_arrive_and_what_is_none_is_put_aside_with_its_reason(brokers: str, store: Store) -> None:
+async def test_records_arrive_and_malformed_ones_are_put_aside_with_their_reasons(brokers: str, store: Store) -> None:
     raw = Producer({"bootstrap.servers": brokers})
     raw.produce(TOPIC, b'{"v": 9}')
     raw.produce(TOPIC, b'{"v": "\\ud800"}')
@@ -86,7 +86,7 @@ async def test_a_store_that_is_away_for_long_does_not_end_the_reading(
 
 
 @pytest.mark.minutes
-async def test_the_lag_is_told_while_more_is_waiting_and_ends_with_it(
+async def test_the_lag_is_reported_while_more_is_waiting(
     brokers: str, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kafka, "BATCH_RECORDS", 1)
@@ -111,7 +111,7 @@ async def test_a_record_of_the_largest_course_is_handed_on_in_messages_that_a_br
 
 
 @pytest.mark.minutes
-async def test_a_broker_that_is_away_is_told_to_the_relay() -> None:
+async def test_the_relay_notices_an_unavailable_broker() -> None:
     publisher = Publisher(at(f"127.0.0.1:{free_port()}"))
 
     with pytest.raises(NotDelivered):

@@ -71,7 +71,7 @@ GOOD = {"v": 1, "tally": "t", "at": "5", "totals": {"course_views": 1}}
         (json.dumps({**GOOD, "totals": {"x": 2**63}}).encode(), "totals is not a map"),
     ],
 )
-def test_what_is_no_record_is_refused_with_its_reason(data: bytes, reason: str) -> None:
+def test_a_malformed_record_is_refused_with_its_reason(data: bytes, reason: str) -> None:
     with pytest.raises(Malformed, match=reason):
         decode(data)
 

@@ -41,7 +41,7 @@ def test_every_counter_has_its_row(tally: str, field: str, key: Key) -> None:
     ("tally", "field"),
     [("x", "course_views"), (COURSE_ID, "likes"), (LECTURE_NAME, "unique_users"), (COURSE_ID, "playbacks")],
 )
-def test_what_is_no_counter_has_no_row(tally: str, field: str) -> None:
+def test_an_unknown_counter_has_no_row(tally: str, field: str) -> None:
     with pytest.raises(Malformed):
         key_of(tally, field)
 
@@ -61,7 +61,7 @@ def test_a_path_of_a_document_is_the_field_that_it_was_written_from(tally: Any) 
 
 
 @pytest.mark.parametrize("path", ["recentBatches.0", "epoch", "lectureStats", "lectureStats.x.views", "lectureViews"])
-def test_another_path_is_no_counter(path: str) -> None:
+def test_another_path_is_not_a_counter(path: str) -> None:
     assert [None, None, None] == [field_of(kind, path) for kind in KINDS]
 
 
@@ -72,7 +72,7 @@ def test_a_first_touch_arrives_as_a_whole_subdocument() -> None:
 
 
 @pytest.mark.parametrize("odd", [-1, 1.5, "7", None, True, float("nan")])
-def test_what_is_no_whole_number_is_no_total(odd: object) -> None:
+def test_only_whole_numbers_are_totals(odd: object) -> None:
     assert ({}, ["course_views"]) == totals_of(COURSE, {"totalViews": odd})
 
 

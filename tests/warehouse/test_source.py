@@ -14,7 +14,7 @@ from warehouse.sink import StoreProgress
 from warehouse.store import Store
 
 
-async def test_what_was_there_before_and_what_changes_after_is_in_the_store(database: Database, store: Store) -> None:
+async def test_existing_documents_and_later_changes_are_in_the_store(database: Database, store: Store) -> None:
     await flush(database, 3)
     async with following(database, store):
         await until_equal(database, store)
@@ -80,7 +80,7 @@ async def test_two_sources_at_once_do_no_harm(database: Database, store: Store) 
         await until_equal(database, store)
 
 
-async def test_a_number_that_is_none_is_named_and_spoils_nothing_else(database: Database, store: Store) -> None:
+async def test_a_malformed_number_is_named_and_affects_nothing_else(database: Database, store: Store) -> None:
     await flush(database, 3)
     await database["courseanalytics"].update_one({}, {"$set": {"totalViews": "many"}})
     async with following(database, store):
@@ -110,7 +110,7 @@ async def test_the_audit_says_what_differs(database: Database, store: Store) -> 
         ((5, 9), (5, 9), False),
     ],
 )
-def test_a_counter_that_goes_on_changing_is_no_difference(
+def test_a_counter_that_keeps_changing_is_not_a_difference(
     before: tuple[int, int], now: tuple[int, int], moves: bool
 ) -> None:
     """Each look is what MongoDB and the store say: a store that has not come as far as MongoDB was before is behind."""

@@ -108,7 +108,7 @@ async def test_the_comparison_can_be_switched_off(instructor: Instructor) -> Non
     assert 0 == await instructor.page.locator(f"{DAYS} .before").count()
 
 
-async def test_the_days_the_zone_and_the_moment_are_told(instructor: Instructor) -> None:
+async def test_the_days_the_zone_and_the_time_are_shown(instructor: Instructor) -> None:
     await instructor.open(A_COURSE)
 
     await instructor.sees("29 Oct 2026 to 25 Nov 2026, 28 days.")
@@ -206,7 +206,7 @@ async def test_lectures_are_sorted_by_a_click_and_by_the_address(instructor: Ins
     await expect(instructor.page.locator("th[aria-sort=ascending]")).to_have_text("Views")
 
 
-async def test_what_was_not_counted_opens_into_reasons(instructor: Instructor) -> None:
+async def test_the_line_of_uncounted_events_expands_to_the_reasons(instructor: Instructor) -> None:
     await instructor.open(A_COURSE)
     line = instructor.page.get_by_text("41 of 5,844 events were not counted")
     await line.click()
@@ -217,7 +217,7 @@ async def test_what_was_not_counted_opens_into_reasons(instructor: Instructor) -
     assert "Look for players that report the same seconds twice." == rows[0][4]
 
 
-async def test_every_event_counted_is_told_too(instructor: Instructor) -> None:
+async def test_that_every_event_was_counted_is_shown_too(instructor: Instructor) -> None:
     instructor.answers.not_counted = ()
     await instructor.open(A_COURSE)
     await instructor.sees("Every event was counted.")

@@ -121,7 +121,7 @@ async def test_a_table_is_downloaded_with_the_token_under_its_name(site: Instruc
     assert b"day,views\r\n" == (await file.path()).read_bytes()
 
 
-async def test_a_download_that_fails_is_told(site: Instructor) -> None:
+async def test_a_failed_download_is_reported(site: Instructor) -> None:
     await visit(site, A_COURSE)
     site.answers.status = 503
     await site.page.get_by_role("button", name="Days as CSV").click()
