@@ -63,7 +63,7 @@ class Reader:
         lectures = [None, *re.findall(".{24}", str(next(self.arguments)))]
         entries = iter(json.loads(str(next(self.arguments))))
         for user, position, has_event, lecture, seconds, has_playback, what in zip(*[entries] * 7, strict=True):
-            found = Guarded(bytes(everybody[user - 1]), position, None, lectures[lecture], seconds)  # type: ignore[arg-type] # a user is bytes
+            found = Guarded(bytes(everybody[user - 1]), position, None, lectures[lecture], seconds)
             if has_event:
                 found.event = next(self.ids["t" if lecture else "v"])
             if has_playback:
