@@ -66,3 +66,4 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """A local stack for tests that leave it running."""
     with running(LocalStack(tmp_path_factory.mktemp("stack") / "data")) as stack:
         yield stack
+        assert 0 == stack.stop()

@@ -4,6 +4,7 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -65,12 +66,11 @@ def test_what_was_watched_before_the_first_run_is_sound(stack: LocalStack) -> No
     assert "everything is as it must be" in run_line(stack.flusher_line().replace(" status", " verify"))
 
 
-@pytest.mark.parametrize("name", ["gateway", "ingest", "query"])
-def test_a_busy_port_is_one_sentence_and_nothing_is_started(tmp_path: Path, name: str) -> None:
+def test_a_busy_port_is_one_sentence_and_nothing_is_started(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with socket.create_server((HOST, free_port())) as taken:
         port = taken.getsockname()[1]
-        ports = {"gateway": free_port(), "ingest": free_port(), "query": free_port(), name: port}
+        ports = {"gateway": free_port(), "ingest": free_port(), "query": port}
         options = [word for name, port in ports.items() for word in (f"--{name}-port", str(port))]
         command = [sys.executable, "-m", "devstack", "--data", str(data), *options]
 
@@ -83,14 +83,17 @@ def test_a_busy_port_is_one_sentence_and_nothing_is_started(tmp_path: Path, name
     assert [True] * 3 == [port_is_free(int(word)) for word in instead.split() if word.isdigit()]
 
 
-def test_all_busy_ports_are_named_at_once() -> None:
+@pytest.mark.parametrize("free", ["gateway", "ingest", "query"])
+def test_all_busy_ports_are_named_at_once(free: str) -> None:
     with socket.create_server((HOST, 0)) as first, socket.create_server((HOST, 0)) as second:
-        ports = Ports(first.getsockname()[1], free_port(), second.getsockname()[1])
+        busy = [first.getsockname()[1], second.getsockname()[1]]
+        others = [name for name in PORTS if name != free]
+        ports = Ports(**dict(zip(others, busy, strict=True)), **{free: free_port()})
 
-        with pytest.raises(StartError, match=rf"^ports {ports.gateway}, {ports.query} are taken") as refused:
+        with pytest.raises(StartError, match=rf"^ports {busy[0]}, {busy[1]} are taken") as refused:
             check_ports(ports)
 
-    assert f"--ingest-port {ports.ingest}" in str(refused.value)
+    assert f"--{free}-port {getattr(ports, free)}" in str(refused.value)
 
 
 def test_settings_of_the_environment_are_taken_over_but_for_those_of_the_stack() -> None:
@@ -130,34 +133,60 @@ def command(pid: int) -> str:
     return words[words.index("-m") + 1] if "-m" in words else words[-1]
 
 
-def test_ctrl_c_ends_every_process(tmp_path: Path) -> None:
-    with running(LocalStack(tmp_path / "data")) as stack:
-        children = stack.children()
-        stack.signal(signal.SIGINT)
-
-        assert 0 == stack.wait(PATIENCE)
-
-    assert 6 == len(children)
-    assert [] == alive(children)
-
-
 HISTORY = "counting what was watched in the weeks before"
 
 
-def test_the_next_run_goes_on_with_the_data_and_the_tokens_of_the_last(tmp_path: Path) -> None:
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What was to be seen of a stack that ran, and whom it had started."""
+
+    output: str
+    views: int
+    children: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Lives:
+    """Two runs with the same data: the first was ended by Ctrl-C, the second was killed."""
+
+    first: Run
+    code: int
+    left: list[int]
+    second: Run
+    pasted_again: str
+
+
+@pytest.fixture(scope="module")
+def lives(tmp_path_factory: pytest.TempPathFactory) -> Lives:
     def views() -> int:
         return int(stack.dashboard()["overview"]["totalViews"])
 
-    with running(LocalStack(tmp_path / "data")) as stack:
-        wait_until(lambda: views() > 0, 10, "nobody opened the course")
-        before, dashboard_line = views(), stack.command_lines()[2]
-        assert HISTORY in stack.output()
-        assert 0 == stack.stop()
-        stack.start()
+    def run() -> Run:
+        return Run(stack.output(), views(), stack.children())
 
-        assert before <= views()
-        assert HISTORY not in stack.output()
-        assert '"engagementFunnel"' in run_line(dashboard_line)
+    with running(LocalStack(tmp_path_factory.mktemp("lives") / "data")) as stack:
+        wait_until(lambda: views() > 0, PATIENCE, "nobody opened the course")
+        first, dashboard_line = run(), stack.command_lines()[2]
+        stack.signal(signal.SIGINT)
+        code = stack.wait(PATIENCE)
+        left = alive(first.children)
+        stack.start(PATIENCE)
+        return Lives(first, code, left, run(), run_line(dashboard_line))
+
+
+def test_ctrl_c_ends_every_process(lives: Lives) -> None:
+    assert (0, 6, []) == (lives.code, len(lives.first.children), lives.left)
+
+
+def test_the_next_run_goes_on_with_the_data_and_the_tokens_of_the_last(lives: Lives) -> None:
+    assert lives.first.views <= lives.second.views
+    assert [True, False] == [HISTORY in run.output for run in (lives.first, lives.second)]
+    assert '"engagementFunnel"' in lives.pasted_again
+
+
+def test_a_killed_stack_leaves_nothing_behind(lives: Lives) -> None:
+    assert 6 == len(lives.second.children)
+    wait_until(lambda: not alive(lives.second.children), PATIENCE, "its children lived on")
 
 
 VICTIMS = ("valkey-server", "ingest_server", "envoy")  # a store, one of ours, and the gateway
@@ -205,13 +234,6 @@ def test_a_process_that_never_comes_up_ends_the_stack_with_its_log(
 
     assert keeper.STARTS - 1 == len(said)
     assert f"broken ended with exit code 7, and is started again; its log is {child.log}" == said[0]
-
-
-def test_a_killed_stack_leaves_nothing_behind(tmp_path: Path) -> None:
-    with running(LocalStack(tmp_path / "data")) as stack:
-        children = stack.children()
-
-    wait_until(lambda: not alive(children), 10, "its children lived on")
 
 
 def documented(page: str) -> list[str]:
