@@ -173,8 +173,6 @@ class HotStore:
         finally:
             if connection.is_open:
                 self._idle[node].append(connection)
-            else:
-                await connection.close()
 
 
 def _transaction(commands: Sequence[Command]) -> list[Command]:

@@ -39,9 +39,10 @@ class RedisConnection:
     """An open connection. After a RedisUnreachable it is closed for good; every later call raises the same."""
 
     def __init__(self, connection: AbstractConnection) -> None:
-        self._connection = connection
-        writer = cast("asyncio.StreamWriter", connection._writer)  # noqa: SLF001 - the library has connected, no more
-        self._exchange = _Exchange(writer.transport)
+        # The library has connected and authenticated, and lets go of the writer: only this object closes it.
+        self._writer = cast("asyncio.StreamWriter", connection._writer)  # noqa: SLF001 - it has no public name
+        connection._reader = connection._writer = None  # noqa: SLF001 - as above
+        self._exchange = _Exchange(self._writer.transport)
         self._opened = time.monotonic()
 
     @classmethod
@@ -112,7 +113,6 @@ class RedisConnection:
         closes the connection: otherwise the next call would read its replies.
         """
         if not self.is_open:
-            await self.close()
             raise RedisUnreachable("the connection to Redis is closed")
         try:
             return await self._exchange.replies(b"".join(map(_pack, commands)), len(commands), timeout)
@@ -128,7 +128,7 @@ class RedisConnection:
     async def close(self) -> None:
         """Closes the connection without waiting."""
         self._exchange.is_open = False
-        await self._connection.disconnect(nowait=True)
+        self._writer.close()
 
 
 class _Exchange(asyncio.Protocol):
