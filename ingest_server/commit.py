@@ -151,9 +151,7 @@ class Commit:
         if ping.played is not None:
             course.segments.setdefault(ping.lecture_id, {})
         if ping.event_id is not None or ping.playback_id is not None or self.watch_credit is not None:
-            guarded = _guarded(ping, partition, position, bounded=self.watch_credit is not None)
-            guarded.played = ping.played and self._with_known_duration(ping, ping.played)
-            course.guarded.append(guarded)
+            course.guarded.append(self._guarded(ping, partition, position))
             return
         course.users.add(ping.user)
         view_field, watch_time_field = _lecture_fields(ping.lecture_id)
@@ -163,6 +161,19 @@ class Commit:
         course.add(watch_time_field, ping.seconds)
         if ping.played is not None:
             _add_segments(course.segments[ping.lecture_id], ping.played)
+
+    def _guarded(self, ping: Telemetry, partition: int, position: int) -> Guarded:
+        event = playback = bitmap_key = watch_key = None
+        if ping.event_id is not None:
+            event = _digest(ping.user, ping.course_id, ping.event_id)
+        if ping.playback_id is not None:
+            playback, bitmap_key = _playback(partition, ping.user, ping.course_id, ping.lecture_id, ping.playback_id)
+        if self.watch_credit is not None:
+            watch_key = keys.watch(partition, _text(_digest(ping.user, ping.course_id)))
+        played = ping.played and self._with_known_duration(ping, ping.played)
+        return Guarded(
+            ping.user, position, event, ping.lecture_id, ping.seconds, playback, watch_key, played, bitmap_key
+        )
 
     def _with_known_duration(self, ping: Telemetry, played: Played) -> Played:
         if played.duration is None or self.durations.admits(ping.course_id, ping.lecture_id, played.duration):
@@ -179,16 +190,10 @@ def _add_course_view(course: CourseCommit, view: CourseView, position: int) -> N
     course.add(COURSE_VIEWS.field(), 1)
 
 
-def _guarded(ping: Telemetry, partition: int, position: int, *, bounded: bool) -> Guarded:
-    guarded = Guarded(ping.user, position, None, ping.lecture_id, ping.seconds)
-    if ping.event_id is not None:
-        guarded.event = _digest(ping.user, ping.course_id, ping.event_id)
-    if ping.playback_id is not None:
-        guarded.playback = _digest(ping.user, ping.course_id, ping.lecture_id, ping.playback_id)
-        guarded.bitmap_key = keys.seen(partition, "b", _text(guarded.playback))
-    if bounded:
-        guarded.watch_key = keys.watch(partition, _text(_digest(ping.user, ping.course_id)))
-    return guarded
+@lru_cache(maxsize=100_000)  # the next ping of a playback names it again
+def _playback(partition: int, user: bytes, course_id: str, lecture_id: str, playback_id: str) -> tuple[bytes, str]:
+    digest = _digest(user, course_id, lecture_id, playback_id)
+    return digest, keys.seen(partition, "b", _text(digest))
 
 
 def _add_segments(sums: dict[str, int], played: Played) -> None:

@@ -161,7 +161,7 @@ class Committer:
         self._move(self._batches, COMMIT_WEIGHT * 3 // 4)
 
     def _move(self, waiting: Waiting, up_to: int) -> None:
-        for turn in waiting.take(up_to - self._next.weight):
+        for turn in waiting.take(lambda: up_to - self._next.weight):
             for event, done, place in turn.asked:
                 self._next.add(event, done, place)
 
@@ -214,7 +214,7 @@ class Committer:
     def _give_up(self, away: Unavailable) -> None:
         """Answers those who wait for a later commit than the next: each may take as long as this one."""
         for waiting in (self._singles, self._batches):
-            for turn in waiting.take(waiting.weight):
+            for turn in waiting.take(lambda: TURN_WEIGHT):
                 _complete([(done, place) for _, done, place in turn.asked], Unavailable(str(away), cause=away.cause))
                 metrics.FAILED.inc(len(turn.asked))
 

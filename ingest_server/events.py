@@ -56,7 +56,7 @@ class Refused(NamedTuple):
 
 
 # What an event or playback id, or a playback's bitmap, adds to the weight.
-ID_WEIGHT = 4
+ID_WEIGHT = 2
 
 
 def weight(event: Event) -> int:
@@ -67,7 +67,7 @@ def weight(event: Event) -> int:
     if event.played is None:
         return plain
     bitmap = ID_WEIGHT if event.playback_id is not None else 0
-    return plain + bitmap + 2 * len(event.played.segments)
+    return plain + bitmap + len(event.played.segments)
 
 
 def seconds_of(event: Event) -> int:

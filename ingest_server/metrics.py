@@ -45,7 +45,7 @@ COMMIT_SECONDS = Histogram(
 WEIGHT_WAITING = Gauge(
     "analytics_waiting_weight",
     "Weight of the events waiting for Redis, commits in flight included, in units of about 4 µs of its time; a plain "
-    "event is 1, one with both ids 9. Beyond 125,000 a process rejects more.",
+    "event is 1, one with both ids 5. Beyond 125,000 a process rejects more.",
     multiprocess_mode="livesum",
 )
 

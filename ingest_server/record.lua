@@ -14,15 +14,16 @@
 --       3 seconds that an event id is remembered   4 the same for a playback id, after its last ping
 --       5 the watch credit in milliseconds, 0 where watch time is not bounded   6 1 with guarded events, else 0
 --       7 how many bytes of ids of a kind a user may add in a window   8 how many sets of ids are among the KEYS
---       with guarded events the digests of their ids, in their order: how many event ids of course views, and these; the
---         same of pings; the same of playback ids
+--       with guarded events the digests of their ids, in their order, in three arguments: event ids of course views, those of
+--         pings, and playback ids
 --       then for each course and day: names of the course's tally and of the day's, when the day's users expire;
---         how many sums, users that count for certain, users, lectures, guarded events;
---         the sums: field, count;   the users;   with guarded events the digests of the users, for their accounts;
---         the lectures: name of the tally, how many sums; field, count;
---         the guarded events: which user, position, 1 with an event id; lecture id, "" for a course view;
---           of a ping also: seconds, 1 with a playback id, which lecture's segments, 0 for none; with segments the
---           duration or "", how many, and of each its number, the tenths of a second played, 1 if that is a view
+--         how many sums, users that count for certain, users, lectures, keys of guarded events;
+--         the sums: field, count;   the users;   the lectures: name of the tally, how many sums; field, count;
+--         with guarded events three arguments: the digests of the users, for their accounts; the ids of the lectures that
+--           the events name; and in JSON a list with seven entries an event: which user, position, whether it has an event
+--           id, which lecture, 0 for a course view, seconds, whether it has a playback id, and what it played: false, or a
+--           list of which lecture's tally, the duration or 0, and of each segment its number, the tenths of a second
+--           played, whether that is a view
 -- Returns 1 if it was counted, 0 if this commit of the process has already run: the reply to it was lost. If pings were
 -- refused, in both cases a text: <position>:<reason>, separated by spaces. Refused pings are neither counted nor
 -- remembered, except for the refusal itself. WRONGTYPE if a later commit has already run, or if that is unknown.
@@ -92,12 +93,13 @@ local function next_argument()
   a = a + 1
   return ARGV[a - 1]
 end
-local function arguments(count)
-  local taken = {}
-  for i = 1, count do
-    taken[i] = next_argument()
+-- The parts of the next argument, each of which has this length.
+local function next_parts(length)
+  local text, parts = next_argument(), {}
+  for i = 1, #text / length do
+    parts[i] = string.sub(text, (i - 1) * length + 1, i * length)
   end
-  return taken
+  return parts
 end
 local dirty, refused = {}, {}
 local has_forgotten = false
@@ -136,7 +138,7 @@ end
 
 -- The next digests, and which are already stored: `known` in any of the windows looked up, `current` in this one.
 local function recall(kind, seconds, older)
-  local ids = arguments(next_argument())
+  local ids = next_parts(16)
   local name, window = 'seen:' .. string.match(KEYS[2], '{.*}') .. ':' .. kind, math.floor(time[1] / seconds)
   local known, current, rest = {}, {}, ids
   for back = 0, older do
@@ -301,98 +303,104 @@ local function forget_bits(bits, tally)
   end
 end
 
--- Counts the segments of a ping, which begin at argument `first`.
-local function add_segments(sums, first, segments)
-  for i = first, first + 3 * (segments - 1), 3 do
-    add(sums, 'segment_watched:' .. ARGV[i], ARGV[i + 1])
+-- Returns the bits with one more, the first of which is number 0, and whether it was not among them.
+local function with_bit(bits, number)
+  local place, value = math.floor(number / 8) + 1, 2 ^ (7 - number % 8)
+  bits = bits .. string.rep('\0', place - #bits)
+  local byte = string.byte(bits, place)
+  if math.floor(byte / value) % 2 == 1 then
+    return bits, false
   end
+  return string.sub(bits, 1, place - 1) .. string.char(byte + value) .. string.sub(bits, place + 1), true
 end
 
--- Counts the playback and those of the segments that it sees for the first time. Returns by how many bytes its bitmap
--- has grown, and to how many.
-local function see_segments(sums, first, segments, duration, bits)
-  local before = redis.pcall('STRLEN', bits)
-  if type(before) == 'table' then
-    redis.call('SET', bits, '')
-    before = 0
-  end
-  if before == 0 then
-    redis.call('SETBIT', bits, 0, 1)
+-- Counts the segments of a ping, and their first views by its playback; without one nothing is known of views. Returns by
+-- how many bytes the playback's bits have grown, and to how many.
+local function count_segments(sums, played, key)
+  local before = key and redis.pcall('GET', key)
+  before = type(before) == 'string' and before or '' -- of another type: overwritten
+  if key and before == '' then
     add(sums, 'playbacks', 1)
-    if duration ~= '' then
-      add(sums, 'duration:' .. duration, 1)
+    if played[2] > 0 then
+      add(sums, 'duration:' .. played[2], 1)
     end
   end
-  local bytes = math.max(before, 1)
-  for i = first, first + 3 * (segments - 1), 3 do
-    if ARGV[i + 2] == '1' then
-      local bit = ARGV[i] + 1
-      if redis.call('SETBIT', bits, bit, 1) == 0 then
-        add(sums, 'segment_views:' .. ARGV[i], 1)
-        bytes = math.max(bytes, math.floor(bit / 8) + 1)
+  local bits, is_new = with_bit(before, 0), nil
+  for i = 3, #played, 3 do
+    add(sums, 'segment_watched:' .. played[i], played[i + 1])
+    if key and played[i + 2] then
+      bits, is_new = with_bit(bits, played[i] + 1)
+      if is_new then
+        add(sums, 'segment_views:' .. played[i], 1)
       end
     end
   end
-  return bytes - before, bytes
+  if key then
+    redis.call('SET', key, bits, 'EX', ARGV[4])
+  end
+  return #bits - #before, #bits
 end
 
--- Counts one guarded event, or the reason why it is refused; returns whether it counts.
-local function guard(course, sums, lectures, user)
-  local position, lecture, seconds = ARGV[a], ARGV[a + 2], 0
-  local memory = lecture == '' and views or pings
-  local event = ARGV[a + 1] == '1' and next_id(memory)
-  local playback, lecture_sums, bits, watched, duration, segments, first
-  a = a + 3
-  if lecture ~= '' then
-    seconds = tonumber(next_argument())
-    playback = next_argument() == '1' and next_id(plays)
-    bits = playback and next_key()
-    lecture_sums = lectures[tonumber(next_argument())]
-    if lecture_sums then
-      duration, segments = next_argument(), tonumber(next_argument())
-      first, a = a, a + 3 * segments
-    end
-    watched = credit > 0 and next_key()
+local function refuse(sums, reason, position, seconds)
+  add(sums, 'not_counted:' .. reason, 1)
+  if seconds then
+    add(sums, 'not_counted_seconds:' .. reason, seconds)
   end
+  if reason ~= 'REPEATED' then
+    refused[#refused + 1] = position .. ':' .. reason
+  end
+end
 
-  local reason = judge(memory, event, playback, watched, seconds, user)
-  if reason then
-    add(sums, 'not_counted:' .. reason, 1)
-    if lecture ~= '' then
-      add(sums, 'not_counted_seconds:' .. reason, seconds)
+-- Counts the guarded events of a course, or the reasons why they are refused; returns which users have one that counts.
+local function guard(course, sums, tallies, keys)
+  local lectures, told, has_counted = next_parts(24), cjson.decode(next_argument()), {}
+  local view_fields, watch_time_fields = {}, {}
+  for i, lecture in ipairs(lectures) do
+    view_fields[i], watch_time_fields[i] = 'lecture_views:' .. lecture, 'lecture_watchtime:' .. lecture
+  end
+  -- Where nobody says which segments were played, there are no bits whose expiry is to be renewed.
+  local has_bits = false
+  in_steps(keys, function(first, last)
+    has_bits = redis.call('EXISTS', unpack(KEYS, k + first - 1, k + last - 1)) > 0 or has_bits
+  end)
+
+  for at = 1, #told, 7 do
+    local user, position, has_event, lecture, seconds, has_playback, played = unpack(told, at, at + 6)
+    local is_ping = lecture > 0
+    local memory = is_ping and pings or views
+    local event, playback = has_event and next_id(memory), has_playback and next_id(plays)
+    local bits, watched = playback and next_key(), is_ping and credit > 0 and next_key()
+
+    local reason = judge(memory, event, playback, watched, seconds, user)
+    if reason then
+      refuse(sums, reason, position, is_ping and seconds)
+    elseif is_ping then
+      local is_view = not plays.known[playback]
+      local is_charged = playback and remember(plays, playback)
+      if is_charged then
+        charge(playbacks, user, ID_BYTES)
+      end
+      if is_view then
+        add(sums, view_fields[lecture], 1)
+      end
+      add(sums, watch_time_fields[lecture], seconds)
+      if bits and has_forgotten then
+        forget_bits(bits, course .. '/' .. lectures[lecture])
+      end
+      if played then
+        local more, bytes = count_segments(tallies[played[1]], played, bits)
+        if bits then
+          charge(playbacks, user, (is_charged or more == bytes) and ID_BYTES + bytes or more)
+        end
+      elseif has_bits and not is_view then
+        redis.call('EXPIRE', bits, ARGV[4])
+      end
+    else
+      add(sums, 'course_views', 1)
     end
-    if reason ~= 'REPEATED' then
-      refused[#refused + 1] = position .. ':' .. reason
-    end
-    return false
+    has_counted[user] = has_counted[user] or not reason
   end
-  if lecture == '' then
-    add(sums, 'course_views', 1)
-    return true
-  end
-  local is_view = not (playback and plays.known[playback])
-  local is_charged = playback and remember(plays, playback)
-  if is_charged then
-    charge(playbacks, user, ID_BYTES)
-  end
-  if is_view then
-    add(sums, 'lecture_views:' .. lecture, 1)
-  end
-  add(sums, 'lecture_watchtime:' .. lecture, seconds)
-  if lecture_sums then
-    add_segments(lecture_sums, first, segments)
-  end
-  if bits and has_forgotten then
-    forget_bits(bits, course .. '/' .. lecture)
-  end
-  if bits and lecture_sums then
-    local more, bytes = see_segments(lecture_sums, first, segments, duration, bits)
-    charge(playbacks, user, (is_charged or more == bytes) and ID_BYTES + bytes or more)
-  end
-  if bits and (lecture_sums or not is_view) then
-    redis.call('EXPIRE', bits, ARGV[4])
-  end
-  return true
+  return has_counted
 end
 
 -- Whoever broke the HyperLogLog must repair it; views and seconds are still counted.
@@ -409,28 +417,27 @@ while k <= #KEYS do
   local course_counters, course_users, day_counters, day_users = next_key(), next_key(), next_key(), next_key()
   local course, day, expires = next_argument(), next_argument(), next_argument()
   local fields, certain, people = next_argument(), next_argument(), next_argument()
-  local tallies, guarded = next_argument(), next_argument()
+  local lectures, guarded_keys = next_argument(), next_argument()
 
   local sums = {}
   add_arguments(sums, fields)
-  local everybody, accounts = arguments(people), arguments(guarded ~= '0' and people or 0)
-
-  local lectures, lecture_keys, lecture_names = {}, {}, {}
-  for i = 1, tallies do
-    lectures[i], lecture_keys[i], lecture_names[i] = {}, next_key(), next_argument()
-    add_arguments(lectures[i], next_argument())
+  local users = {}
+  for i = 1, people do
+    users[i] = next_argument()
+  end
+  local tallies, tally_keys, tally_names = {}, {}, {}
+  for i = 1, lectures do
+    tallies[i], tally_keys[i], tally_names[i] = {}, next_key(), next_argument()
+    add_arguments(tallies[i], next_argument())
   end
 
-  local users, is_counted = {}, {}
-  for i = 1, certain do
-    users[i], is_counted[i] = everybody[i], true
-  end
-  if guarded ~= '0' then
+  if guarding then
+    local accounts = next_parts(16)
     events, playbacks = account(KEYS[5], accounts), account(KEYS[6], accounts)
-    for _ = 1, guarded do
-      local user = tonumber(next_argument())
-      if guard(course, sums, lectures, user) and not is_counted[user] then
-        users[#users + 1], is_counted[user] = everybody[user], true
+    local has_counted = guard(course, sums, tallies, guarded_keys)
+    for i = #users, certain + 1, -1 do
+      if not has_counted[i] then
+        table.remove(users, i)
       end
     end
     close_account(events, accounts, ARGV[3])
@@ -441,8 +448,8 @@ while k <= #KEYS do
   if write(sums, day_counters, day) then
     redis.pcall('SADD', KEYS[3], day)
   end
-  for i = 1, tallies do
-    write(lectures[i], lecture_keys[i], lecture_names[i])
+  for i = 1, lectures do
+    write(tallies[i], tally_keys[i], tally_names[i])
   end
   add_users(course_users, users)
   add_users(day_users, users, expires)

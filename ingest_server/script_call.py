@@ -1,7 +1,8 @@
 """The keys and arguments of `record.lua`, in the order that its header gives. Pure."""
 
 import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from ingest_server.commit import CourseCommit, Guarded, PartitionCommit
@@ -16,6 +17,8 @@ EVENT_SECONDS = 900
 USER_BYTES = 512 * 1024
 
 Argument = str | bytes | int
+
+_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def script_call(
@@ -42,10 +45,9 @@ def script_call(
     credit = 0 if watch_credit is None else round(watch_credit * 1000)
     arguments: list[Argument] = [commit, batch, EVENT_SECONDS, keys.PLAYBACK_SECONDS, credit, int(guarded)]
     arguments += (USER_BYTES, len(sets))
-    for those in ids.values():
-        arguments += (len(those), *those)
+    arguments += map(b"".join, ids.values())
     for course in partition.courses.values():
-        _add_course(names, arguments, number, course)
+        _add_course(names, arguments, number, course, guarding=guarded)
     return names, arguments
 
 
@@ -86,46 +88,52 @@ def _account_of(user: bytes) -> bytes:
     return hashlib.blake2b(user, digest_size=16).digest()
 
 
-def _add_course(names: list[str], arguments: list[Argument], number: int, course: CourseCommit) -> None:
+def _add_course(
+    names: list[str], arguments: list[Argument], number: int, course: CourseCommit, *, guarding: bool
+) -> None:
     course_id, day = course.course_id, day_tally(course.course_id, course.day.name).name
-    lectures = {lecture_id: lecture_tally(course_id, lecture_id).name for lecture_id in course.segments}
+    tallies = {lecture_id: lecture_tally(course_id, lecture_id).name for lecture_id in course.segments}
     for tally in (course_id, day):
         names += (keys.course_counters(number, tally), keys.course_users(number, tally))
-    names += (keys.course_counters(number, tally) for tally in lectures.values())
+    names += (keys.course_counters(number, tally) for tally in tallies.values())
+    guarded_keys = [
+        name for guarded in course.guarded for name in (guarded.bitmap_key, guarded.watch_key) if name is not None
+    ]
+    names += guarded_keys
     others = {guarded.user for guarded in course.guarded} - course.users
-    users = {user: index for index, user in enumerate((*course.users, *others), start=1)}
+    users = (*course.users, *others)
     arguments += (course_id, day, course.day.users_expire)
-    arguments += (len(course.sums), len(course.users), len(users), len(lectures), len(course.guarded))
-    for name, count in course.sums.items():
-        arguments += (name, count)
+    arguments += (len(course.sums), len(course.users), len(users), len(tallies), len(guarded_keys))
+    arguments += _flat(course.sums)
     arguments += users
-    if course.guarded:
-        arguments += map(_account_of, users)
-    for lecture_id, tally in lectures.items():
+    for lecture_id, tally in tallies.items():
         sums = course.segments[lecture_id]
-        arguments += (tally, len(sums))
-        for name, count in sums.items():
-            arguments += (name, count)
-    numbers = {lecture_id: index for index, lecture_id in enumerate(lectures, start=1)}
-    for guarded in course.guarded:
-        names += _names(guarded)
-        arguments += (users[guarded.user], guarded.position, int(guarded.event is not None))
-        arguments += (guarded.lecture_id or "",)
-        if guarded.lecture_id is not None:
-            arguments += (guarded.seconds, int(guarded.playback is not None))
-            arguments += _played(guarded.played, numbers.get(guarded.lecture_id, 0))
+        arguments += (tally, len(sums), *_flat(sums))
+    if guarding:
+        accounts = map(_account_of, users) if course.guarded else ()
+        arguments += (b"".join(accounts), *_guarded(course.guarded, users, list(tallies)))
 
 
-def _names(guarded: Guarded) -> Iterator[str]:
-    for name in (guarded.bitmap_key, guarded.watch_key):
-        if name is not None:
-            yield name
+def _flat(sums: Mapping[str, int]) -> Iterator[Argument]:
+    for pair in sums.items():
+        yield from pair
 
 
-def _played(played: Played | None, lecture: int) -> Iterator[Argument]:
-    yield lecture if played else 0
-    if played:
-        yield "" if played.duration is None else played.duration
-        yield len(played.segments)
-        for segment in played.segments:
-            yield from (segment.number, segment.tenths, int(segment.is_view))
+def _guarded(events: Sequence[Guarded], users: Sequence[bytes], tallies: Sequence[str]) -> tuple[str, str]:
+    """The ids of the lectures that the events name, and the events, as a JSON list of seven entries each."""
+    places = {user: place for place, user in enumerate(users, start=1)}
+    lectures: dict[str | None, int] = {None: 0}
+    told: list[object] = []
+    for event in events:
+        lecture = lectures.setdefault(event.lecture_id, len(lectures))
+        told += (places[event.user], event.position, event.event is not None)
+        told += (lecture, event.seconds, event.playback is not None)
+        told.append(event.played is not None and _played(event.played, tallies.index(event.lecture_id) + 1))
+    return "".join(filter(None, lectures)), _json(told)
+
+
+def _played(played: Played, tally: int) -> list[int]:
+    flat = [tally, played.duration or 0]
+    for segment in played.segments:
+        flat += segment
+    return flat

@@ -5,7 +5,7 @@ Pure.
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from ingest_server.commit import COURSE_WEIGHT, LECTURE_WEIGHT, Told
@@ -48,9 +48,11 @@ def _first_weight(event: Event, named: set[object]) -> int:
     if event.course_id not in named:
         named.add(event.course_id)
         more = COURSE_WEIGHT
-    if isinstance(event, Telemetry) and (lecture := (event.course_id, event.lecture_id)) not in named:
-        named.add(lecture)
-        more += LECTURE_WEIGHT
+    if isinstance(event, Telemetry) and event.event_id is None and event.playback_id is None:
+        lecture = event.course_id, event.lecture_id
+        if lecture not in named:
+            named.add(lecture)
+            more += LECTURE_WEIGHT
     return more
 
 
@@ -75,14 +77,13 @@ class Waiting:
         self._weights[caller] = self.weight_of(caller) + turn.weight
         self.weight += turn.weight
 
-    def take(self, most: int) -> Iterator[Turn]:
-        """Removes and yields turns, one of each caller after the other, as long as they weigh no more together."""
+    def take(self, room: Callable[[], int]) -> Iterator[Turn]:
+        """Removes and yields turns, one of each caller after the other, as long as there is room for the next."""
         while self._turns:
             caller, own = next(iter(self._turns.items()))
-            if own[0].weight > most:
+            if own[0].weight > room():
                 return
             turn = own.popleft()
-            most -= turn.weight
             self.weight -= turn.weight
             if own:
                 self._weights[caller] -= turn.weight

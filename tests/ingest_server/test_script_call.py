@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, cast
 
@@ -40,6 +42,7 @@ class Reader:
     def __init__(self, call: Call) -> None:
         self.keys = iter(call.keys)
         self.arguments = iter(call.arguments)
+        self.guarding = False
         self.ids: dict[str, Iterator[bytes]] = {}
 
     def take(self, number: int) -> list[Argument]:
@@ -51,22 +54,25 @@ class Reader:
     def sums(self, fields: int) -> dict[Argument, Argument]:
         return {next(self.arguments): next(self.arguments) for _ in range(fields)}
 
-    def guarded(self, everybody: Sequence[Argument]) -> tuple[Guarded, int]:
-        """A guarded event, and which lecture's segments it has, 0 for none."""
-        user, position, has_event, lecture = self.take(4)
-        event = next(self.ids["v" if lecture == "" else "t"]) if has_event else None
-        found = Guarded(bytes(everybody[int(user) - 1]), int(position), event)  # type: ignore[arg-type] # a user is bytes
-        if lecture == "":
-            return found, 0
-        found.lecture_id, found.seconds = str(lecture), self.number()
-        if self.number():
-            found.playback, found.bitmap_key = next(self.ids["p"]), next(self.keys)
-        tally = self.number()
-        if tally:
-            duration, length = self.take(2)
-            cut = [Segment(self.number(), self.number(), bool(self.number())) for _ in range(int(length))]
-            found.played = Played(cut, None if duration == "" else int(duration))
-        return found, tally
+    def parts(self, length: int) -> list[bytes]:
+        text = cast("bytes", next(self.arguments))
+        return [text[at : at + length] for at in range(0, len(text), length)]
+
+    def guarded(self, everybody: Sequence[Argument]) -> Iterator[tuple[Guarded, int]]:
+        """Guarded events, and which lecture's segments each has, 0 for none."""
+        lectures = [None, *re.findall(".{24}", str(next(self.arguments)))]
+        entries = iter(json.loads(str(next(self.arguments))))
+        for user, position, has_event, lecture, seconds, has_playback, what in zip(*[entries] * 7, strict=True):
+            found = Guarded(bytes(everybody[user - 1]), position, None, lectures[lecture], seconds)
+            if has_event:
+                found.event = next(self.ids["t" if lecture else "v"])
+            if has_playback:
+                found.playback, found.bitmap_key = next(self.ids["p"]), next(self.keys)
+            if what:
+                _, duration, *cut = what
+                segments = [Segment(*each) for each in zip(*[iter(cut)] * 3, strict=True)]
+                found.played = Played(segments, duration or None)
+            yield found, what[0] if what else 0
 
 
 def read_course(reader: Reader, number: int, sent: CourseCommit) -> None:
@@ -75,11 +81,10 @@ def read_course(reader: Reader, number: int, sent: CourseCommit) -> None:
     assert [
         f"{kind}:{{{number}}}:{tally}" for tally in (course_id, day) for kind in ("course_counters", "course_users")
     ] == [next(reader.keys) for _ in range(4)]
-    fields, certain, people, lectures, guarded = (reader.number() for _ in range(5))
+    fields, certain, people, lectures, guarded_keys = (reader.number() for _ in range(5))
+    assert guarded_keys == sum(one.bitmap_key is not None for one in sent.guarded)
     assert sent.sums == reader.sums(fields)
     everybody = reader.take(people)
-    if guarded:
-        assert [hashlib.blake2b(user, digest_size=16).digest() for user in everybody] == reader.take(people)  # type: ignore[arg-type] # a user is bytes
     assert sent.users == set(everybody[:certain])
     assert {one.user for one in sent.guarded} | sent.users == set(everybody)
     tallies = []
@@ -89,7 +94,11 @@ def read_course(reader: Reader, number: int, sent: CourseCommit) -> None:
         assert f"course_counters:{{{number}}}:{course_id}/{lecture_id}" == next(reader.keys)
         assert sums == reader.sums(reader.number())
     assert len(tallies) == lectures
-    found = [reader.guarded(everybody) for _ in range(guarded)]
+    if not reader.guarding:
+        return
+    accounts = [hashlib.blake2b(user, digest_size=16).digest() for user in everybody]  # type: ignore[arg-type] # a user is bytes
+    assert (accounts if sent.guarded else []) == reader.parts(16)
+    found = list(reader.guarded(everybody))
     assert sent.guarded == [one for one, _ in found]
     assert all(one.lecture_id == tallies[tally - 1] for one, tally in found if tally)
 
@@ -99,7 +108,7 @@ def test_a_call_says_what_the_commit_holds(events: list[Event]) -> None:
     for number, partition in commit_of(events).partitions.items():
         sent = call(number, partition)
         reader = Reader(sent)
-        guarding = any(course.guarded for course in partition.courses.values())
+        guarding = reader.guarding = any(course.guarded for course in partition.courses.values())
         sets = sets_of(number, partition)
         assert [7, "p-7-0", 900, 86400, 0, int(guarding), 2**19, len(sets)] == reader.take(8)
         header = [f"commit:{{{number}}}:p", f"dirty_analytics_courses:{{{number}}}", f"unsaved_users:{{{number}}}"]
@@ -113,7 +122,7 @@ def test_a_call_says_what_the_commit_holds(events: list[Event]) -> None:
                 *sets,
             ]
             for kind in "vtp":
-                reader.ids[kind] = iter(cast("list[bytes]", reader.take(reader.number())))
+                reader.ids[kind] = iter(reader.parts(16))
         assert header == [next(reader.keys) for _ in header]
         for course in partition.courses.values():
             read_course(reader, number, course)

@@ -28,7 +28,9 @@ def turn(name: str, weight: int = 1) -> Turn:
 
 
 def names(waiting: Waiting, most: int) -> list[str]:
-    return [taken.asked[0][0].course_id for taken in waiting.take(most)]
+    taken: list[Turn] = []
+    taken.extend(waiting.take(lambda: most - sum(turn.weight for turn in taken)))
+    return [turn.asked[0][0].course_id for turn in taken]
 
 
 def test_a_caller_with_much_waiting_has_as_many_turns_as_one_with_little() -> None:
