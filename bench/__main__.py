@@ -1,4 +1,4 @@
-"""`make bench`: measures, prints a table, and writes docs/benchmarks.md with its plot."""
+"""`make bench`: measures, prints a table, and writes docs/benchmarks.md with its plots."""
 
 import argparse
 import asyncio
@@ -60,8 +60,10 @@ def main() -> int:
     print(report.table(rows))
     if chosen == list(SECTIONS):
         DOCS.mkdir(exist_ok=True)
-        report.draw(rows, DOCS / "benchmarks.png")
-        (DOCS / "benchmarks.md").write_text(report.markdown(rows, arguments.rounds, "benchmarks.png"))
+        report.draw_ratios(rows, DOCS / "benchmarks.png")
+        report.draw_latencies(sweep.latencies(rows), sweep.TITLE, DOCS / "sweep.png")
+        plots = {"Ratios": "benchmarks.png", sweep.TITLE: "sweep.png"}
+        (DOCS / "benchmarks.md").write_text(report.markdown(rows, arguments.rounds, plots))
     return 0
 
 

@@ -3,9 +3,10 @@
 import datetime as dt
 import platform
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def machine() -> str:
     return f"{cores} cores, {model}, {platform.system()} {platform.release()}, CPython {platform.python_version()}"
 
 
-def markdown(rows: Sequence[Row], rounds: int, plot: str) -> str:
+def markdown(rows: Sequence[Row], rounds: int, plots: Mapping[str, str]) -> str:
     """The rows as a page."""
     lines = [
         "# Benchmarks",
@@ -64,8 +65,7 @@ def markdown(rows: Sequence[Row], rounds: int, plot: str) -> str:
         f"Load generator and stores share that machine. Medians of {rounds} rounds; a ratio compares two things that",
         "were measured in turns in one run. Every count was checked against what had been sent.",
         "",
-        f"![Ratios]({plot})",
-        "",
+        *(line for title, plot in plots.items() for line in (f"![{title}]({plot})", "")),
         "| " + " | ".join(HEADER) + " |",
         "|" + "---|" * len(HEADER),
         *("| " + " | ".join(row.cells()) + " |" for row in rows),
@@ -74,15 +74,10 @@ def markdown(rows: Sequence[Row], rounds: int, plot: str) -> str:
     return "\n".join(lines)
 
 
-def draw(rows: Sequence[Row], path: Path) -> None:
+def draw_ratios(rows: Sequence[Row], path: Path) -> None:
     """A bar for each ratio, with its spread."""
-    import matplotlib as mpl  # noqa: PLC0415 - slow to import, and only here
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt  # noqa: PLC0415 - after the backend is chosen
-
     ratios = [row for row in rows if row.unit.startswith("×")]
-    figure, axes = plt.subplots(figsize=(9, 0.5 * len(ratios) + 1.5), layout="constrained")
+    figure, axes = _pyplot().subplots(figsize=(9, 0.5 * len(ratios) + 1.5), layout="constrained")
     names = [f"{row.section}: {row.what} ({row.unit})" for row in ratios]
     medians = [row.median for row in ratios]
     spread = [
@@ -94,4 +89,32 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     axes.invert_yaxis()
     figure.suptitle("Ratios of two things measured in turns in one run: median and spread", fontsize=11)
     figure.savefig(path, dpi=110)
-    plt.close(figure)
+    _pyplot().close(figure)
+
+
+def draw_latencies(latencies: Mapping[str, Mapping[float, Row]], title: str, path: Path) -> None:
+    """A line for each name: the median of its latency in ms at each rate, on logarithmic axes, with its spread."""
+    figure, axes = _pyplot().subplots(figsize=(9, 5), layout="constrained")
+    for name, by_rate in latencies.items():
+        medians = [row.median for row in by_rate.values()]
+        below = [row.median - min(row.values) for row in by_rate.values()]
+        above = [max(row.values) - row.median for row in by_rate.values()]
+        axes.errorbar(list(by_rate), medians, yerr=[below, above], label=name, marker="o", capsize=3)
+    axes.set(xscale="log", yscale="log", xlabel="calls a second", ylabel="ms")
+    axes.set_xticks(sorted({rate for by_rate in latencies.values() for rate in by_rate}))
+    axes.minorticks_off()
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.legend()
+    figure.suptitle(title, fontsize=11)
+    figure.savefig(path, dpi=110)
+    _pyplot().close(figure)
+
+
+def _pyplot() -> Any:  # noqa: ANN401 - a module
+    import matplotlib as mpl  # noqa: PLC0415 - slow to import, and only here
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt  # noqa: PLC0415 - after the backend is chosen
+
+    return plt

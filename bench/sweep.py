@@ -1,7 +1,8 @@
 """Single pings at several rates, in turns with the server that does nothing: what ingest adds to a call's latency."""
 
+import re
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from bench import h2, ingest
 from bench.report import Row
@@ -12,6 +13,8 @@ RATES = (250, 500, 1_000, 2_000)
 SHARE_OF_MOST = 0.8  # of the handler's: beyond it a queue is only a matter of time
 CONNECTIONS = 8
 QUANTILES = {"p50": 0.5, "p99": 0.99}
+
+TITLE = "Latency of a ping, and of a call that does nothing"
 
 Say = Callable[[str], None]
 
@@ -58,3 +61,13 @@ def _more(measured: dict[tuple[int, str, str], list[float]], rate: int) -> tuple
 def _line(measured: dict[tuple[int, str, str], list[float]]) -> str:
     of = {rate: (measured[rate, "nothing", "p99"][-1], measured[rate, "pings", "p99"][-1]) for rate in RATES}
     return ", ".join(f"{rate}/s {top:.1f}/{ours:.1f} ms" for rate, (top, ours) in of.items())
+
+
+def latencies(rows: Sequence[Row]) -> dict[str, dict[float, Row]]:
+    """The rows that `rates` has made of latencies, by name and then by rate, for the plot."""
+    found: dict[str, dict[float, Row]] = {}
+    for row in rows:
+        if match := re.fullmatch(r"(pings|nothing) at ([\d,]+)/s, (p\d+)", row.what):
+            name, rate, quantile = match.groups()
+            found.setdefault(f"{name}, {quantile}", {})[float(rate.replace(",", ""))] = row
+    return found
