@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import grpc
@@ -14,29 +14,30 @@ from google.rpc.error_details_pb2 import RetryInfo
 from grpc_status import rpc_status
 from pymongo import MongoClient
 
-from devstack.child import Child, wait_until
+from devstack.child import Child, free_port, wait_until
 from devstack.programs import Program, is_serving
 from devstack.servers import MongoServer, RedisServer
 from shared.stores.mongo import Document
 from tests.query_server.conftest import token
-from tests.servers import PATIENCE
+from tests.servers import FLAVOUR, JWT_SECRET, PATIENCE, program, running
+from tests.stage import at_work
 
 SERVICE = "course_analytics.v1.DashboardService"
 READY_SECONDS = 2.5  # readiness is true within 2 s
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Stage:
     """A program of its own, with stores of its own and a course in them."""
 
-    program: Program
+    query: Program
     redis: RedisServer
     mongo: MongoServer
     course_id: str
 
     def ask(self) -> dashboard_pb2.GetCourseDashboardResponse:
         request = dashboard_pb2.GetCourseDashboardRequest(course_id=self.course_id)
-        with grpc.insecure_channel(self.program.address) as channel:
+        with grpc.insecure_channel(self.query.address) as channel:
             stub = dashboard_pb2_grpc.DashboardServiceStub(channel)
             return stub.GetCourseDashboard(request, metadata=(("authorization", f"Bearer {token('ann')}"),))
 
@@ -52,27 +53,39 @@ class Stage:
             wait_until(as_told, READY_SECONDS, f"{name!r} did not become {ready=}")
 
     def says_ready(self, name: str, ready: bool) -> bool:
-        return ready == is_serving(self.program.address, name)
+        return ready == is_serving(self.query.address, name)
 
     def store(self, name: str) -> Child:
         return self.redis if name == "redis" else self.mongo
 
 
+@pytest.fixture(scope="module")
+def going_on(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    folder = tmp_path_factory.mktemp("stage")
+    redis, mongo = (
+        RedisServer(folder / "redis", flavour=FLAVOUR, port=free_port()),
+        MongoServer(folder / "mongo", port=free_port()),
+    )
+    with running(redis), running(mongo):
+        course_id = ObjectId()
+        with MongoClient[Document](mongo.url()) as client:
+            client.get_default_database()["courses"].insert_one({"_id": course_id, "creator": "ann"})
+        stores = {"redis_url": redis.url, "mongo_url": mongo.url(), "jwt_secret": JWT_SECRET}
+        query = program("query_server", folder / "program", stores)
+        with at_work(query):
+            yield Stage(query, redis, mongo, str(course_id))
+
+
 @pytest.fixture
-def stage(
-    start_redis: Callable[[], RedisServer],
-    start_mongo: Callable[[], MongoServer],
-    start_program: Callable[..., Program],
-) -> Iterator[Stage]:
-    redis, mongo = start_redis(), start_mongo()
-    course_id = ObjectId()
-    with MongoClient[Document](mongo.url()) as client:
-        client.get_default_database()["courses"].insert_one({"_id": course_id, "creator": "ann"})
-    program = start_program("query_server", redis_url=redis.url, mongo_url=mongo.url())
-    yield Stage(program, redis, mongo, str(course_id))
-    for store in (redis, mongo):
+def stage(going_on: Stage) -> Iterator[Stage]:
+    """The same program for all: what a test has taken away comes back, and the program stays."""
+    yield going_on
+    for store in (going_on.redis, going_on.mongo):
         if store.running:
             store.resume()
+        else:
+            store.start(PATIENCE)
+    wait_until(lambda: is_serving(going_on.query.address, SERVICE), PATIENCE, "it did not become ready again")
 
 
 def take_away(store: Child, how: str) -> Callable[[], None]:
@@ -122,8 +135,7 @@ def test_a_redis_that_was_restarted_costs_no_answer(stage: Stage) -> None:
 
 def test_a_missing_course_is_not_found_also_with_redis_away(stage: Stage) -> None:
     stage.redis.kill()
-    stage.course_id = str(ObjectId())
-    assert grpc.StatusCode.NOT_FOUND is stage.refusal().code()
+    assert grpc.StatusCode.NOT_FOUND is replace(stage, course_id=str(ObjectId())).refusal().code()
 
 
 def test_started_without_its_stores_it_waits_for_them(
