@@ -16,7 +16,7 @@ from flusher.steps.plan import Share
 from flusher.steps.shape import MOST
 from shared.data import keys
 from shared.data.tallies import Kind, Tally, tally_of
-from shared.stores.redis_connection import Command, RedisConnection, Reply, is_utf8, pairs, text_of
+from shared.stores.redis_connection import Command, RedisConnection, Reply, is_utf8, text_of
 from shared.stores.topology import is_elsewhere
 
 ATTEMPTS = 3
@@ -142,7 +142,8 @@ def taken_of(partition: int, name: str, renamed: Reply, flat: Reply, users: Repl
     """
     if isinstance(flat, ResponseError):
         return Malformed(partition, name, "", {}, str(flat))
-    fields = {field: text_of(value) for field, value in pairs(flat).items()}
+    texts = map(text_of, flat)
+    fields = dict(zip(texts, texts, strict=True))
     if not fields:
         return Nothing(partition, name)
     batch_id = fields.pop(keys.BATCH, "")

@@ -48,7 +48,8 @@ def make_topics_again(brokers: str) -> None:
     admin = AdminClient({"bootstrap.servers": brokers})
     topics = [TOPIC, REJECTED_TOPIC]
     there = admin.list_topics(timeout=10).topics.keys() & topics
-    for removed in (*admin.delete_topics([*there]).values(), *admin.delete_consumer_groups([GROUP]).values()):
+    deleted = admin.delete_topics([*there]) if there else {}
+    for removed in (*deleted.values(), *admin.delete_consumer_groups([GROUP]).values()):
         with suppress(KafkaException):  # a group that is not there
             removed.result()
     wait_until(lambda: not admin.list_topics(timeout=10).topics.keys() & topics, 60, "the topics are still there")
