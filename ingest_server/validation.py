@@ -38,7 +38,8 @@ def telemetry(request: ingest_pb2.TrackTelemetryRequest, user: bytes) -> Telemet
     event_id = request.event_id if request.HasField("event_id") else None
     playback_id = request.playback_id if request.HasField("playback_id") else None
     # Most pings have no played ranges.
-    bad_played = played.violations(request) if request.played or request.HasField("duration_seconds") else ()
+    says_played = request.played or request.HasField("duration_seconds")
+    what, bad_played = played.read(request) if says_played else (None, ())
     # Violations are worked out only if there are any: nearly every ping is valid.
     if not (
         is_object_id(course_id)
@@ -58,7 +59,6 @@ def telemetry(request: ingest_pb2.TrackTelemetryRequest, user: bytes) -> Telemet
             _check_user(request),
             *bad_played,
         )
-    what = played.of(request) if request.played else None
     return Telemetry(course_id, user, event_id, lecture_id, _whole(delta), playback_id, what)
 
 

@@ -8,7 +8,7 @@ Which ones is the environment's to say:
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
@@ -16,10 +16,13 @@ from pathlib import Path
 import hypothesis
 import pytest
 import redis
+from pymongo.asynchronous.database import AsyncDatabase
 
 from devstack.child import free_port
 from devstack.programs import Program
 from devstack.servers import MongoServer, RedisServer
+from shared.stores import mongo
+from shared.stores.mongo import Document
 from tests.servers import (
     FLAVOUR,
     JWT_SECRET,
@@ -71,6 +74,13 @@ def mongo_url(mongo_server_url: str) -> Iterator[str]:
     """The address of a database of the test's own, dropped afterwards."""
     with fresh_database(mongo_server_url) as url:
         yield url
+
+
+@pytest.fixture
+async def database(mongo_url: str) -> AsyncIterator[AsyncDatabase[Document]]:
+    """That database."""
+    async with mongo.connect(mongo_url, program="tests") as client:
+        yield mongo.database(client)
 
 
 @pytest.fixture

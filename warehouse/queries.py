@@ -1,6 +1,6 @@
 """The questions across courses, as SQL. The table's sorting key lets each read only the counters that it names."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from warehouse.store import Store
@@ -32,25 +32,26 @@ TOP_IDS = f"""
     ORDER BY sum(total) DESC, course LIMIT {{most:UInt32}}
 """  # noqa: S608 - no text of a caller's
 
-# Joining the rows with what was cleared takes longer than all else. Rarely is a row left that has been cleared: where
-# none is, the sums of all rows are right, and `doubtful` is 0. Where one is they are too high. So the courses with the
-# highest sums are those with the most, unless one of themselves is doubtful.
-_ALL = """
-    SELECT
-        course, {sums},
-        min(if(total = 0, 18446744073709551615, at)) < maxIf(at, counter = 'cleared') AS doubtful
-    FROM tallies FINAL
-    WHERE kind = 'day' AND counter IN arrayPushBack({{counters:Array(String)}}, 'cleared')
-        AND day BETWEEN {{first:Date}} AND {{last:Date}} {condition}
-    GROUP BY course, day
+# Joining the rows with what was cleared takes longer than all else, and rarely is there a row left that was cleared.
+# So all rows are added up first. The sums are then right or too high: the courses with the highest are those with the
+# most, unless `doubtful` says of one of them that something of its was cleared.
+TOP_IDS_OF_ALL = """
+    SELECT course FROM tallies FINAL
+    WHERE kind = 'day' AND counter IN {counters:Array(String)} AND day BETWEEN {first:Date} AND {last:Date}
+    GROUP BY course HAVING sum(total) > 0 ORDER BY sum(total) DESC, course LIMIT {most:UInt32}
 """
 TOP_OF_ALL = f"""
     SELECT course, {", ".join(f"sum({counter})" for counter in COUNTERS)}, max(doubtful)
-    FROM ({_ALL.format(sums=SUMS, condition=_OF_COURSES)}) GROUP BY course
-"""  # noqa: S608 - no text of a caller's
-TOP_IDS_OF_ALL = f"""
-    SELECT course, max(doubtful) FROM ({_ALL.format(sums="sum(total) AS all", condition="")}) GROUP BY course
-    HAVING sum(all) > 0 ORDER BY sum(all) DESC, course LIMIT {{most:UInt32}}
+    FROM (
+        SELECT
+            course, {SUMS},
+            min(if(total = 0, 18446744073709551615, at)) < maxIf(at, counter = 'cleared') AS doubtful
+        FROM tallies FINAL
+        WHERE kind = 'day' AND counter IN arrayPushBack({{counters:Array(String)}}, 'cleared')
+            AND day BETWEEN {{first:Date}} AND {{last:Date}} {_OF_COURSES}
+        GROUP BY course, day
+    )
+    GROUP BY course
 """  # noqa: S608 - no text of a caller's
 
 BY_DAY = f"""
@@ -72,11 +73,21 @@ class Numbers(NamedTuple):
 async def top_courses(store: Store, first: str, last: str, order: str, most: int) -> list[tuple[str, Numbers]]:
     """The courses with the highest sum of the counter `order`, the highest first. Raises Unavailable."""
     days = {"first": first, "last": last}
-    ranked = await _exact(store, TOP_IDS_OF_ALL, TOP_IDS, counters=[order], most=most, **days)
-    ids = [_text(row[0]) for row in ranked]
-    rows = await _exact(store, TOP_OF_ALL, TOP, counters=list(COUNTERS), courses=ids, **days) if ids else []
+    ids = await _ids(store, TOP_IDS_OF_ALL, order, most, days)
+    rows = await _sums(store, TOP_OF_ALL, ids, days)
+    if any(doubtful for *_, doubtful in rows):
+        ids = await _ids(store, TOP_IDS, order, most, days)
+        rows = await _sums(store, TOP, ids, days)
     numbers = {_text(course): Numbers(1, *sums[: len(COUNTERS)]) for course, *sums in rows}
     return [(course_id, numbers[course_id]) for course_id in ids if course_id in numbers]
+
+
+async def _ids(store: Store, sql: str, order: str, most: int, days: Mapping[str, str]) -> list[str]:
+    return [_text(course) for (course,) in await store.query(sql, counters=[order], most=most, **days)]
+
+
+async def _sums(store: Store, sql: str, ids: Sequence[str], days: Mapping[str, str]) -> Sequence[Sequence[Any]]:
+    return await store.query(sql, counters=list(COUNTERS), courses=ids, **days) if ids else []
 
 
 async def by_day(store: Store, first: str, last: str) -> dict[str, Numbers]:
@@ -89,14 +100,6 @@ async def overall(store: Store, first: str, last: str) -> Numbers:
     """The numbers of all days together. Raises Unavailable."""
     rows: Sequence[Sequence[int]] = await store.query(OVERALL, counters=list(COUNTERS), first=first, last=last)
     return Numbers(*rows[0])
-
-
-async def _exact(store: Store, of_all: str, exact: str, **parameters: object) -> Sequence[Sequence[Any]]:
-    """The rows of the faster query `of_all` unless one of them is doubtful, which its last column says."""
-    rows = await store.query(of_all, **parameters)
-    if any(row[-1] for row in rows):
-        rows = await store.query(exact, **parameters)
-    return rows
 
 
 def _text(value: str | bytes) -> str:

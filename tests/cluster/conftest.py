@@ -2,16 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from pymongo.asynchronous.database import AsyncDatabase
 
 from devstack.programs import Program
-from shared.stores import mongo
-from shared.stores.mongo import Document
 from tests.cluster.nodes import Cluster
 from tests.servers import PATIENCE
 
@@ -33,12 +30,6 @@ def launch_cluster(tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
             return cluster
 
         yield launch
-
-
-@pytest.fixture
-async def database(mongo_url: str) -> AsyncIterator[AsyncDatabase[Document]]:
-    async with mongo.connect(mongo_url, program="tests") as client:
-        yield mongo.database(client)
 
 
 @pytest.fixture

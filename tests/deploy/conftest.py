@@ -1,14 +1,11 @@
 """Guarded stores, one of each for all tests."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import pytest
 from pymongo import MongoClient
-from pymongo.asynchronous.database import AsyncDatabase
 
 from devstack.seed import DEMO_COURSE, write_course
-from shared.stores import mongo
-from shared.stores.mongo import Document
 from tests.deploy.guarded import GuardedMongo, GuardedRedis
 from tests.servers import FLAVOUR, running
 
@@ -27,10 +24,3 @@ def guarded_mongo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedM
         with MongoClient[Mapping[str, object]](server.url_of("admin")) as client:
             write_course(client.get_default_database(), DEMO_COURSE)
         yield server
-
-
-@pytest.fixture
-async def database(mongo_url: str) -> AsyncIterator[AsyncDatabase[Document]]:
-    """A database for which nobody is asked for a password."""
-    async with mongo.connect(mongo_url, program="tests") as client:
-        yield mongo.database(client)

@@ -141,11 +141,15 @@ async def test_a_watch_key_is_charged_when_it_begins(counting: Counting, stored:
     assert 120 == charged(stored, EVENTS)
 
 
-def before_it(stored: Stored, kind: str, text: str) -> None:
-    """An id as the version before has kept it: as a key, beside an account of its user."""
+def before_it(stored: Stored, kind: str, text: str, *, earlier: bool = False) -> None:
+    """An id as the version before has kept it: as a key, beside an account of its user, `earlier` in the last window.
+
+    In the last minute of a window that means this one, which may be the last when Redis is asked.
+    """
     digest = base64.urlsafe_b64encode(hashlib.blake2b(text.encode(), digest_size=16).digest()).decode().rstrip("=")
     stored.redis.set(f"seen:{{{partition()}}}:{kind}{digest}", "")
-    window = int(time.time()) // (86_400 if kind == "p" else 900)
+    seconds_long = 86_400 if kind == "p" else 900
+    window = int(time.time() + 60) // seconds_long - 1 if earlier else int(time.time()) // seconds_long
     stored.redis.hset(f"alive:{{{partition()}}}:{'p' if kind == 'p' else 'e'}{window}", "ann", "120")
 
 
@@ -161,6 +165,16 @@ async def test_an_event_of_the_version_before_is_a_repeat(counting: Counting, st
     assert await counting.count(view("e"), view("f"), ping("e"), ping("f")) is None
     assert {"course_views": 1, views(FIRST): 1, seconds(FIRST): 5} == stored.counters()
     assert 2 == stored.not_counted()["not_counted:REPEATED"]
+
+
+async def test_ids_of_the_version_before_are_known_through_the_next_window(counting: Counting, stored: Stored) -> None:
+    before_it(stored, "v", f"{COURSE}\0e\0ann", earlier=True)
+    assert await counting.count(view("e"), view("f")) is None
+    assert 1 == stored.not_counted()["not_counted:REPEATED"]
+    stored.redis.flushdb()
+    before_it(stored, "p", f"{COURSE}\0{FIRST}\0p\0ann", earlier=True)
+    assert await counting.count(ping(None, "p"), ping(None, "q")) is None
+    assert 1 == stored.counters()[views(FIRST)]
 
 
 async def test_what_is_charged_is_about_what_redis_needs(counting: Counting, stored: Stored) -> None:

@@ -26,7 +26,6 @@ from query_server.stretches import Stretches
 from shared.data.days import start_of
 from shared.identity.auth import TokenVerifier
 from shared.serving import methods
-from shared.stores import mongo
 from shared.stores.mongo import Document
 from tests.query_server.platform import Course, Platform
 from tests.servers import JWT_SECRET, PATIENCE
@@ -93,12 +92,6 @@ def patient_with_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer is right or wrong here; whether it comes in time is asked of the program."""
     monkeypatch.setattr(reading, "DEADLINE_SECONDS", PATIENCE)
     monkeypatch.setattr(cold, "SERVER_LIMIT_MS", 1000 * PATIENCE)
-
-
-@pytest.fixture
-async def database(mongo_url: str) -> AsyncIterator[AsyncDatabase[Document]]:
-    async with mongo.connect(mongo_url, program="tests") as client:
-        yield mongo.database(client)
 
 
 @pytest.fixture

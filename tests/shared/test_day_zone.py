@@ -1,7 +1,7 @@
 """The zone of the days: the first one stays, and who has another is told so."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -11,7 +11,7 @@ from pymongo.errors import ServerSelectionTimeoutError
 
 from devstack.programs import Program
 from shared.serving.program import CannotRun
-from shared.stores import day_zone, mongo
+from shared.stores import day_zone
 from shared.stores.day_zone import compare, note_day, settle
 from shared.stores.mongo import ANALYTICS_SETTINGS, Document
 from tests.servers import PATIENCE
@@ -19,12 +19,6 @@ from tests.servers import PATIENCE
 BERLIN, KATHMANDU = ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Kathmandu")
 
 Database = AsyncDatabase[Document]
-
-
-@pytest.fixture
-async def database(mongo_url: str) -> AsyncIterator[Database]:
-    async with mongo.connect(mongo_url, program="tests") as client:
-        yield mongo.database(client)
 
 
 async def stored(database: Database) -> Document:

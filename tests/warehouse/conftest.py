@@ -1,12 +1,9 @@
 """ClickHouse in this process, and what a warehouse is made of."""
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
-from pymongo.asynchronous.database import AsyncDatabase
 
-from shared.stores import mongo
 from warehouse import source
 from warehouse.store import Store
 
@@ -32,10 +29,3 @@ async def store(clickhouse: Store) -> Store:
     for table in ("tallies", "progress"):
         clickhouse._client.command(f"TRUNCATE TABLE {table}")
     return clickhouse
-
-
-@pytest.fixture
-async def database(mongo_url: str) -> AsyncIterator[AsyncDatabase[dict[str, Any]]]:
-    """An empty database."""
-    async with mongo.connect(mongo_url, program="tests") as client:
-        yield mongo.database(client)
