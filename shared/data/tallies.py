@@ -239,6 +239,8 @@ def fields_of(counts: Counts) -> dict[str, int]:
 
 
 def _fields(value: object) -> Mapping[str, Any]:
+    if isinstance(value, list):  # `$inc` of `segments.0` adds to the first element of an array, if it is one
+        return {str(place): held for place, held in enumerate(value) if held is not None}
     return value if isinstance(value, dict) else {}
 
 

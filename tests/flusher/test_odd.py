@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from bson import Code, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from flusher.schema import EPOCH_ID, FLUSH_EPOCH
@@ -134,6 +134,7 @@ async def shown_of(stage: Stage, tally: Tally) -> dict[str, int]:
 
 
 @FUZZ
+@example({}, {"segments": [], "durations": []})
 @given(of_days_and_lectures, of_days_and_lectures)
 async def test_the_same_of_days_and_lectures(stage: Stage, of_the_day: Document, of_the_lecture: Document) -> None:
     await emptied(stage)
