@@ -34,7 +34,7 @@ run: setup $(if $(WAREHOUSE),$(CLICKHOUSE)) ## Start everything on this machine,
 	@$(BIN)/python -m devstack $(if $(WAREHOUSE),--warehouse)
 
 test: setup $(BROWSER) $(CLICKHOUSE) ## Run the whole test suite against real servers (about eleven minutes on two cores)
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 model: setup ## Search a model of the flush protocol exhaustively, and show what goes wrong without each of its measures (about ten minutes)
 	@$(BIN)/python -m tests.model

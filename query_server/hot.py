@@ -56,8 +56,9 @@ class HotStore:
     async def read_lecture(self, lecture: Tally) -> HotTallies:
         """A lecture's tally, and the course's first day in Redis. Raises as `read_tallies`."""
         partition = keys.partition_of(lecture.name)
-        (dirty,) = await self._ask_each(partition, [("SMEMBERS", keys.dirty_courses(partition))])
-        return HotTallies(await self.read_tallies([lecture]), replies.first_day(lecture.course_id, dirty))
+        commands = [("SMEMBERS", keys.dirty_courses(partition)), *replies.reading_all(partition, [lecture])]
+        dirty, *answers = await self._ask_each(partition, commands)
+        return HotTallies(replies.hot_of([lecture], answers), replies.first_day(lecture.course_id, dirty))
 
     async def read_days(self, always: Sequence[Tally], days: Sequence[Tally]) -> HotTallies:
         """Tallies of one partition: these always, and those of the days for which Redis has keys.

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from devstack.child import Child, free_port
-from tests.servers import running
+from tests.servers import PATIENCE, running
 
 
 class LocalStack(Child):
@@ -66,4 +66,4 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """A local stack for tests that leave it running."""
     with running(LocalStack(tmp_path_factory.mktemp("stack") / "data")) as stack:
         yield stack
-        assert 0 == stack.stop()
+        assert 0 == stack.stop(PATIENCE)
