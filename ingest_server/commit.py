@@ -190,7 +190,7 @@ def _add_course_view(course: CourseCommit, view: CourseView, position: int) -> N
     course.add(COURSE_VIEWS.field(), 1)
 
 
-@lru_cache(maxsize=100_000)  # the next ping of a playback names it again
+@lru_cache(maxsize=20_000)  # the next ping of a playback names it again; 0.7 KB each
 def _playback(partition: int, user: bytes, course_id: str, lecture_id: str, playback_id: str) -> tuple[bytes, str]:
     digest = _digest(user, course_id, lecture_id, playback_id)
     return digest, keys.seen(partition, "b", _text(digest))

@@ -9,6 +9,8 @@ from ingest_server import segments
 from ingest_server.events import Played, Segment
 from shared.serving.errors import Violation
 
+MAX_WATCH_SECONDS = 300  # of a ping
+
 MAX_RANGES = 16
 MAX_MEDIA_SECONDS = 43_200
 MAX_SEGMENTS = 128
@@ -30,7 +32,8 @@ def read(request: ingest_pb2.TrackTelemetryRequest) -> tuple[Played | None, list
     duration, wrong = _duration(request) if request.HasField("duration_seconds") else (None, [])
     bad = _bad_ranges(ranges, duration, request.watch_time_delta)
     played: dict[int, int] = {}
-    if not bad and 0 < request.watch_time_delta <= MAX_MEDIA_SECONDS:  # so it has a bound
+    # The watch time bounds the ranges, and so the work: a ping without a valid one is refused anyway.
+    if not bad and 0 < request.watch_time_delta <= MAX_WATCH_SECONDS:
         played = segments.cut((segments.tenths(start), segments.tenths(end)) for start, end in ranges)
     if len(played) > MAX_SEGMENTS:
         bad = [Violation("played", f"must be at most {MAX_SEGMENTS} segments of 10 seconds")]

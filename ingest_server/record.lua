@@ -297,7 +297,11 @@ end
 
 -- Resets the bits if the tally was emptied after the playback's last ping, which renewed their expiry.
 local function forget_bits(bits, tally)
-  local last = now + redis.call('PTTL', bits) - ARGV[4] * 1000
+  local left = redis.call('PTTL', bits)
+  if left < 0 then -- there are none
+    return
+  end
+  local last = now + left - ARGV[4] * 1000
   if last <= (number_in(redis.pcall('HMGET', KEYS[7], tally)[1]) or 0) then
     redis.call('SET', bits, '')
   end

@@ -10,7 +10,6 @@ from ingest_server.events import ID_WEIGHT, CourseView, Event, Telemetry
 from shared.serving.errors import InvalidRequest, Violation
 from shared.serving.validation import check_object_id, is_object_id
 
-MAX_WATCH_SECONDS = 300
 MAX_EVENTS = 1_000
 MAX_USER_BYTES = 256
 
@@ -122,10 +121,10 @@ def _check_token(field: str, value: str | None) -> Violation | None:
 
 
 def _is_watch_time(seconds: float) -> bool:
-    return 0 < seconds <= MAX_WATCH_SECONDS  # false for NaN
+    return 0 < seconds <= played.MAX_WATCH_SECONDS  # false for NaN
 
 
 def _check_watch_time(seconds: float) -> Violation | None:
     if _is_watch_time(seconds):
         return None
-    return Violation("watchTimeDelta", f"must be greater than 0 and at most {MAX_WATCH_SECONDS} seconds")
+    return Violation("watchTimeDelta", f"must be greater than 0 and at most {played.MAX_WATCH_SECONDS} seconds")

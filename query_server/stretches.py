@@ -13,6 +13,7 @@ from concurrent.futures import Executor
 from typing import TypeVar
 
 from query_server.cold import ColdStore, Course
+from query_server.documents import LIGHT
 from query_server.merge import HotTallies, are_consistent
 from query_server.reading import ask
 from query_server.report import Day, HotDay, Overview, Sums, day_of, hot_days, overview_of, sums_of, together
@@ -102,7 +103,7 @@ def _added_up(
     here = in_both(shown, hot, whole, course.course_id)
     light = in_both(shown, hot, course.documents, course.course_id)
     is_kept = not any(
-        day.is_changing or day.document.get("recentBatches") != early.document.get("recentBatches")
+        day.is_changing or any(day.document.get(field) != early.document.get(field) for field in LIGHT)
         for day, early in zip(here, light, strict=True)
     )
     return ([day_of(day) for day in here], sums_of(here)), is_kept

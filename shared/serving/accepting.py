@@ -72,11 +72,16 @@ class _AcceptsAhead(cygrpc.AioServer):  # type: ignore[misc] # see there
         while len(ahead) < number:
             ahead.append(super()._make_request_call_future(method))
 
+    async def shutdown(self, grace: float | None) -> None:
+        """Takes no more calls. Before, what has come is asked for, while gRPC's own loop still handles calls."""
+        if self.is_running():
+            for method in self._ahead:
+                self._ask(method, AHEAD_OF_THE_END)
+            await asyncio.sleep(0)  # the tasks begin
+        await super().shutdown(grace)
+
     async def _start_shutting_down(self) -> None:
-        """Takes no more calls, and handles those that have come: gRPC knows of one of each method only."""
-        for method in self._ahead:
-            self._ask(method, AHEAD_OF_THE_END)
-        await asyncio.sleep(0)  # the tasks begin
+        """Handles the calls that had come: gRPC knows of one of each method only."""
         await super()._start_shutting_down()
         for method, ahead in self._ahead.items():
             while ahead:  # a task that is kept would keep its call, and the server waits for all to be gone

@@ -151,6 +151,15 @@ async def test_after_a_reset_of_the_heatmap_a_continuing_playback_counts_in_it(p
     assert 1 == stored.counters()[views(FIRST)]
 
 
+async def test_after_a_reset_of_the_heatmap_a_playback_without_ranges_has_no_bitmap(
+    player: Player, stored: Stored
+) -> None:
+    forget_the_curve(stored)
+    for _ in range(2):
+        await player.ping(playback="p")
+    assert [] == stored.seen("b")
+
+
 async def test_the_curves_of_other_lectures_go_on(player: Player, stored: Stored) -> None:
     await player.ping(playback="p", played=[(0, 5)], lecture=SECOND)
     forget_the_curve(stored)

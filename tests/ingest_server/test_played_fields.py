@@ -7,7 +7,7 @@ from course_analytics.v1 import ingest_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest_server import validation
+from ingest_server import segments, validation
 from ingest_server.events import Played, Segment
 from ingest_server.segments import tenths
 from tests.ingest_server.client import Ranges
@@ -100,3 +100,10 @@ def test_the_segments_are_as_long_as_the_rounded_ranges(ranges: Ranges) -> None:
     assert played is not None
     expected = sum(tenths(end) - tenths(start) for start, end in ranges)
     assert expected == sum(segment.tenths for segment in played.segments)
+
+
+def test_the_ranges_of_a_ping_whose_watch_time_is_invalid_are_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut: list[object] = []
+    monkeypatch.setattr(segments, "cut", cut.append)
+    assert ["watchTimeDelta"] == bad_fields_of_ping(**fields(*[(0, LAST)] * 16, watched=LAST))
+    assert [] == cut
