@@ -134,7 +134,7 @@ class RedisConnection:
 class _Exchange(asyncio.Protocol):
     """Sends commands and reads their replies, as often as one after the other; each commit to Redis is one exchange.
 
-    Streams would take twice the CPU time, and one more turn of the event loop before whoever waits goes on.
+    Streams would take more CPU time, and one more turn of the event loop before whoever waits goes on.
     """
 
     def __init__(self, transport: asyncio.WriteTransport) -> None:
