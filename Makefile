@@ -33,7 +33,7 @@ $(CLICKHOUSE): $(READY) warehouse/requirements.lock
 run: setup $(if $(WAREHOUSE),$(CLICKHOUSE)) ## Start everything on this machine, with a demo course (WAREHOUSE=1: the warehouse too); Ctrl-C stops it
 	@$(BIN)/python -m devstack $(if $(WAREHOUSE),--warehouse)
 
-test: setup $(BROWSER) $(CLICKHOUSE) ## Run the whole test suite against real servers (about eleven minutes on two cores)
+test: setup $(BROWSER) $(CLICKHOUSE) ## Run the whole test suite against real servers (about ten minutes on two cores)
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 model: setup ## Search a model of the flush protocol exhaustively, and show what goes wrong without each of its measures (about ten minutes)
