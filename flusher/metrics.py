@@ -90,5 +90,6 @@ LEFT_TALLIES = Gauge(
 OLDEST_COUNT = Gauge(
     "analytics_flush_oldest_count_age_seconds",
     "Age of the oldest count outside MongoDB that the last cycle found, in seconds, from the ids of the batches: every "
-    "batch that it took, and 1,000 tallies at its start. 0 when nothing was due.",
+    "batch that it took, and 1,000 tallies at its start. A lecture's is counted from when it is due, an hour later. 0 "
+    "when nothing was due.",
 )

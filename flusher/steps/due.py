@@ -134,4 +134,11 @@ async def oldest_count(connection: RedisConnection, dirty: Mapping[int, Sequence
         timeout=LIST_SECONDS,
     )
     now = time.time()
-    return max((age(text_of(reply), now) for reply in replies if isinstance(reply, bytes)), default=0.0)
+    names = [name for _, name in sample for _ in (keys.course_counters, keys.flushing_counters)]
+    each = zip(names, replies, strict=True)
+    return max((due_for(name, text_of(reply), now) for name, reply in each if isinstance(reply, bytes)), default=0.0)
+
+
+def due_for(name: str, batch: str, now: float) -> float:
+    """How old a tally's batch is, in seconds; one of a lecture, which may wait, only from then on."""
+    return max(0.0, age(batch, now) - (LECTURE_SECONDS if _is_lecture(name) else 0))

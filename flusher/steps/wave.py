@@ -24,11 +24,11 @@ from flusher import metrics
 from flusher.schema import FLUSH_EPOCH, next_epoch, note_success
 from flusher.steps import barrier, plan, users
 from flusher.steps.apply import Outcome, apply, bulks
+from flusher.steps.due import due_for
 from flusher.steps.lease import Lease, LeaseLost
 from flusher.steps.report import Report
 from flusher.steps.settle import Settlement
 from flusher.steps.take import ELSEWHERE, Batch, Malformed, Nothing, Taken, count_counters, take
-from shared.data.batch_id import age
 from shared.data.parts import parts
 from shared.data.tallies import DAY, KINDS, Kind, tally_of
 from shared.metrics import MONGODB_ERRORS
@@ -232,5 +232,5 @@ def _note_taken(taken: Sequence[Taken], epoch: int, report: Report) -> None:
     report.oldest = 0.0
     for one in taken:
         if isinstance(one, Batch | Malformed):
-            report.oldest = max(report.oldest, age(one.id, now))
+            report.oldest = max(report.oldest, due_for(one.name, one.id, now))
             debug("batch taken", batch=one.id, tally=one.name, epoch=epoch)

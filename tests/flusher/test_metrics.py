@@ -119,6 +119,13 @@ async def test_what_cannot_be_taken_has_its_age_too(stage: Stage) -> None:
     assert HOUR == pytest.approx(age, abs=PATIENCE)
 
 
+@pytest.mark.parametrize(("name", "late"), [(f"{COURSES[7]}/2026-11-25", 3_700), (f"{COURSES[7]}/{COURSES[8]}", 100)])
+def test_a_lecture_is_late_only_after_the_hour_that_it_may_wait(name: str, late: int) -> None:
+    now = 1_800_000_000
+    assert late == due.due_for(name, f"process-1-{(now - 3_700) * 1000:x}", now)
+    assert 0 == due.due_for(name, f"process-1-{now * 1000:x}", now)
+
+
 @pytest.mark.parametrize(
     "lost",
     [
