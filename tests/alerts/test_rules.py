@@ -17,8 +17,8 @@ def last_cycle(at: float) -> list[Sample]:
     return [INTERVAL, ("analytics_flush_last_cycle_timestamp_seconds", {}, at)]
 
 
-def refused(count: float) -> list[Sample]:
-    labels = {"method": "TrackTelemetry", "code": "UNAVAILABLE", "cause": "redis"}
+def refused(count: float, *, code: str = "UNAVAILABLE", cause: str = "redis") -> list[Sample]:
+    labels = {"method": "TrackTelemetry", "code": code, "cause": cause}
     return [("analytics_calls_refused_total", labels, count)]
 
 
@@ -52,6 +52,20 @@ def test_one_instance_of_several_that_is_gone_is_a_warning_and_no_absence() -> N
 
 def test_when_every_call_fails_the_error_rate_is_high_also_without_any_success() -> None:
     assert any(fired("AnalyticsErrorRate", "ingest", 600, refused))
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [
+        ("RESOURCE_EXHAUSTED", "rate"),
+        ("RESOURCE_EXHAUSTED", "streams"),
+        ("RESOURCE_EXHAUSTED", "user_limit"),
+        ("UNAVAILABLE", "stream_over"),
+        ("UNAVAILABLE", "stopping"),
+    ],
+)
+def test_a_caller_above_its_limits_and_a_stream_that_ended_in_time_page_nobody(code: str, cause: str) -> None:
+    assert not any(fired("AnalyticsErrorRate", "ingest", 600, lambda at: refused(at, code=code, cause=cause)))
 
 
 def test_when_no_call_fails_the_error_rate_is_not_high() -> None:
