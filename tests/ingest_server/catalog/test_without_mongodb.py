@@ -7,21 +7,7 @@ import pytest
 
 from ingest_server.catalog import Catalog
 from tests.faults.proxy import Proxy
-from tests.ingest_server.test_catalog import (  # the fixtures by their names
-    COURSE,
-    FIRST,
-    NONE,
-    SECOND,
-    Clock,
-    clock,
-    courses,
-    database,
-    has,
-    proxy,
-    requests,
-)
-
-__all__ = ["clock", "courses", "database", "proxy", "requests"]
+from tests.ingest_server.catalog.conftest import COURSE, FIRST, NONE, SECOND, Clock, has
 
 
 async def test_anything_is_accepted_within_a_fifth_of_a_second(courses: Catalog, proxy: Proxy) -> None:

@@ -16,25 +16,9 @@ from shared.stores import mongo
 from shared.stores.mongo import Document
 from tests.faults.loss import End, containing
 from tests.faults.proxy import Proxy
-from tests.ingest_server.test_catalog import (  # the fixtures by their names
-    COURSE,
-    FIRST,
-    NONE,
-    SECOND,
-    SECTION,
-    Requests,
-    clock,
-    courses,
-    database,
-    has,
-    proxy,
-    requests,
-    write,
-)
+from tests.ingest_server.catalog.conftest import COURSE, FIRST, NONE, SECOND, SECTION, Requests, has, write
 from tests.query_server.test_odd_data import references
 from tests.servers import PATIENCE
-
-__all__ = ["clock", "courses", "database", "proxy", "requests"]
 
 LONG = 60.0
 MANY = [f"6600000000000000{number:08x}" for number in range(40)]
