@@ -12,22 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymongo.asynchronous.database import AsyncDatabase
 
-from query_server import documents
-from query_server.cold import ColdStore, Documents
-from query_server.cold import Course as ColdCourse
-from query_server.hot import HotStore
 from shared.data.days import day_after, start_of
 from shared.stores.mongo import Document
-from shared.stores.redis_connection import RedisUnreachable
 from tests.query_server.conftest import (
     NOON,
     TODAY,
     Dashboards,
-    HotStoreAt,
     recorded,
     report,
     reports_at,
-    serving,
     token,
 )
 from tests.query_server.diary import DAYS, Diary, diaries, document_of, total
@@ -207,34 +200,6 @@ async def test_a_range_is_final_when_it_is_over_since_a_day_and_redis_holds_noth
     assert not await final("2026-11-24")
 
 
-async def test_a_closed_stretch_is_kept_until_a_document_of_it_changes(platform: Platform, reports: Dashboards) -> None:
-    course = await platform.add_course(["A"])
-    await recorded(platform, "2026-11-19")
-
-    async def first_lecture() -> int:
-        return (await report(reports, course, period=Request.LAST_7_DAYS)).engagement_funnel[0].views
-
-    shown = []
-    for batches, number in ((["A"], 4), (["A"], 4), (["A", "B"], 7)):
-        stats = {course.lectures[0]: {"views": number, "totalWatchTime": 40}}
-        await platform.stored(course, "2026-11-25", *batches, lectureViews=number, lectureStats=stats)
-        shown.append(await first_lecture())
-    await platform.tally(course, "2026-11-25", "counting", "C", {f"lecture_views:{course.lectures[0]}": 1})
-    assert [4, 4, 7, 8] == [*shown, await first_lecture()]
-
-
-async def test_users_that_come_without_a_batch_are_shown_of_a_closed_stretch(
-    platform: Platform, reports: Dashboards
-) -> None:
-    course = await platform.add_course(["A"])
-    await recorded(platform, "2026-11-19")
-    shown = []
-    for users in (3, 5):
-        await platform.stored(course, "2026-11-25", "A", uniqueActiveUsers=users)
-        shown.append((await report(reports, course, period=Request.LAST_7_DAYS)).days[-1].unique_users)
-    assert [3, 5] == shown
-
-
 @pytest.mark.parametrize(
     ("who", "fields", "code"),
     [
@@ -272,76 +237,3 @@ async def test_every_bad_field_is_named(platform: Platform, reports: Dashboards)
         await reports.stub.ExportCourseReport(request, metadata=[("authorization", f"Bearer {token(course.creator)}")])
     named = [part.partition(":")[0] for part in (refused.value.details() or "").split("; ")]
     assert ["courseId", "fromDay", "table"] == named
-
-
-class WithoutRedis(HotStore):
-    """Redis is away."""
-
-    async def time(self, _course_id: str) -> tuple[int, int]:
-        raise RedisUnreachable
-
-
-@pytest.mark.parametrize(
-    ("who", "code"),
-    [("creator", grpc.StatusCode.UNAVAILABLE), ("somebody else", grpc.StatusCode.PERMISSION_DENIED)],
-)
-async def test_permission_is_denied_even_while_redis_is_away(
-    who: str, code: grpc.StatusCode, platform: Platform, redis_url: str, database: AsyncDatabase[Document]
-) -> None:
-    course = await platform.add_course(["A"])
-    async with WithoutRedis(redis_url) as hot_store, serving(hot_store, ColdStore(database)) as callers:
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await report(callers, course, token(course.creator if who == "creator" else str(ObjectId())))
-    assert code is refused.value.code()
-
-
-class ReadEarly(ColdStore):
-    """Reads of MongoDB that were over before a flush which Redis then shows as done."""
-
-    early: ColdCourse
-    early_days: Documents
-
-    async def read(self, *_: object) -> ColdCourse:
-        return self.early
-
-    async def days(self, *_: object) -> Documents:
-        return self.early_days
-
-
-async def test_a_flush_between_the_two_reads_leaves_no_dip(
-    platform: Platform, redis_url: str, database: AsyncDatabase[Document]
-) -> None:
-    course = await platform.add_course(["A"])
-    (lecture,) = course.lectures
-    await recorded(platform, "2026-11-19")
-    name, who, day = course.course_id, course.creator, "2026-11-25"
-    cold_store = ReadEarly(database)
-    real = ColdStore(database)
-    stages = [documents.days(name, "2026-11-19", day), *documents.beginnings(name)]
-    cold_store.early = await real.read(name, who, stages)
-    cold_store.early_days = await real.days(name, day, day)
-    stats = {lecture: {"views": 4, "totalWatchTime": 40}}
-    await platform.stored(course, day, "A", totalViews=3, lectureViews=4, lectureStats=stats)
-    await platform.cleared(course, "A", day)
-
-    async with HotStoreAt(redis_url) as hot_store, serving(hot_store, cold_store) as callers:
-        shown = await report(callers, course, period=Request.LAST_7_DAYS)
-
-    assert (3, 4, 4) == (
-        shown.overview.course_views,
-        shown.overview.lecture_views,
-        shown.engagement_funnel[0].views,
-    )
-
-
-async def test_users_that_no_document_has_yet_are_counted_although_nothing_is_hot(
-    platform: Platform, reports: Dashboards
-) -> None:
-    course = await platform.add_course(["A"])
-    await recorded(platform, "2026-11-19")
-    saved = await platform.day_users(course, "2026-11-24", {1, 2})
-    await platform.stored(course, "2026-11-24", "A", **saved)
-    await platform.day_users(course, "2026-11-24", {2, 3, 4})
-    await platform.redis.sadd(f"unsaved_users:{platform.braces(course)}", f"{course.course_id}/2026-11-24")
-    shown = await report(reports, course)
-    assert (4, 4) == (shown.overview.unique_users, {day.day: day.unique_users for day in shown.days}["2026-11-24"])
