@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from ingest_server.durations import Durations
-from ingest_server.events import CourseView, Event, Played, Telemetry, weight
+from ingest_server.events import ID_WEIGHT, CourseView, Event, Played, Telemetry, weight
 from ingest_server.today import UTC_TODAY, Day
 from shared.data import keys
 from shared.data.tallies import (
@@ -27,8 +27,13 @@ from shared.data.tallies import (
 
 # What a course adds to the weight of its commit, besides its events: its keys, and those of its partition.
 COURSE_WEIGHT = 16
-# What a lecture with summed events adds: its counters, of the course and of the day.
+# What a lecture adds: its counters, of the course and of the day. With segments it adds as much again, for its tally.
 LECTURE_WEIGHT = 4
+
+
+def watch_weight(watch_credit: float | None) -> int:
+    """What each ping adds where watch time is bounded: its user's key costs as much as an id."""
+    return 0 if watch_credit is None else ID_WEIGHT
 
 
 # The outcome of one call's events in one partition: the reasons of the refused ones, by position in the call.
@@ -74,6 +79,7 @@ class CourseCommit:
     segments: dict[str, dict[str, int]] = field(default_factory=dict)
     guarded: list[Guarded] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
+    lectures: set[str] = field(default_factory=set)
 
     def add(self, name: str, count: int) -> None:
         """Adds to the sum of a counter's field."""
@@ -148,15 +154,18 @@ class Commit:
         return course
 
     def _add_telemetry(self, course: CourseCommit, ping: Telemetry, partition: int, position: int) -> None:
-        if ping.played is not None:
-            course.segments.setdefault(ping.lecture_id, {})
+        if ping.lecture_id not in course.lectures:
+            course.lectures.add(ping.lecture_id)
+            self.weight += LECTURE_WEIGHT
+        if ping.played is not None and ping.lecture_id not in course.segments:
+            course.segments[ping.lecture_id] = {}
+            self.weight += LECTURE_WEIGHT
+        self.weight += watch_weight(self.watch_credit)
         if ping.event_id is not None or ping.playback_id is not None or self.watch_credit is not None:
             course.guarded.append(self._guarded(ping, partition, position))
             return
         course.users.add(ping.user)
         view_field, watch_time_field = _lecture_fields(ping.lecture_id)
-        if view_field not in course.sums:
-            self.weight += LECTURE_WEIGHT
         course.add(view_field, 1)
         course.add(watch_time_field, ping.seconds)
         if ping.played is not None:

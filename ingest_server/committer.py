@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from ingest_server import metrics
-from ingest_server.commit import COURSE_WEIGHT, LECTURE_WEIGHT, Commit, Told, Waiter
+from ingest_server.commit import COURSE_WEIGHT, LECTURE_WEIGHT, Commit, Told, Waiter, watch_weight
 from ingest_server.durations import Durations
 from ingest_server.events import Event, Refused, weight
 from ingest_server.reasons import error_of
@@ -52,6 +52,7 @@ class Committer:
         self._record = record
         self._linger = linger
         self.watch_credit = watch_credit
+        self._watch_weight = watch_weight(watch_credit)
         self._today = today
         self._durations = Durations()
         self._refused: dict[tuple[str, str], list[int]] = {}
@@ -74,7 +75,7 @@ class Committer:
         if not self._singles.weight and self._next.weight <= COMMIT_WEIGHT - TURN_WEIGHT:  # nearly always
             self._next.add(event, done)
         else:
-            most = COURSE_WEIGHT + LECTURE_WEIGHT + weight(event)
+            most = COURSE_WEIGHT + 2 * LECTURE_WEIGHT + self._watch_weight + weight(event)
             self._check_room(caller, most, QUEUE_WEIGHT)
             self._singles.put(caller, Turn([(event, done, None)], most))
         self._something.set()
@@ -85,7 +86,7 @@ class Committer:
         if not events:
             return []
         self._check_open()
-        parts = list(portions(events))
+        parts = list(portions(events, self._watch_weight))
         self._check_room(caller, sum(part_weight for _, part_weight in parts), QUEUE_WEIGHT_FOR_BATCHES)
         loop = asyncio.get_running_loop()
         taken: list[asyncio.Future[Told]] = []
@@ -150,6 +151,8 @@ class Committer:
 
     def _has_room(self, caller: str, more: int, most: int) -> bool:
         free = most - self._singles.weight - self._batches.weight
+        # A valid call may be heavier than all that may wait. It would be refused, or held, for ever.
+        more = min(more, QUEUE_WEIGHT_FOR_STREAMS)
         return self._singles.weight_of(caller) + self._batches.weight_of(caller) + more <= free
 
     def _empty_commit(self) -> Commit:

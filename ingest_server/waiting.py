@@ -25,17 +25,18 @@ class Turn(NamedTuple):
     weight: int
 
 
-def portions(events: Sequence[Event]) -> Iterator[tuple[Sequence[Event], int]]:
-    """The events of one call, divided into turns, with the weight of each."""
+def portions(events: Sequence[Event], ping_weight: int = 0) -> Iterator[tuple[Sequence[Event], int]]:
+    """The events of one call, divided into turns, with the weight of each; a ping weighs so much more than it says."""
     portion: list[Event] = []
     portion_weight = 0
     named: set[object] = set()
     for event in events:
-        more = weight(event) + _first_weight(event, named)
+        own = weight(event) + ping_weight * isinstance(event, Telemetry)
+        more = own + _first_weight(event, named)
         if portion and portion_weight + more > TURN_WEIGHT:
             yield portion, portion_weight
             portion, portion_weight, named = [], 0, set()
-            more = weight(event) + _first_weight(event, named)
+            more = own + _first_weight(event, named)
         portion.append(event)
         portion_weight += more
     if portion:
@@ -48,11 +49,12 @@ def _first_weight(event: Event, named: set[object]) -> int:
     if event.course_id not in named:
         named.add(event.course_id)
         more = COURSE_WEIGHT
-    if isinstance(event, Telemetry) and event.event_id is None and event.playback_id is None:
-        lecture = event.course_id, event.lecture_id
-        if lecture not in named:
-            named.add(lecture)
-            more += LECTURE_WEIGHT
+    if isinstance(event, Telemetry):
+        for what in ("counters", "segments") if event.played is not None else ("counters",):
+            lecture = event.course_id, event.lecture_id, what
+            if lecture not in named:
+                named.add(lecture)
+                more += LECTURE_WEIGHT
     return more
 
 

@@ -7,11 +7,12 @@ from typing import NamedTuple
 from unittest.mock import sentinel
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest_server.commit import Commit, CourseCommit, Told
-from ingest_server.events import CourseView, Event, Played, Segment, Telemetry
+from ingest_server.events import ID_WEIGHT, CourseView, Event, Played, Segment, Telemetry
 from ingest_server.today import Today
 from shared.data import keys
 from shared.data.days import start_of
@@ -29,8 +30,8 @@ pings = st.builds(Telemetry, st.sampled_from(COURSES), users, ids, st.sampled_fr
 events = st.lists(views | pings, max_size=12)
 
 
-def commit_of(events: Sequence[Event]) -> Commit:
-    commit = Commit()
+def commit_of(events: Sequence[Event], watch_credit: float | None = None) -> Commit:
+    commit = Commit(watch_credit=watch_credit)
     for event in events:
         commit.add(event, DONE)
     return commit
@@ -150,7 +151,25 @@ def test_a_commit_weighs_its_courses_and_its_events_which_weigh_more_with_ids() 
 def test_a_ping_weighs_one_more_for_each_segment() -> None:
     played = Played([Segment(0, 100, is_view=True), Segment(1, 5, is_view=False)], None)
     ping = Telemetry(COURSES[0], b"ann", None, LECTURES[0], 5, None, played)
-    assert 16 + 4 + 1 + 2 == commit_of([ping]).weight
+    assert 16 + 4 + 4 + 1 + 2 == commit_of([ping]).weight
+
+
+@pytest.mark.parametrize(("event", "playback"), [("e", None), (None, "p"), (None, None)])
+def test_each_lecture_of_pings_weighs_its_counters_whatever_ids_they_have(
+    event: str | None, playback: str | None
+) -> None:
+    def weight(*lectures: str, played: Played | None = None) -> int:
+        return commit_of([Telemetry(COURSES[0], b"ann", event, each, 5, playback, played) for each in lectures]).weight
+
+    first, second = LECTURES[:2]
+    played = Played([Segment(0, 50, is_view=True)], None)
+    assert 4 == weight(first, second) - weight(first, first)
+    assert 8 == weight(first, second, played=played) - weight(first, first, played=played)
+
+
+def test_a_ping_weighs_as_much_as_another_id_where_watch_time_is_bounded() -> None:
+    ping = Telemetry(COURSES[0], b"ann", None, LECTURES[0], 5, None)
+    assert ID_WEIGHT == commit_of([ping], watch_credit=60).weight - commit_of([ping]).weight
 
 
 class Clock:

@@ -8,7 +8,7 @@ import pytest
 
 from ingest_server.commit import Commit
 from ingest_server.committer import Committer
-from ingest_server.events import CourseView
+from ingest_server.events import CourseView, Played, Segment, Telemetry, weight
 from ingest_server.recorder import Outcomes
 from shared.serving.errors import Unavailable
 from tests.servers import PATIENCE
@@ -218,3 +218,17 @@ async def test_an_idle_one_ends_with_the_close(recording: Recording) -> None:
     async with asyncio.timeout(PATIENCE):
         await committer.run()
     assert [] == recording.commits
+
+
+async def test_a_call_that_is_heavier_than_all_that_may_wait_is_taken_when_nothing_waits(recording: Recording) -> None:
+    played = Played([Segment(number, 100, is_view=True) for number in range(128)], None)
+    batch = [
+        Telemetry(ONE_COURSE.course_id, b"ann", None, f"{number:024x}", 299, None, played) for number in range(1000)
+    ]
+    async with asyncio.timeout(PATIENCE), running(Committer(recording.record, at_once)) as committer:
+        await committer.room(sum(map(weight, batch)), ANN)
+        answers = asyncio.gather(*committer.add_all(batch, ANN))
+        while not answers.done():
+            recording.answer()
+            await asyncio.sleep(0)
+    assert 1000 == sum(commit.events for commit in recording.commits)

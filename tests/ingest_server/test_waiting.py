@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest_server import waiting as waiting_module
-from ingest_server.commit import Commit, Told
-from ingest_server.events import CourseView, Event, Telemetry
+from ingest_server.commit import Commit, Told, watch_weight
+from ingest_server.events import CourseView, Event, Played, Segment, Telemetry
 from ingest_server.waiting import TURN_WEIGHT, Turn, Waiting, portions
 
 DONE: "asyncio.Future[Told]" = sentinel.done
@@ -16,9 +16,10 @@ COURSES = [f"65000000000000000000{number:04x}" for number in range(300)]
 
 ids = st.none() | st.just("e")
 courses = st.sampled_from(COURSES)
+ONE_SEGMENT = Played([Segment(0, 50, is_view=True)], None)
 events = st.lists(
     st.builds(CourseView, courses, st.just(b"ann"), ids)
-    | st.builds(Telemetry, courses, st.just(b"ann"), ids, courses, st.just(5), ids),
+    | st.builds(Telemetry, courses, st.just(b"ann"), ids, courses, st.just(5), ids, st.none() | st.just(ONE_SEGMENT)),
     max_size=200,
 )
 
@@ -69,10 +70,10 @@ def test_portions_are_all_events_in_their_order(batch: list[Event]) -> None:
     assert batch == [event for portion, _ in portions(batch) for event in portion]
 
 
-@given(events)
-def test_a_portion_weighs_at_least_what_its_commit_will(batch: list[Event]) -> None:
-    for portion, weight in portions(batch):
-        commit = Commit()
+@given(events, st.none() | st.just(60.0))
+def test_a_portion_weighs_at_least_what_its_commit_will(batch: list[Event], credit: float | None) -> None:
+    for portion, weight in portions(batch, watch_weight(credit)):
+        commit = Commit(watch_credit=credit)
         for event in portion:
             commit.add(event, DONE)
         assert commit.weight <= weight <= waiting_module.TURN_WEIGHT
