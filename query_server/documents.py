@@ -59,8 +59,10 @@ def listed(course_ids: Sequence[str], last_days: Sequence[str]) -> list[Document
     """The totals of courses, with their ids as `_id`; their days without lectures; and the installation's first day."""
     names = [f"{course_id}/{day}" for course_id in course_ids for day in last_days]
     fields = {"totalViews": 1, "uniqueActiveUsers": 1, "lectureStats": 1, "recentBatches": 1}
+    # `$in` also matches an array that has one of the ids.
+    asked = {"$in": [ObjectId(course_id) for course_id in course_ids], "$not": {"$type": "array"}}
     return [
-        {"$match": {"courseId": {"$in": [ObjectId(course_id) for course_id in course_ids]}}},
+        {"$match": {"courseId": asked}},
         {"$project": {**fields, "_id": {"$toString": "$courseId"}}},
         _and(DAY.collection, {"_id": {"$in": names}}, {"lectureViews": 1, "recentBatches": 1}),
         _installation(),

@@ -6,12 +6,16 @@ The epoch excludes a flusher that was paused until the document had forgotten th
 
 import enum
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+import bson
 import pymongo
 import structlog
+from bson.errors import InvalidBSON
+from bson.raw_bson import RawBSONDocument
 from pymongo import ReadPreference, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
@@ -242,10 +246,26 @@ async def documents_of(
     if not tallies:
         return {}
     key = tallies[0].kind.key
-    found = await collection.find(
-        {key: {"$in": [tally.identity()[key] for tally in tallies]}}, {key: 1, **dict.fromkeys(fields, 1)}
-    ).to_list()
+    asked = {key: {"$in": [tally.identity()[key] for tally in tallies]}}
+    fields_asked = {key: 1, **dict.fromkeys(fields, 1)}
+    try:
+        found = await collection.find(asked, fields_asked).to_list()
+    except InvalidBSON:
+        found = await _decodable(collection, asked, fields_asked)
     return {str(document[key]): document for document in found}
+
+
+async def _decodable(
+    collection: AsyncCollection[Document], asked: Document, fields_asked: Mapping[str, int]
+) -> list[Document]:
+    """The documents without those that somebody else has stored so that no driver can decode them."""
+    options = collection.codec_options
+    raw = collection.with_options(codec_options=options.with_options(document_class=RawBSONDocument))
+    found = []
+    async for document in raw.find(asked, fields_asked):
+        with suppress(InvalidBSON):
+            found.append(bson.decode(document.raw, options))
+    return found
 
 
 def outcome_of(batch: Batch, document: Document, epoch: int, sent: Sent, position: int) -> Outcome:

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from bson import Decimal128
+from bson.errors import InvalidBSON
 from pymongo.asynchronous.collection import AsyncCollection
 
 from shared.data.tallies import KINDS, Counter, Kind, Tally
@@ -53,8 +54,12 @@ async def misshapen(collection: AsyncCollection[Document], tallies: Sequence[Tal
     keys = [document[kind.key] async for document in collection.find(others, {kind.key: 1})]
     found = {}
     for key in keys:  # one at a time: they may be large
-        document = await collection.find_one({kind.key: key}, {"usersSketch": 0}) or {}
-        found[str(key)] = next(complaints(kind, document), "its document is not as it was written")
+        try:
+            document = await collection.find_one({kind.key: key}, {"usersSketch": 0}) or {}
+        except InvalidBSON as error:
+            found[str(key)] = f"its document cannot be decoded: {error}"
+        else:
+            found[str(key)] = next(complaints(kind, document), "its document is not as it was written")
     return found
 
 

@@ -2,11 +2,14 @@
 
 import datetime as dt
 import math
+import struct
 from itertools import islice
 from typing import Any
 
+import bson
 import pytest
-from bson import Code, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
+from bson import Binary, Code, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
+from bson.raw_bson import RawBSONDocument
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -153,6 +156,21 @@ async def test_the_same_of_days_and_lectures(stage: Stage, of_the_day: Document,
 
     assert {NEIGHBOUR: ONE_PING, THEIRS: ONE_PING} == await stage.flushed(NEIGHBOUR, THEIRS)
     await assert_the_tools_can_say_something(stage)
+
+
+@pytest.mark.parametrize("field", ["recentBatches", "epoch", "usersSketch", "usersSketchSavedAt", "lectureStats"])
+async def test_a_document_that_cannot_be_decoded_delays_no_other_course(stage: Stage, field: str) -> None:
+    await stage.database[COURSE_ANALYTICS].insert_one(undecodable(field))
+    await stage.ping(THEIRS, BESIDE, NEIGHBOUR)
+    for _ in range(2):
+        assert not (await stage.flush()).store_away
+    assert {BESIDE: ONE_PING, NEIGHBOUR: ONE_PING} == await stage.flushed(BESIDE, NEIGHBOUR)
+
+
+def undecodable(field: str) -> RawBSONDocument:
+    """A course's document whose field is binary of the old subtype, which says twice and differently how long it is."""
+    document = bson.encode({"_id": ObjectId(), "courseId": ObjectId(THEIRS), field: Binary(b"x", 2)})
+    return RawBSONDocument(document.replace(struct.pack("<i", 1) + b"x", struct.pack("<i", 99) + b"x"))
 
 
 @pytest.mark.parametrize("epoch", ["x", [3], math.nan, math.inf, 2.5, Decimal128("7"), None])

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from shared.stores.mongo import COURSE_ANALYTICS
 from tests.query_server.conftest import TODAY, Dashboards, recorded, report, token
 from tests.query_server.platform import VIEWS, Course, Platform, seconds, views
 
@@ -211,6 +212,19 @@ async def test_a_number_of_any_type_is_read_for_what_it_is(
     answer = await dashboards.of(course)
     assert (int(shown), shown) == (answer.overview.total_views, answer.overview.total_watch_time_seconds)
     assert shown == answer.engagement_funnel[0].watch_time_seconds
+
+
+@pytest.mark.parametrize("holds", [lambda its: [its], lambda its: [its, ObjectId()], lambda its: [[its], its]])
+async def test_an_array_of_course_ids_spoils_no_other_course_of_the_list(
+    platform: Platform, reports: Dashboards, holds: Callable[[ObjectId], list[object]]
+) -> None:
+    odd = await platform.add_course(["A"])
+    other = await platform.add_course(["B"], creator=ObjectId(odd.creator))
+    await recorded(platform, "2026-11-01")
+    await platform.flushed(other, totalViews=3)
+    await platform.database[COURSE_ANALYTICS].insert_one({"courseId": holds(ObjectId(odd.course_id)), "totalViews": 1})
+    for answer in await everything(reports, other):
+        assert_sound(answer)
 
 
 async def test_what_was_acknowledged_is_shown_beside_an_odd_number(platform: Platform, dashboards: Dashboards) -> None:
