@@ -68,7 +68,7 @@ def _listed(partitions: Sequence[int], replies: Sequence[Reply]) -> Listed:
 
 async def without_waiting(connection: RedisConnection, dirty: Mapping[int, Sequence[str]]) -> dict[int, list[str]]:
     """The tallies without those lectures whose counts are few and young. Raises RedisUnreachable."""
-    lectures = [(partition, name) for partition, names in dirty.items() for name in names if _is_lecture(name)]
+    lectures = [(partition, name) for partition, names in dirty.items() for name in names if is_lecture(name)]
     waiting: set[str] = set()
     for start in range(0, len(lectures), ASKED_TALLIES):
         waiting |= await _waiting(connection, lectures[start : start + ASKED_TALLIES])
@@ -104,7 +104,8 @@ def may_wait(batch: Reply, counters: Reply, taken: Reply, now: float) -> bool:
     return since is not None and abs(now - since) < LECTURE_SECONDS and counters < LECTURE_COUNTERS
 
 
-def _is_lecture(name: str) -> bool:
+def is_lecture(name: str) -> bool:
+    """Whether it is the name of a lecture's tally."""
     tally = tally_of(name)
     return tally is not None and tally.kind is LECTURE
 
@@ -140,5 +141,5 @@ async def oldest_count(connection: RedisConnection, dirty: Mapping[int, Sequence
 
 
 def due_for(name: str, batch: str, now: float) -> float:
-    """How old a tally's batch is, in seconds; one of a lecture, which may wait, only from then on."""
-    return max(0.0, age(batch, now) - (LECTURE_SECONDS if _is_lecture(name) else 0))
+    """For how many seconds a tally's batch has been due: since its first count, or for a lecture an hour later."""
+    return max(0.0, age(batch, now) - (LECTURE_SECONDS if is_lecture(name) else 0))

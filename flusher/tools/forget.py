@@ -18,6 +18,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from flusher.schema import FLUSH_EPOCH, next_epoch
 from flusher.steps import scripts
+from flusher.steps.due import is_lecture
 from flusher.steps.lease import REDIS_SECONDS, Lease, LeaseLost
 from shared.data import keys
 from shared.data.tallies import COURSE, KINDS, LECTURE, Kind, Tally, tally_of
@@ -57,7 +58,7 @@ async def forget(node: str, database: AsyncDatabase[Document], name: str, *, loc
 
 async def _names(connection: RedisConnection, database: AsyncDatabase[Document], name: str) -> list[str]:
     """The tallies that either store has."""
-    if _is_lecture(name):
+    if is_lecture(name):
         return [name]
     found = {name, *[each async for each in _in_redis(connection, name)]}
     with pymongo.timeout(LIST_SECONDS):
@@ -134,17 +135,12 @@ def _removal(partition: int, name: str, token: str) -> tuple[Any, ...]:
             keys.flushing_counters(partition, name),
             keys.quarantined_counters(partition, name),
             keys.course_users(partition, name),
-            *([keys.forgotten(partition)] if _is_lecture(name) else []),
+            *([keys.forgotten(partition)] if is_lecture(name) else []),
         ],
         token,
         name,
         keys.PLAYBACK_SECONDS,
     )
-
-
-def _is_lecture(name: str) -> bool:
-    tally = tally_of(name)
-    return tally is not None and tally.kind is LECTURE
 
 
 def is_forgettable(name: str) -> bool:

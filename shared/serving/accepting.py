@@ -47,7 +47,7 @@ class _Handlers:
         return self.by_method.get(details.method)
 
 
-class _AcceptsAhead(cygrpc.AioServer):  # type: ignore[misc] # see there
+class _AcceptsAhead(cygrpc.AioServer):  # type: ignore[misc] # it has no types
     def __init__(self, loop: asyncio.AbstractEventLoop, *arguments: object) -> None:
         super().__init__(loop, *arguments)
         self._own_loop = loop
@@ -91,8 +91,8 @@ class _AcceptsAhead(cygrpc.AioServer):  # type: ignore[misc] # see there
 
     def _handle(self, name: str, state: object) -> None:
         """Handles a call as gRPC's own loop does."""
-        exceeded = False
-        call = cygrpc._handle_rpc(name, self._handlers, (), state, self._own_loop, exceeded)  # noqa: SLF001 - as above
+        is_beyond_limit = False
+        call = cygrpc._handle_rpc(name, self._handlers, (), state, self._own_loop, is_beyond_limit)  # noqa: SLF001 - as above
         scheduled = cygrpc._schedule_rpc_coro(call, state, self._own_loop, name)  # noqa: SLF001 - as above
         task = self._own_loop.create_task(scheduled)
         self._last_calls.add(task)

@@ -22,8 +22,9 @@ from flusher.steps.apply import apply
 from flusher.steps.due import dirty_tallies, oldest_count
 from flusher.tools import quarantine, strays
 from shared.data import keys
+from shared.data.tallies import PLAYBACKS, lecture_tally
 from shared.stores.mongo import COURSE_ANALYTICS
-from tests.flusher.stage import ONE_PING, Stage, course, courses_of
+from tests.flusher.stage import LECTURE, ONE_PING, Stage, course, courses_of
 from tests.flusher.test_apply import batch
 from tests.servers import PATIENCE
 
@@ -124,6 +125,18 @@ def test_a_lecture_is_late_only_after_the_hour_that_it_may_wait(name: str, late:
     now = 1_800_000_000
     assert late == due.due_for(name, f"process-1-{(now - 3_700) * 1000:x}", now)
     assert 0 == due.due_for(name, f"process-1-{now * 1000:x}", now)
+
+
+async def test_a_lecture_that_waited_for_its_hour_is_not_late_by_that(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    born = f"process-1-{int((time.time() - 2 * HOUR) * 1000):x}"
+    await stage.count(lecture_tally(COURSES[7], LECTURE), {PLAYBACKS.field(): 1}, batch=born)
+    sampled = await oldest_count(stage.redis, (await dirty_tallies(stage.redis)).names)
+    monkeypatch.setattr(due, "SAMPLED_TALLIES", 0)
+    await stage.flush()
+    taken = value("analytics_flush_oldest_count_age_seconds")
+    assert [HOUR, HOUR] == pytest.approx([sampled, taken], abs=PATIENCE)
 
 
 @pytest.mark.parametrize(

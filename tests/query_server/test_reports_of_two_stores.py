@@ -38,7 +38,9 @@ async def test_a_closed_stretch_is_kept_until_a_document_of_it_changes(platform:
         await platform.stored(course, "2026-11-25", *batches, lectureViews=number, lectureStats=stats)
         shown.append(await first_lecture())
     await platform.tally(course, "2026-11-25", "counting", "C", {f"lecture_views:{course.lectures[0]}": 1})
-    assert [4, 4, 7, 8] == [*shown, await first_lecture()]
+    shown.append(await first_lecture())
+    await platform.redis.delete(platform.key("course_counters", course, "2026-11-25"))  # lost before a flush
+    assert [4, 4, 7, 8, 7] == [*shown, await first_lecture()]
 
 
 async def test_users_that_come_without_a_batch_are_shown_of_a_closed_stretch(

@@ -1,6 +1,7 @@
 """A server that stops waits until its callers have gone elsewhere."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -27,3 +28,12 @@ async def test_it_is_drained_at_last_though_calls_never_end(monkeypatch: pytest.
     of_server = Calls()
     with of_server:
         await of_server.drained()
+
+
+async def test_it_is_drained_only_some_time_after_the_last_call() -> None:
+    of_server = Calls()
+    before = time.monotonic()
+    with of_server:
+        pass
+    await of_server.drained()
+    assert time.monotonic() - before >= calls.QUIET_SECONDS

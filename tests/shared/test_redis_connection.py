@@ -30,6 +30,12 @@ async def test_a_command_that_is_refused_is_answered_in_its_place(redis_url: str
     await connection.close()
 
 
+async def test_no_command_has_no_reply(redis_url: str) -> None:
+    connection = await RedisConnection.open(redis_url, timeout=1)
+    assert [] == await connection.call(timeout=1)
+    await connection.close()
+
+
 async def test_call_raises_what_is_refused_and_stays_in_step(redis_url: str) -> None:
     connection = await RedisConnection.open(redis_url, timeout=1)
     with pytest.raises(ResponseError):
@@ -45,6 +51,14 @@ async def test_a_call_that_is_not_answered_in_time_ends_the_connection(redis_url
     assert not connection.is_open
     with pytest.raises(RedisUnreachable):
         await connection.call(("PING",), timeout=1)
+
+
+async def test_a_call_that_is_answered_in_time_does_not_end_the_connection_later(redis_url: str) -> None:
+    connection = await RedisConnection.open(redis_url, timeout=5)
+    await connection.call(("PING",), timeout=2)
+    await connection.call(("BLPOP", "nothing", "2.2"), timeout=PATIENCE)
+    assert connection.is_open
+    await connection.close()
 
 
 async def test_a_call_that_is_cancelled_ends_the_connection(redis_url: str) -> None:

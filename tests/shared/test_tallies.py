@@ -105,6 +105,11 @@ def test_what_a_document_has_not_is_zero(document: dict[str, Any]) -> None:
     assert {"course_views": 0} == fields_of(COURSE.counts_of(document))
 
 
+def test_a_list_has_its_items_by_their_places() -> None:
+    counts = LECTURE.counts_of({"segments": [{"watched": 5}, None, {"watched": 7}], "durations": [None, 3]})
+    assert ({"0": 5, "2": 7}, {"1": 3}) == (counts["segment_watched"], counts["duration"])
+
+
 @pytest.mark.parametrize("count", ["many", None, [1], float("nan"), float("inf")])
 def test_anything_but_a_number_counts_as_zero(count: object) -> None:
     assert {"course_views": 0} == fields_of(COURSE.counts_of({"totalViews": count}))
