@@ -33,11 +33,13 @@ class HotStore:
         self._probe = RedisProbe(self._topology, check, timeout=TIMEOUT_SECONDS)
         self._turns = asyncio.Semaphore(CONNECTIONS)
         self._idle: defaultdict[str, list[RedisConnection]] = defaultdict(list)
+        self._is_closed = False
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._is_closed = True
         await self._probe.close()
         await self._close_idle()
 
@@ -172,8 +174,10 @@ class HotStore:
         try:
             return await connection.call(*commands, timeout=TIMEOUT_SECONDS)
         finally:
-            if connection.is_open:
+            if connection.is_open and not self._is_closed:
                 self._idle[node].append(connection)
+            else:
+                await connection.close()
 
 
 def _transaction(commands: Sequence[Command]) -> list[Command]:

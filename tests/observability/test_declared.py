@@ -14,7 +14,8 @@ import yaml
 
 from devstack.metrics import PAGE, PLACES, Declared, declared_in, page
 
-DEPLOY = Path(__file__).parent.parent.parent / "deploy"
+ROOT = Path(__file__).parent.parent.parent
+DEPLOY = ROOT / "deploy"
 RULES = DEPLOY / "prometheus" / "alerts.yaml"
 SCRAPING = DEPLOY / "prometheus" / "prometheus.yaml"
 PANELS = DEPLOY / "grafana" / "course-analytics.json"
@@ -26,6 +27,10 @@ OF_PROMETHEUS = {"job", "instance", "le"}
 # What is not ours: of Prometheus itself, and of Envoy, of which `make alerts` shows that they are there.
 OF_OTHERS = {"up", "envoy_http_downstream_rq_xx", "envoy_http_downstream_rq_total"}
 JOBS = {job["job_name"] for job in yaml.safe_load(SCRAPING.read_text())["scrape_configs"]}
+
+# The errors of calls name their causes, as a class or where they are raised.
+SOURCES = [file for program in ("ingest_server", "query_server", "shared") for file in (ROOT / program).rglob("*.py")]
+CAUSES = {cause for file in SOURCES for cause in re.findall(r'\bcause ?= ?"(\w+)"', file.read_text())}
 
 
 def rules() -> list[dict[str, Any]]:
@@ -101,6 +106,8 @@ def labels_of(name: str) -> tuple[str, ...]:
 def values_of(metric: Declared, label: str) -> set[str]:
     if label == "code":
         return {code.name for code in grpc.StatusCode}
+    if label == "cause":
+        return CAUSES
     return {values[metric.labels.index(label)] for values in metric.known}
 
 
