@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -41,6 +41,7 @@ ALL_AT_ONCE = 10_000  # documents: MongoDB would send the first hundred, and wai
 Answer = TypeVar("Answer")
 Found = TypeVar("Found", Document, RawBSONDocument)
 RawCollection = AsyncCollection[RawBSONDocument]
+Ask = Callable[[AsyncCollection[Any]], Awaitable[list[Any]]]  # a question, whatever its documents are decoded to
 
 
 class Documents(Mapping[str, Document]):
@@ -96,6 +97,7 @@ class ColdStore:
 
     def __init__(self, database: AsyncDatabase[Document], now: Callable[[], float] = time.monotonic) -> None:
         self._courses = _raw(database, COURSES)
+        self._listed = database.get_collection(COURSES, codec_options=ANY_VALUE)
         self._totals = database.get_collection(COURSE.collection, codec_options=ANY_VALUE)
         self._days = _raw(database, DAY.collection)
         self._primary_courses = self._courses.with_options(read_preference=ReadPreference.PRIMARY)
@@ -116,14 +118,18 @@ class ColdStore:
 
     async def courses_of(self, user_id: str, after: str | None, number: int) -> list[Listed]:
         """The user's courses older than `after`, newest first. Raises PyMongoError."""
-        found = self._courses.find(
-            documents.created_by(user_id, after),
-            {"title": 1},
-            sort=[("_id", DESCENDING)],
-            limit=number,
-            max_time_ms=SERVER_LIMIT_MS,
-        )
-        return [Listed(_name_of(course), title_of(readable(course).get("title"))) for course in await found.to_list()]
+
+        async def asked(courses: AsyncCollection[Any]) -> list[Any]:
+            return await courses.find(
+                documents.created_by(user_id, after),
+                {"title": 1},
+                sort=[("_id", DESCENDING)],
+                limit=number,
+                max_time_ms=SERVER_LIMIT_MS,
+            ).to_list()
+
+        found = await _by_name(self._listed, asked)
+        return [Listed(course_id, title_of(course.get("title"))) for course_id, course in found.items()]
 
     async def tallies_of(self, course_ids: Sequence[str], last_days: Sequence[str]) -> Mapping[str, Document]:
         """The totals of courses, each by its id, and their days without lectures. Raises PyMongoError."""
@@ -172,13 +178,20 @@ class ColdStore:
 async def _listed(
     totals: AsyncCollection[Document], course_ids: Sequence[str], last_days: Sequence[str]
 ) -> Mapping[str, Document]:
-    """Hundreds of small documents: the driver decodes them at once in a fourth of the time that one by one takes."""
-    asked = documents.listed(course_ids, last_days)
+    stages = documents.listed(course_ids, last_days)
+    return await _by_name(totals, lambda collection: _asked(collection, stages))
+
+
+async def _by_name(collection: AsyncCollection[Document], ask: Ask) -> Mapping[str, Document]:
+    """The answer's documents by `_id`.
+
+    One by one only if the driver cannot decode them all: at once takes it a fourth of the time for many small ones.
+    """
     try:
-        return {str(document["_id"]): document for document in await _asked(totals, asked)}
+        return {str(document["_id"]): document for document in await ask(collection)}
     except InvalidBSON:
-        raw: RawCollection = totals.with_options(codec_options=cast("Any", RAW))
-        return {_name_of(document): readable(document) for document in await _asked(raw, asked)}
+        raw = collection.with_options(codec_options=cast("Any", RAW))
+        return {_name_of(document): readable(document) for document in await ask(raw)}
 
 
 async def _asked(collection: AsyncCollection[Found], stages: Sequence[Document]) -> list[Found]:
