@@ -135,7 +135,7 @@ class ColdStore:
         return [Listed(course_id, title_of(course.get("title"))) for course_id, course in found.items()]
 
     async def tallies_of(self, course_ids: Sequence[str], last_days: Sequence[str]) -> dict[str, Document]:
-        """The totals of courses by id; the lecture views of their days by name, without batches. Raises PyMongoError."""
+        """The totals of courses by id, and lecture views of days by name, without batches. Raises PyMongoError."""
         stages = documents.listed(course_ids, last_days)
         return await _by_name(self._totals, lambda totals: _asked(totals, stages))
 
