@@ -155,7 +155,7 @@ class Kind:
                 }
         return counts
 
-    def additems_of(self, counts: Counts, fields: Mapping[str, int]) -> None:
+    def add_fields(self, counts: Counts, fields: Mapping[str, int]) -> None:
         """Adds the fields of a Redis hash to the counts of a document. Skips fields that are not counters."""
         for field, count in fields.items():
             name, _, item = field.partition(":")
