@@ -9,10 +9,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
+import bson
 import structlog
 from bson import CodecOptions, DatetimeConversion, ObjectId
-from bson.errors import BSONError
+from bson.errors import BSONError, InvalidBSON
+from bson.raw_bson import RawBSONDocument
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
@@ -37,6 +41,13 @@ COURSES_AN_ANSWER = 25
 TOO_MANY_ENTRIES = 2 * MAX_LECTURES  # even if some lectures are listed twice; MongoDB does not send longer lists
 CACHED_ENTRIES = 500_000  # courses and lectures together, ~100 bytes each
 CACHED_MISSES = 100_000  # in a cache of their own: unknown ids must not evict known courses
+
+# A malformed part of a document costs only that part.
+ANY_VALUE: CodecOptions[Document] = CodecOptions(
+    unicode_decode_error_handler="replace", datetime_conversion=DatetimeConversion.DATETIME_AUTO
+)
+RAW: CodecOptions[Any] = cast("Any", ANY_VALUE).with_options(document_class=RawBSONDocument)
+_ID = slice(9, 21)  # of an encoded document: its first field, an ObjectId, after the length, the type and the name
 
 log = structlog.get_logger()
 
@@ -66,11 +77,8 @@ class Catalog:
     """Answers whether a lecture exists. One request is in flight; lookups that arrive meanwhile share the next."""
 
     def __init__(self, database: AsyncDatabase[Document], now: Callable[[], float] = time.monotonic) -> None:
-        # A malformed part of a document costs only that part.
-        options: CodecOptions[Document] = CodecOptions(
-            unicode_decode_error_handler="replace", datetime_conversion=DatetimeConversion.DATETIME_AUTO
-        )
-        self._courses = database.get_collection(COURSES, codec_options=options)
+        # Decoded one by one: others share the reply with a course that cannot be decoded.
+        self._courses = cast("AsyncCollection[RawBSONDocument]", database.get_collection(COURSES, codec_options=RAW))
         self._now = now
         self._cache: ExpiringCache[str, Course] = ExpiringCache(CACHED_ENTRIES, now)
         self._misses: ExpiringCache[str, Course] = ExpiringCache(CACHED_MISSES, now)
@@ -170,9 +178,13 @@ class Catalog:
             while documents := await within(cursor.to_list(COURSES_AN_ANSWER), READ_SECONDS):
                 self._heard()
                 for document in documents:
-                    course_id = str(document["_id"])
+                    course_id = document.raw[_ID].hex()
                     del missing[course_id]
-                    self._remember(course_id, _course_of(document, fetched=self._now()))
+                    try:
+                        self._remember(course_id, _course_of(bson.decode(document.raw, ANY_VALUE), fetched=self._now()))
+                    except InvalidBSON:
+                        metrics.COURSES_FAILED.inc()
+                        self._answer([course_id])
         for course_id in missing:
             self._remember(course_id, Course(frozenset(), exists=False, fetched=self._now()))
         metrics.CATALOG_ENTRIES.set(self._cache.weight)

@@ -6,24 +6,25 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
 
 import httpx
 import pytest
 import structlog
 from bson import ObjectId
 from prometheus_client import REGISTRY
+from pymongo.asynchronous.collection import AsyncCollection
 
 from devstack.child import HOST, free_port, wait_until
 from devstack.programs import Program
 from flusher.cycle import Flusher
-from flusher.steps import due
+from flusher.schema import next_epoch
+from flusher.steps import due, wave
 from flusher.steps.apply import apply
 from flusher.steps.due import dirty_tallies, oldest_count
 from flusher.tools import quarantine, strays
 from shared.data import keys
 from shared.data.tallies import PLAYBACKS, lecture_tally
-from shared.stores.mongo import COURSE_ANALYTICS
+from shared.stores.mongo import COURSE_ANALYTICS, Document
 from tests.flusher.stage import LECTURE, ONE_PING, Stage, course, courses_of
 from tests.flusher.test_apply import batch
 from tests.servers import PATIENCE
@@ -139,18 +140,27 @@ async def test_a_lecture_that_waited_for_its_hour_is_not_late_by_that(
     assert [HOUR, HOUR] == pytest.approx([sampled, taken], abs=PATIENCE)
 
 
-@pytest.mark.parametrize(
-    "lost",
-    [
-        pytest.param({"lock_ttl": 0.001}, id="before the take"),
-        pytest.param({"now": count(0.0, 100.0).__next__}, id="by the clock, before the bulk write"),
-    ],
-)
-async def test_a_lost_lock_is_counted(stage: Stage, lost: dict[str, Any]) -> None:
+async def test_a_lock_that_another_has_before_the_take_is_counted(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await stage.ping(COURSES[0])
     before = value("analytics_flush_lock_losses_total")
 
-    await stage.flush(**lost)
+    async def late(epochs: AsyncCollection[Document]) -> int:
+        await stage.call("SET", keys.flush_lock(keys.partition_of(COURSES[0])), "another")
+        return await next_epoch(epochs)
+
+    monkeypatch.setattr(wave, "next_epoch", late)  # the step between the lock and the take
+    await stage.flush()
+
+    assert 1 == value("analytics_flush_lock_losses_total") - before
+
+
+async def test_a_lock_that_is_over_by_the_clock_before_the_bulk_write_is_counted(stage: Stage) -> None:
+    await stage.ping(COURSES[0])
+    before = value("analytics_flush_lock_losses_total")
+
+    await stage.flush(now=count(0.0, 100.0).__next__)
 
     assert 1 == value("analytics_flush_lock_losses_total") - before
 

@@ -2,14 +2,11 @@
 
 import datetime as dt
 import math
-import struct
 from itertools import islice
 from typing import Any
 
-import bson
 import pytest
-from bson import Binary, Code, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
-from bson.raw_bson import RawBSONDocument
+from bson import Code, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +19,7 @@ from shared.data import keys
 from shared.data.tallies import COURSE, Tally, course_tally, day_tally, fields_of, lecture_tally
 from shared.stores.mongo import COURSE_ANALYTICS, Document
 from tests.flusher.stage import LECTURE, ONE_PING, Stage, course, courses_of
+from tests.undecodable import undecodable
 
 PARTITION = 7
 THEIRS, BESIDE = islice(courses_of(PARTITION), 2)
@@ -160,17 +158,13 @@ async def test_the_same_of_days_and_lectures(stage: Stage, of_the_day: Document,
 
 @pytest.mark.parametrize("field", ["recentBatches", "epoch", "usersSketch", "usersSketchSavedAt", "lectureStats"])
 async def test_a_document_that_cannot_be_decoded_delays_no_other_course(stage: Stage, field: str) -> None:
-    await stage.database[COURSE_ANALYTICS].insert_one(undecodable(field))
+    await stage.database[COURSE_ANALYTICS].insert_one(
+        undecodable({"_id": ObjectId(), "courseId": ObjectId(THEIRS)}, field)
+    )
     await stage.ping(THEIRS, BESIDE, NEIGHBOUR)
     for _ in range(2):
         assert not (await stage.flush()).store_away
     assert {BESIDE: ONE_PING, NEIGHBOUR: ONE_PING} == await stage.flushed(BESIDE, NEIGHBOUR)
-
-
-def undecodable(field: str) -> RawBSONDocument:
-    """A course's document whose field is binary of the old subtype, which says twice and differently how long it is."""
-    document = bson.encode({"_id": ObjectId(), "courseId": ObjectId(THEIRS), field: Binary(b"x", 2)})
-    return RawBSONDocument(document.replace(struct.pack("<i", 1) + b"x", struct.pack("<i", 99) + b"x"))
 
 
 @pytest.mark.parametrize("epoch", ["x", [3], math.nan, math.inf, 2.5, Decimal128("7"), None])

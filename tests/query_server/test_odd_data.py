@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from shared.stores.mongo import COURSE_ANALYTICS
 from tests.query_server.conftest import TODAY, Dashboards, recorded, report, token
 from tests.query_server.platform import VIEWS, Course, Platform, seconds, views
+from tests.undecodable import undecodable
 
 DAY = "2026-11-25"
 
@@ -224,6 +225,37 @@ async def test_an_array_of_course_ids_spoils_no_other_course_of_the_list(
     await platform.flushed(other, totalViews=3)
     await platform.database[COURSE_ANALYTICS].insert_one({"courseId": holds(ObjectId(odd.course_id)), "totalViews": 1})
     for answer in await everything(reports, other):
+        assert_sound(answer)
+
+
+@pytest.mark.parametrize(
+    ("collection", "field", "shown"),
+    [
+        ("courses", "title", ("", 3, 2)),
+        (COURSE_ANALYTICS, "lectureStats", ("odd", 0, 2)),
+        ("courseanalyticsdays", "lectureViews", ("odd", 3, 0)),
+    ],
+)
+async def test_a_document_that_cannot_be_decoded_is_empty_and_spoils_nothing_else_of_the_list(
+    platform: Platform, reports: Dashboards, collection: str, field: str, shown: tuple[str, int, int]
+) -> None:
+    odd = await platform.add_course(["A"], title="odd")
+    other = await platform.add_course(["B"], creator=ObjectId(odd.creator), title="other")
+    await recorded(platform, "2026-11-01")
+    for course in (odd, other):
+        await platform.flushed(course, totalViews=3)
+        await platform.stored(course, DAY, lectureViews=2)
+    its = {"$in": [ObjectId(odd.course_id), f"{odd.course_id}/{DAY}"]}
+    document = await platform.database[collection].find_one_and_delete({"$or": [{"_id": its}, {"courseId": its}]})
+    await platform.database[collection].insert_one(undecodable(document or {}, field))
+
+    who = [("authorization", f"Bearer {token(odd.creator)}")]
+    listed = await reports.stub.ListCourses(dashboard_pb2.ListCoursesRequest(), metadata=who)
+
+    assert [("other", 3, 2), shown] == [
+        (each.title, each.total_views, sum(day.lecture_views for day in each.last28_days)) for each in listed.courses
+    ]
+    for answer in await everything(reports, odd):
         assert_sound(answer)
 
 

@@ -19,6 +19,7 @@ from tests.faults.proxy import Proxy
 from tests.ingest_server.catalog.conftest import COURSE, FIRST, NONE, SECOND, SECTION, Requests, has, write
 from tests.query_server.test_odd_data import references
 from tests.servers import PATIENCE
+from tests.undecodable import undecodable
 
 LONG = 60.0
 MANY = [f"6600000000000000{number:08x}" for number in range(40)]
@@ -162,6 +163,17 @@ class TestOddData:
         await courses.load({COURSE: {FIRST}, NONE: set()})
         assert [True, True] == [await has(courses, COURSE, FIRST), await has(courses, NONE)]
         assert not await has(courses, NONE, FIRST)
+
+    @pytest.mark.usefixtures("patient")
+    async def test_a_course_that_cannot_be_decoded_is_not_checked_and_affects_no_other(
+        self, courses: Catalog, database: AsyncDatabase[Document]
+    ) -> None:
+        before = "640000000000000000000001"  # MongoDB answers in the order of the ids
+        await database.sections.insert_one(undecodable({"_id": ObjectId(SECOND)}, "lectures"))
+        await database.courses.insert_one({"_id": ObjectId(before), "sections": [ObjectId(SECOND)]})
+        await courses.load({before: {FIRST}, COURSE: {FIRST}})
+        assert [True, True] == [await has(courses, before, SECOND), await has(courses, COURSE, FIRST)]
+        assert not await has(courses, COURSE, SECOND), "the circuit is open, and nothing is checked"
 
 
 @pytest.mark.usefixtures("patient")
