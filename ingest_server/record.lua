@@ -270,19 +270,17 @@ end
 
 -- Adds the sums to a tally; returns whether its hash is new.
 local function write(sums, counters, tally)
-  local fields = {}
+  local fields, is_new = {}, false
   for field in pairs(sums) do
     fields[#fields + 1] = field
   end
-  if #fields == 0 then
-    return false
-  end
-  local is_new = redis.call('HSETNX', counters, 'batch', ARGV[2]) == 1
-  dirty[#dirty + 1] = tally
   in_steps(#fields, function(first, last)
-    local found, changed = redis.call('HMGET', counters, unpack(fields, first, last)), {}
+    local found, changed = redis.call('HMGET', counters, 'batch', unpack(fields, first, last)), {}
+    if not found[1] then
+      is_new, changed = true, { 'batch', ARGV[2] }
+    end
     for i = first, last do
-      local field, before = fields[i], found[i - first + 1] or '0'
+      local field, before = fields[i], found[i - first + 2] or '0'
       local known = #before < 16 and number_in(before) -- Lua's numbers are exact up to that length
       if known then
         changed[#changed + 1], changed[#changed + 2] = field, known + sums[field]
@@ -294,6 +292,9 @@ local function write(sums, counters, tally)
       redis.call('HSET', counters, unpack(changed))
     end
   end)
+  if #fields > 0 then
+    dirty[#dirty + 1] = tally
+  end
   return is_new
 end
 
