@@ -13,7 +13,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from bench.report import Row
 from bench.stage import Stage, cpu_seconds
 from flusher import schema
-from flusher.cycle import Flusher
+from flusher.cycle import Flusher, collect_garbage_seldom
 from flusher.steps.apply import apply, bulks
 from flusher.steps.take import Batch
 from flusher.steps.wave import UTC, Stores
@@ -125,7 +125,8 @@ async def many_tallies(stage: Stage, rounds: int, seconds: float, say: Say) -> l
 
 
 def client_of_flusher(stage: Stage) -> mongo.Client:
-    """Connected as the flusher is."""
+    """Connected as the flusher is, which collects garbage as seldom."""
+    collect_garbage_seldom()
     return mongo.connect(stage.mongo_server.url(), program="flusher", resend=False)
 
 

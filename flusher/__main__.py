@@ -11,6 +11,7 @@ from pymongo.errors import PyMongoError
 from redis.exceptions import ResponseError
 
 from flusher import commands
+from flusher.cycle import collect_garbage_seldom
 from flusher.tools.forget import is_forgettable
 from shared import logs
 from shared.serving import program
@@ -78,6 +79,7 @@ def main() -> int:
     given = arguments()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names in Redis may hold any bytes
+    collect_garbage_seldom()
     flush = commands.once if given.once else commands.loop
     command: Command = COMMANDS[given.command][0] if given.command in COMMANDS else flush
     if given.apply:

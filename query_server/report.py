@@ -165,7 +165,8 @@ def hot_days(
 
 def _total(each: HotDay, counter: Counter, path: str) -> float:
     """The sum of a counter over all its items. Clamps the sum, not its parts, so that a flush changes nothing."""
-    stored, batches = count_of(each.document.get(path)), missing(each.hot, each.document)
+    stored = count_of(each.document.get(path))
+    batches = missing(each.hot, each.document) if each.hot.batches else ()
     if not batches:
         return max(0, stored)
     field = f"{counter.name}:" if counter.item else counter.name

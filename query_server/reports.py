@@ -66,14 +66,14 @@ class Reports:
         stretch = periods.stretch_of(request.period, request.from_day, request.to_day, today=today, zone=self._zone.key)
         before = stretch.before()
         tally = day_tally(course_id, today)
-        tallies = [day_tally(course_id, day) for day in (*before.days(), *stretch.days())]
+        asked = [*before.days(), *stretch.days()]
         stages = [
             documents.days(course_id, before.first, stretch.last),
             documents.whole_day(tally),
             *documents.beginnings(course_id),
         ]
         question = Question(course_id, user_id, stages)
-        hot, course = await read_both(self._hot_store.read_days([tally], tallies), self._cold_store, question, until)
+        hot, course = await read_both(self._hot_store.read_days(tally, asked), self._cold_store, question, until)
         since = _first_day(hot, course)
         shown = [day for day in stretch.days() if since and day >= since]
         with MERGE_SECONDS.time():

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 WAVE_TALLIES = 1_000
-# The number of waves in flight. Two keep both stores busy; a third fills the gaps in which both wait for a disk.
-LANES = 3
+# The number of waves in flight. Two keep both stores busy; the others fill the gaps in which both wait for a disk.
+LANES = 4
 
 # The tallies' names by partition.
 Names = Mapping[int, Sequence[str]]

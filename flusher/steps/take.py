@@ -16,7 +16,7 @@ from flusher.steps.plan import Share
 from flusher.steps.shape import MOST
 from shared.data import keys
 from shared.data.tallies import Kind, Tally, tally_of
-from shared.stores.redis_connection import Command, RedisConnection, Reply, is_utf8, text_of
+from shared.stores.redis_connection import Command, RedisConnection, Reply, is_utf8, texts_of
 from shared.stores.topology import is_elsewhere
 
 ATTEMPTS = 3
@@ -142,7 +142,7 @@ def taken_of(partition: int, name: str, renamed: Reply, flat: Reply, users: Repl
     """
     if isinstance(flat, ResponseError):
         return Malformed(partition, name, "", {}, str(flat))
-    texts = map(text_of, flat)
+    texts = iter(texts_of(flat))
     fields = dict(zip(texts, texts, strict=True))
     if not fields:
         return Nothing(partition, name)
@@ -177,10 +177,6 @@ def _count(text: str) -> int | None:
 
 def readable(kind: Kind | None, fields: Mapping[str, str]) -> tuple[dict[str, int], dict[str, str]]:
     """The fields that are counters of the kind, with valid counts; and the rest."""
-    counts, rest = {}, {}
-    for field, text in fields.items():
-        if kind and kind.has(field) and (count := _count(text)) is not None:
-            counts[field] = count
-        else:
-            rest[field] = text
-    return counts, rest
+    known = fields if kind and kind.has_all(fields) else [field for field in fields if kind and kind.has(field)]
+    counts = {field: count for field in known if (count := _count(fields[field])) is not None}
+    return counts, {field: text for field, text in fields.items() if field not in counts}

@@ -7,7 +7,7 @@ taken hash into an update, and the query server reads both stores as the same `C
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -52,9 +52,12 @@ class Counter:
 
     def path(self, item: str = "") -> str:
         """Its path in a document."""
-        if not self.item:
-            return self.parent
-        return f"{self.parent}.{item}.{self.leaf}" if self.leaf else f"{self.parent}.{item}"
+        before, after = self.around()
+        return f"{before}{item}{after}"
+
+    def around(self) -> tuple[str, str]:
+        """What its path has before and after the item."""
+        return (f"{self.parent}." if self.item else self.parent, f".{self.leaf}" if self.leaf else "")
 
     def has(self, item: str) -> bool:
         """Whether that is one of its items; a counter without items has only ""."""
@@ -99,11 +102,18 @@ class Kind:
         self.item = item
         self.window = window
         self.users = users
-        self._fields = re.compile("|".join(counter.fields() for counter in self.counters.values()))
+        field = "|".join(counter.fields() for counter in self.counters.values())
+        self._field, self._lines = re.compile(field), re.compile(f"(?:(?:{field})\n)*+")
+        self._places = {counter.name: (*counter.around(), counter.total) for counter in self.counters.values()}
 
     def has(self, field: str) -> bool:
         """Whether a field of a hash is a counter of the kind."""
-        return self._fields.fullmatch(field) is not None
+        return self._field.fullmatch(field) is not None
+
+    def has_all(self, fields: Collection[str]) -> bool:
+        """Whether all are counters of the kind. One look at all takes half the time of one at each."""
+        lines = "\n".join([*fields, ""])
+        return self._lines.fullmatch(lines) is not None and lines.count("\n") == len(fields)
 
     def counter_of(self, field: str) -> tuple[Counter, str]:
         """The counter of a hash field, and its item. Raises UnknownCounter."""
@@ -114,12 +124,15 @@ class Kind:
 
     def increments(self, fields: Mapping[str, int]) -> dict[str, int]:
         """What a taken hash adds to its document, by path. Raises UnknownCounter."""
+        if not self.has_all(fields):
+            raise UnknownCounter(next(field for field in fields if not self.has(field)))
         added: dict[str, int] = {}
         for field, count in fields.items():
-            counter, item = self.counter_of(field)
-            added[counter.path(item)] = count
-            if counter.total:
-                added[counter.total] = added.get(counter.total, 0) + count
+            name, _, item = field.partition(":")
+            before, after, total = self._places[name]
+            added[f"{before}{item}{after}"] = count
+            if total:
+                added[total] = added.get(total, 0) + count
         return added
 
     def counts_of(self, document: Mapping[str, Any]) -> Counts:
@@ -130,15 +143,15 @@ class Kind:
             if counter.item is None:
                 counts[counter.name] = {"": count_of(held)}
             elif not counter.leaf:
-                counts[counter.name] = {item: count_of(count) for item, count in _fields(held).items()}
+                counts[counter.name] = {item: count_of(count) for item, count in items_of(held).items()}
             else:
                 leaf = counter.leaf
                 # Nearly every count is an int in a dict: checking that here saves two calls, 30 % of the time.
                 counts[counter.name] = {
                     item: count
                     if type(leaves) is dict and type(count := leaves.get(leaf)) is int
-                    else count_of(_fields(leaves).get(leaf))
-                    for item, leaves in _fields(held).items()
+                    else count_of(items_of(leaves).get(leaf))
+                    for item, leaves in items_of(held).items()
                 }
         return counts
 
@@ -238,7 +251,8 @@ def fields_of(counts: Counts) -> dict[str, int]:
     }
 
 
-def _fields(value: object) -> Mapping[str, Any]:
+def items_of(value: object) -> Mapping[str, Any]:
+    """What a document has below one of its fields, by name; below anything but a document or an array nothing."""
     if isinstance(value, list):  # `$inc` of `segments.0` adds to the first element of an array, if it is one
         return {str(place): held for place, held in enumerate(value) if held is not None}
     return value if isinstance(value, dict) else {}

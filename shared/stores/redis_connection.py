@@ -230,6 +230,14 @@ def text_of(name: bytes) -> str:
     return name.decode(errors="surrogateescape")
 
 
+def texts_of(names: Sequence[bytes]) -> list[str]:
+    """Each as text. Nearly all are UTF-8, and quicker to read together."""
+    try:
+        return list(map(bytes.decode, names))
+    except UnicodeDecodeError:
+        return list(map(text_of, names))
+
+
 def is_utf8(text: str) -> bool:
     """Whether a text from Redis is valid outside of Redis."""
     return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)

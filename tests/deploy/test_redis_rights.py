@@ -22,7 +22,7 @@ from ingest_server.events import CourseView, Played, Segment, Telemetry
 from ingest_server.recorder import Recorder
 from query_server.hot import HotStore
 from shared.data import keys
-from shared.data.tallies import course_tally, day_tally, lecture_tally
+from shared.data.tallies import day_tally, lecture_tally
 from shared.settings import Barrier
 from shared.stores.durability import HIDDEN
 from shared.stores.fitness import UnsuitableRedis
@@ -89,7 +89,8 @@ async def query(url: str) -> None:
     async with HotStore(url) as hot_store:
         await hot_store.ping()
         await hot_store.read(COURSE)
-        await hot_store.read_days([course_tally(COURSE)], [day_tally(COURSE, "2026-11-25")])
+        await hot_store.read_days(day_tally(COURSE, "2026-11-26"), ["2026-11-25"])
+        await hot_store.read_courses([COURSE], ["2026-11-25"])
 
 
 def flusher(url: str, database: AsyncDatabase[Document]) -> Flusher:

@@ -61,7 +61,8 @@ def test_a_day_keeps_the_sums_over_its_lectures() -> None:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 @pytest.mark.parametrize(
-    "field", ["", "batch", "course_views:x", "lecture_views", "lecture_views:", "likes:x", "playbacks:"]
+    "field",
+    ["", "batch", "course_views:x", "lecture_views", "lecture_views:", "likes:x", "playbacks:", "playbacks\nplaybacks"],
 )
 @pytest.mark.parametrize("suffix", ["", "\n"])
 def test_an_unknown_counter_has_no_path(kind: Kind, field: str, suffix: str) -> None:

@@ -1,6 +1,7 @@
 """What MongoDB's documents say arrives in the store, and the audit says so."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from bson import ObjectId
@@ -71,6 +72,30 @@ async def test_a_document_that_was_emptied_replaced_or_removed_is_so_in_the_stor
         await until_equal(database, store)
         await database["courseanalytics"].delete_many({})
         await until_equal(database, store)
+
+
+ARRAYS: Any = {"$set": {"segments": [{"views": 1}, None, {"views": 2}, {"views": 3}], "durations": [4, 5]}}
+CHANGES: list[Any] = [
+    {"$inc": {"segments.2.views": 5, "segments.6.views": 6, "durations.1": 7}},
+    {"$pop": {"segments": 1}},
+    [{"$set": {"segments": {"$slice": ["$segments", 3]}}}],
+    [{"$set": {"durations": {"$slice": ["$durations", 1]}}}],
+    {"$set": {"playbacks": [1]}},
+]
+
+
+async def test_counters_in_an_array_are_read_by_their_places(database: Database, store: Store) -> None:
+    await flush(database, 3)
+    await database["lectureanalytics"].update_one({}, ARRAYS)
+    async with following(database, store):
+        await until_equal(database, store)
+        for change in CHANGES:
+            await database["lectureanalytics"].update_one({}, change)
+            await until_equal(database, store)
+
+    rows = live(await store.totals([COURSE_ID]))
+    expected = {("duration", 0): 4, ("segment_views", 0): 1, ("segment_views", 2): 7}
+    assert expected == {(key.counter, key.item): total for key, total in rows.items() if key.kind == "lecture"}
 
 
 async def test_two_sources_at_once_do_no_harm(database: Database, store: Store) -> None:
