@@ -118,6 +118,16 @@ local dirty, refused = {}, {}
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
+-- Whether a command was refused for what the key holds. Raises any other error, such as a missing permission: nothing may be
+-- counted as if there was nothing.
+local function is_spoilt(reply)
+  local err = type(reply) == 'table' and reply.err
+  if err and not (string.find(err, 'WRONGTYPE') or string.find(err, 'integer') or string.find(err, 'overflow')) then
+    error(reply)
+  end
+  return err
+end
+
 -- Calls f with the first and last index of each step: unpack() has a limit of several thousand.
 local function in_steps(count, f)
   for first = 1, count, 1000 do
@@ -151,9 +161,7 @@ local function recall(kind, seconds, older)
     local missing = {}
     in_steps(#rest, function(first, last)
       local found = redis.pcall('SMISMEMBER', name .. window - back, unpack(rest, first, last))
-      if found.err and not string.find(found.err, 'WRONGTYPE') then
-        error(found) -- such as a missing permission: no id would be known
-      end
+      is_spoilt(found)
       for i = first, last do
         local id = rest[i]
         if found[i - first + 1] == 1 then
@@ -228,7 +236,7 @@ local function charge(to, user, bytes)
   end
   bytes = bytes * charged_one_in
   local total = redis.pcall('HINCRBY', to.key, user, bytes)
-  if type(total) == 'table' then -- not a number
+  if is_spoilt(total) then
     redis.pcall('HSET', to.key, user, bytes)
     total = bytes
   end
@@ -259,11 +267,7 @@ end
 
 -- Adds to one field; overwrites it if it is not a number.
 local function increment(counters, field, count)
-  local result = redis.pcall('HINCRBY', counters, field, count)
-  if type(result) == 'table' then
-    if not string.find(result.err, 'integer') and not string.find(result.err, 'overflow') then
-      error(result) -- such as a missing permission
-    end
+  if is_spoilt(redis.pcall('HINCRBY', counters, field, count)) then
     redis.call('HSET', counters, field, count)
   end
 end
@@ -277,7 +281,7 @@ local function write(sums, counters, tally)
   in_steps(#fields, function(first, last)
     local found, changed = redis.call('HMGET', counters, 'batch', unpack(fields, first, last)), {}
     if not found[1] then
-      is_new, changed = true, { 'batch', ARGV[2] }
+      is_new = redis.call('HSETNX', counters, 'batch', ARGV[2]) == 1
     end
     for i = first, last do
       local field, before = fields[i], found[i - first + 2] or '0'
