@@ -64,11 +64,9 @@ class Documents(Mapping[str, Document]):
 
     def fingerprint(self, names: Iterable[str]) -> bytes:
         """Equal only for equal documents, missing ones included."""
-        together = hashlib.blake2b()
-        for name in names:
-            raw = self._raw.get(name)
-            together.update(raw.raw if raw is not None else name.encode())
-        return together.digest()
+        raw = self._raw
+        together = b"".join([raw[name].raw if name in raw else name.encode() for name in names])
+        return hashlib.blake2b(together).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +96,9 @@ class ColdStore:
     def __init__(self, database: AsyncDatabase[Document], now: Callable[[], float] = time.monotonic) -> None:
         self._courses = _raw(database, COURSES)
         self._listed = database.get_collection(COURSES, codec_options=ANY_VALUE)
+        self._listed_days = database.get_collection(
+            DAY.collection, codec_options=ANY_VALUE, read_preference=ReadPreference.PRIMARY
+        )
         self._totals = database.get_collection(COURSE.collection, codec_options=ANY_VALUE)
         self._days = _raw(database, DAY.collection)
         self._primary_courses = self._courses.with_options(read_preference=ReadPreference.PRIMARY)
@@ -131,14 +132,24 @@ class ColdStore:
         found = await _by_name(self._listed, asked)
         return [Listed(course_id, title_of(course.get("title"))) for course_id, course in found.items()]
 
-    async def tallies_of(self, course_ids: Sequence[str], last_days: Sequence[str]) -> Mapping[str, Document]:
-        """The totals of courses, each by its id, and their days without lectures. Raises PyMongoError."""
-        return await _listed(self._totals, course_ids, last_days)
+    async def tallies_of(self, course_ids: Sequence[str], last_days: Sequence[str]) -> dict[str, Document]:
+        """The totals of courses by id, and lecture views of days by name, without batches. Raises PyMongoError."""
+        stages = documents.listed(course_ids, last_days)
+        return await _by_name(self._totals, lambda totals: _asked(totals, stages))
 
-    async def tallies_of_primary(self, course_ids: Sequence[str], last_days: Sequence[str]) -> Mapping[str, Document]:
-        """The same from the primary."""
+    async def totals_of_primary(self, course_ids: Sequence[str]) -> dict[str, Document]:
+        """The totals of courses from the primary, by id. Raises PyMongoError."""
         primary = self._totals.with_options(read_preference=ReadPreference.PRIMARY)
-        return await _listed(primary, course_ids, last_days)
+        return await _by_name(primary, lambda totals: _asked(totals, documents.totals_of(course_ids)))
+
+    async def views_of_primary(self, names: Sequence[str]) -> dict[str, Document]:
+        """The lecture views of days from the primary, by name, with their batches. Raises PyMongoError."""
+
+        async def asked(days: AsyncCollection[Any]) -> list[Any]:
+            fields = {"lectureViews": 1, "recentBatches": 1}
+            return await days.find({"_id": {"$in": names}}, fields, max_time_ms=SERVER_LIMIT_MS).to_list()
+
+        return await _by_name(self._listed_days, asked)
 
     async def days(self, course_id: str, first: str, last: str) -> Documents:
         """Days of a course with all their fields. Raises PyMongoError."""
@@ -175,14 +186,7 @@ class ColdStore:
         return Course(course_id, outline, tallies_found)
 
 
-async def _listed(
-    totals: AsyncCollection[Document], course_ids: Sequence[str], last_days: Sequence[str]
-) -> Mapping[str, Document]:
-    stages = documents.listed(course_ids, last_days)
-    return await _by_name(totals, lambda collection: _asked(collection, stages))
-
-
-async def _by_name(collection: AsyncCollection[Document], ask: Ask) -> Mapping[str, Document]:
+async def _by_name(collection: AsyncCollection[Document], ask: Ask) -> dict[str, Document]:
     """The answer's documents by `_id`.
 
     One by one only if the driver cannot decode them all: at once takes it a fourth of the time for many small ones.

@@ -1,7 +1,6 @@
 """The list of an instructor's courses, read from both stores and merged."""
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -15,8 +14,8 @@ from query_server.metrics import MERGE_SECONDS, REREADS
 from query_server.reading import ask, deadline
 from query_server.recorded import recorded_since
 from query_server.report import HotDay, lecture_views_of
-from shared.data import days, keys
-from shared.data.tallies import LECTURE_WATCH_TIME, Tally, course_tally, day_tally
+from shared.data import days
+from shared.data.tallies import LECTURE_WATCH_TIME
 from shared.stores.mongo import Document
 
 DAYS = 28
@@ -66,27 +65,22 @@ class Courses:
     async def _read(
         self, course_ids: Sequence[str], last_days: Sequence[str], until: float
     ) -> tuple[Mapping[str, Hot], Mapping[str, Document]]:
-        """The courses and their days in both stores, consistent with each other."""
-        documents, hot = await asyncio.gather(
-            ask("MongoDB", self._cold_store.tallies_of(course_ids, last_days), until),
-            ask("Redis", self._hot(course_ids, last_days), until),
-        )
-        if not are_consistent(hot, documents):
-            REREADS.inc()
-            documents = await ask("MongoDB", self._cold_store.tallies_of_primary(course_ids, last_days), until)
-        return hot, documents
+        """The courses and their days in both stores, consistent with each other.
 
-    async def _hot(self, course_ids: Sequence[str], last_days: Sequence[str]) -> dict[str, Hot]:
-        """One transaction a partition."""
-        partitions: defaultdict[int, tuple[list[Tally], list[Tally]]] = defaultdict(lambda: ([], []))
-        for course_id in course_ids:
-            totals, of_days = partitions[keys.partition_of(course_id)]
-            totals.append(course_tally(course_id))
-            of_days += (day_tally(course_id, day) for day in last_days)
-        found: dict[str, Hot] = {}
-        for each in await self._hot_store.read_many_days(list(partitions.values())):
-            found |= each.tallies
-        return found
+        Redis has nearly no day, and a count may be in both stores only for a day that it has. Only these days are read
+        with their batches, after Redis, which is never too early.
+        """
+        found, hot = await asyncio.gather(
+            ask("MongoDB", self._cold_store.tallies_of(course_ids, last_days), until),
+            ask("Redis", self._hot_store.read_courses(course_ids, last_days), until),
+        )
+        in_redis = [name for name in hot.keys() - set(course_ids) if hot[name].batches or hot[name].flushed_batch]
+        if in_redis:
+            found |= await ask("MongoDB", self._cold_store.views_of_primary(in_redis), until)
+        if not are_consistent({course_id: hot[course_id] for course_id in course_ids}, found):
+            REREADS.inc()
+            found |= await ask("MongoDB", self._cold_store.totals_of_primary(course_ids), until)
+        return hot, found
 
 
 def _summaries(
@@ -100,8 +94,10 @@ def _summary(
 ) -> Summary:
     course_id = course.course_id
     totals = totals_of(hot.get(course_id, NOTHING), documents.get(course_id, {}))
-    names = {day: f"{course_id}/{day}" for day in last_days}
-    here = [HotDay(day, hot.get(name, NOTHING), documents.get(name, {})) for day, name in names.items()]
+    names = [f"{course_id}/{day}" for day in last_days]
+    here = [
+        HotDay(day, hot.get(name, NOTHING), documents.get(name, {})) for day, name in zip(last_days, names, strict=True)
+    ]
     first = next((each.day for each in here if each.document or not each.hot.is_empty), None)
     since = recorded_since(documents, first)
     return Summary(

@@ -1,6 +1,7 @@
 """The arithmetic of a heatmap: which parts of a lecture's video are watched, and where viewers stop. Pure."""
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,12 +17,15 @@ REWATCHED_VIEWS = 5
 REWATCHED_PASSES = 1.5
 STRETCHES = 5
 
+_NUMBERS = {str(number): number for number in range(LONGEST_SECONDS // SEGMENT_SECONDS)}
+_SECONDS = re.compile(r"[0-9]{1,5}")
+
 
 class Segment(NamedTuple):
     """Ten seconds of the video, the last segment possibly less; `length` and `watched` in seconds."""
 
     start: int
-    length: float
+    length: int
     views: int
     watched: float
     retention_rate: float
@@ -64,44 +68,60 @@ def heatmap_of(counts: Counts) -> Heatmap:
     rate is above 1.
     """
     duration = _duration(counts[DURATION.name])
-    views = _by_number(counts[SEGMENT_VIEWS.name])
-    watched = _by_number(counts[SEGMENT_WATCHED.name])
+    views = _by_segment(counts[SEGMENT_VIEWS.name])
+    watched = _by_segment(counts[SEGMENT_WATCHED.name])
     playbacks = int(counts[PLAYBACKS.name][""])
-    last = max((*views, *watched, _segments_of(duration) - 1))
-    segments = [
-        _segment(number, duration, views.get(number, 0), watched.get(number, 0), playbacks)
-        for number in range(last + 1)
-    ]
+    number = max((*views, *watched, _segments_of(duration) - 1)) + 1
+    segments = _segments([views.get(each, 0) for each in range(number)], watched, _lengths(number, duration), playbacks)
     return Heatmap(duration, playbacks, segments, _most_rewatched(segments), _largest_drop(segments, playbacks))
 
 
 def _duration(reported: Mapping[str, float]) -> int | None:
     """The duration that players report most often; of several, the longest."""
-    seconds = {number: count for number, count in _by_number(reported, LONGEST_SECONDS + 1).items() if number}
-    return max(seconds, key=lambda number: (seconds[number], number), default=None)
+    seconds = {int(item): count for item, count in reported.items() if _SECONDS.fullmatch(item) and count >= 1}
+    possible = [each for each in seconds if 0 < each <= LONGEST_SECONDS]
+    return max(possible, key=lambda each: (seconds[each], each), default=None)
 
 
 def _segments_of(duration: int | None) -> int:
     return -(-(duration or 0) // SEGMENT_SECONDS)
 
 
-def _by_number(counts: Mapping[str, float], end: int = LONGEST_SECONDS // SEGMENT_SECONDS) -> dict[int, int]:
-    """The counts by item number; skips items that are not numbers below `end`, and zeros."""
+def _by_segment(counts: Mapping[str, float]) -> dict[int, int]:
+    """The counts by segment; skips items that are none, and zeros."""
     return {
         number: int(count)
         for item, count in counts.items()
-        if item.isdecimal() and len(item) <= 5 and (number := int(item)) < end and count >= 1
+        if count >= 1 and (number := _NUMBERS.get(item)) is not None
     }
 
 
-def _segment(number: int, duration: int | None, views: int, tenths: int, playbacks: int) -> Segment:
-    start = number * SEGMENT_SECONDS
-    # Beyond the duration a segment has full length: the video was replaced by a shorter one.
-    rest = duration - start if duration is not None else 0
-    length = min(SEGMENT_SECONDS, rest) if rest > 0 else SEGMENT_SECONDS
-    retention_rate = views / playbacks if playbacks else 0.0
-    passes = tenths / (TENTHS * length * views) if views else 0.0
-    return Segment(start, length, views, tenths / TENTHS, retention_rate, passes)
+def _lengths(number: int, duration: int | None) -> list[int]:
+    """The lengths of so many segments in seconds: the last one of the video has the rest of it.
+
+    Those beyond the duration have full length: the video was replaced by a shorter one.
+    """
+    lengths = [SEGMENT_SECONDS] * number
+    if duration and (rest := duration % SEGMENT_SECONDS):
+        lengths[duration // SEGMENT_SECONDS] = rest
+    return lengths
+
+
+def _segments(
+    views: Sequence[int], watched: Mapping[int, int], lengths: Sequence[int], playbacks: int
+) -> list[Segment]:
+    """One comprehension: with a call for each segment, an hour of video would take twice as long."""
+    return [
+        Segment(
+            SEGMENT_SECONDS * number,
+            length,
+            seen,
+            (tenths := watched.get(number, 0)) / TENTHS,
+            seen / playbacks if playbacks else 0.0,
+            tenths / (TENTHS * length * seen) if seen else 0.0,
+        )
+        for number, (seen, length) in enumerate(zip(views, lengths, strict=True))
+    ]
 
 
 def _most_rewatched(segments: Sequence[Segment]) -> list[Stretch]:

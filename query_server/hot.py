@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 from query_server import replies
 from query_server.merge import Hot, HotTallies
 from shared.data import keys
-from shared.data.tallies import Tally, course_tally
+from shared.data.tallies import Tally, course_tally, day_tally
 from shared.stores.probe import RedisProbe, counts_are_there
 from shared.stores.redis_connection import Command, RedisConnection, RedisUnreachable, Reply
 from shared.stores.topology import Topology, is_elsewhere
@@ -62,29 +62,45 @@ class HotStore:
         dirty, *answers = await self._ask_each(partition, commands)
         return HotTallies(replies.hot_of([lecture], answers), replies.first_day(lecture.course_id, dirty))
 
-    async def read_days(self, always: Sequence[Tally], days: Sequence[Tally]) -> HotTallies:
-        """Tallies of one partition: these always, and those of the days for which Redis has keys.
+    async def read_days(self, always: Tally, days: Sequence[str]) -> HotTallies:
+        """A tally of a course, and those of its days for which Redis has keys.
 
-        A first request finds those days. Counts that another day gets between the two requests are newer than the call.
-        Raises as `read_tallies`.
+        Counts that another day gets between two requests are newer than the call. Raises as `read_tallies`.
         """
-        (tallies,) = await self.read_many_days([(always, days)])
-        return tallies
+        course_id = always.course_id
+        look = replies.Look(keys.partition_of(course_id), [always], [course_id], days)
+        names = [always.name, *(f"{course_id}/{day}" for day in days)]
+        asked = [*replies.asking_for(look.partition, names), *look.commands()]
+        is_unsaved, dirty, *answers = await self._ask_each(look.partition, asked)
+        unsaved = replies.unsaved(names, is_unsaved)
+        found, tallies = look.found(answers)
+        found += [day_tally(course_id, name.partition("/")[2]) for name in unsaved - {always.name}]
+        if found:
+            tallies = await self.read_tallies([always, *dict.fromkeys(found)])
+        return HotTallies(tallies, replies.first_day(course_id, dirty), unsaved)
 
-    async def read_many_days(self, asked: Sequence[tuple[Sequence[Tally], Sequence[Tally]]]) -> list[HotTallies]:
-        """The same for several partitions: one transaction each, and one write for each node."""
-        partitions = [keys.partition_of(days[0].name) for _, days in asked]
-        looks = {number: replies.finding(number, *each) for number, each in zip(partitions, asked, strict=True)}
-        answers = await self._ask_partitions(looks)
-        found = [replies.found(*each, answers[number]) for number, each in zip(partitions, asked, strict=True)]
-        wanted = [list(dict.fromkeys([*always, *each.days])) for (always, _), each in zip(asked, found, strict=True)]
-        answers = await self._ask_partitions(
-            {number: replies.reading_all(number, each) for number, each in zip(partitions, wanted, strict=True) if each}
-        )
-        return [
-            HotTallies(replies.hot_of(tallies, answers[number]) if tallies else {}, each.first_day, each.unsaved)
-            for number, tallies, each in zip(partitions, wanted, found, strict=True)
-        ]
+    async def read_courses(self, course_ids: Sequence[str], days: Sequence[str]) -> dict[str, Hot]:
+        """The totals of courses, and those of their days for which Redis has keys: one transaction a partition.
+
+        If it has any, that partition is read again, because totals must not be older than days. Raises as
+        `read_tallies`.
+        """
+        together: defaultdict[int, list[str]] = defaultdict(list)
+        for course_id in course_ids:
+            together[keys.partition_of(course_id)].append(course_id)
+        looks = [replies.Look(number, [*map(course_tally, each)], each, days) for number, each in together.items()]
+        answers = await self._ask_partitions({look.partition: look.commands() for look in looks})
+        hot: dict[str, Hot] = {}
+        again: dict[int, list[Tally]] = {}
+        for look in looks:
+            found, totals = look.found(answers[look.partition])
+            hot |= totals
+            if found:
+                again[look.partition] = [*look.always, *found]
+        answers = await self._ask_partitions({each: replies.reading_all(each, again[each]) for each in again})
+        for number, tallies in again.items():
+            hot |= replies.hot_of(tallies, answers[number])
+        return hot
 
     async def time(self, course_id: str) -> tuple[int, int]:
         """Seconds since the epoch, and microseconds, by the clock of Redis. Raises RedisUnreachable, RedisError."""

@@ -84,7 +84,7 @@ def heatmap_message(
         segment_seconds=SEGMENT_SECONDS,
         duration_seconds=heatmap.duration,
         playbacks=int32(heatmap.playbacks),
-        segments=[_segment(segment) for segment in heatmap.segments],
+        segments=_segments(heatmap.segments),
         most_rewatched=[
             dashboard_pb2.Stretch(
                 from_seconds=stretch.start,
@@ -132,7 +132,7 @@ def courses_message(courses: Sequence[Summary], next_page_token: str) -> dashboa
                 total_views=int32(course.views),
                 unique_active_users=int32(course.users),
                 total_watch_time_seconds=course.watch_seconds,
-                last28_days=[_day_views(day, views) for day, views in course.last_days],
+                last28_days=_last_days(course),
             )
             for course in courses
         ],
@@ -167,27 +167,30 @@ def _overview(overview: Overview, outline: Outline) -> dashboard_pb2.ReportOverv
     )
 
 
-def _segment(segment: Segment) -> Any:  # noqa: ANN401 - a dict, as in `funnel_steps`
-    return {
-        "start_seconds": segment.start,
-        "views": int32(segment.views),
-        "watched_seconds": segment.watched,
-        "retention_rate": segment.retention_rate,
-        "passes": segment.passes,
-    }
+def _segments(segments: Sequence[Segment]) -> Any:  # noqa: ANN401 - dicts, as in `funnel_steps`
+    return [
+        {
+            "start_seconds": start,
+            "views": min(views, MAX_INT32),
+            "watched_seconds": watched,
+            "retention_rate": kept,
+            "passes": passes,
+        }
+        for start, _, views, watched, kept, passes in segments
+    ]
 
 
-def _day_views(day: str, views: int) -> Any:  # noqa: ANN401 - a dict, as in `funnel_steps`
-    return {"day": day, "lecture_views": int32(views)}
+def _last_days(course: Summary) -> Any:  # noqa: ANN401 - dicts, as in `funnel_steps`
+    return [{"day": day, "lecture_views": min(views, MAX_INT32)} for day, views in course.last_days]
 
 
 def _numbers(day: Day) -> Any:  # noqa: ANN401 - a dict, as in `funnel_steps`: what ReportDay and Today share
     return {
         "day": day.day,
-        "course_views": int32(day.course_views),
-        "unique_users": int32(day.users),
+        "course_views": min(day.course_views, MAX_INT32),
+        "unique_users": min(day.users, MAX_INT32),
         "watch_time_seconds": day.watch_seconds,
-        "lecture_views": int32(day.lecture_views),
+        "lecture_views": min(day.lecture_views, MAX_INT32),
     }
 
 

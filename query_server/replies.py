@@ -4,13 +4,12 @@ Malformed bytes and keys of the wrong type count as empty; the rest of the cours
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from query_server.merge import Batch, Hot
 from shared.data import keys
-from shared.data.tallies import DAY, Tally, tally_of
+from shared.data.tallies import DAY, Tally, day_tally, tally_of
 from shared.stores.redis_connection import Command, Reply
 
 TIME: Command = ("TIME",)
@@ -42,50 +41,56 @@ def reading_all(partition: int, tallies: Sequence[Tally]) -> list[Command]:
     return [*(command for tally in tallies for command in reading(partition, tally)), TIME]
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The days for which Redis has keys, possibly with a few others; the rest as in HotTallies."""
+class Look(NamedTuple):
+    """What is read of a partition: these tallies always, and the days of these courses for which Redis has keys.
 
-    days: Sequence[Tally]
-    first_day: str | None
-    unsaved: Set[str]
-
-
-def finding(partition: int, always: Sequence[Tally], days: Sequence[Tally]) -> list[Command]:
-    """The commands that find out for which days Redis has keys: nearly always only the last few.
-
-    Each asks about several days, because a reply costs us more than the lookup costs Redis. Tallies that are `always`
-    read are not looked up: they would bring the days of their group with them.
+    Redis nearly always has only the last few days, so one transaction reads the tallies and looks for the days.
     """
-    # A key ends with the tally's name, and that with the day. For hundreds of days the rest is put together once.
-    beginnings = {course_id: _any_of(partition, f"{course_id}/") for course_id in {day.course_id for day in days}}
-    existing: list[Command] = []
-    for start in range(0, len(days), GROUP):
-        sought = days[start : start + GROUP]
-        each = [beginning + day.item for day in sought for beginning in beginnings[day.course_id]]
-        existing.append(("EXISTS", *each))
-    return [
-        ("SMISMEMBER", keys.unsaved_users(partition), *(tally.name for tally in (*always, *days))),
-        ("SMEMBERS", keys.dirty_courses(partition)),
-        *existing,
-    ]
+
+    partition: int
+    always: Sequence[Tally]
+    course_ids: Sequence[str]
+    days: Sequence[str]
+
+    def commands(self) -> list[Command]:
+        """The commands of that transaction.
+
+        Each EXISTS asks about several days, because a reply costs us more than the lookup costs Redis.
+        """
+        groups = [self.days[start : start + GROUP] for start in range(0, len(self.days), GROUP)]
+        existing: list[Command] = []
+        for course_id in self.course_ids:
+            # A key ends with the tally's name, and that with the day: the rest is put together once.
+            beginnings = _any_of(self.partition, f"{course_id}/")
+            existing += [("EXISTS", *[key + day for day in group for key in beginnings]) for group in groups]
+        return [*existing, *reading_all(self.partition, self.always)]
+
+    def found(self, replies: Sequence[Reply]) -> tuple[list[Tally], dict[str, Hot]]:
+        """The days for which Redis has keys, possibly with a few others; and the other tallies by name."""
+        each = -(-len(self.days) // GROUP)
+        existing = len(self.course_ids) * each
+        days = [
+            day_tally(self.course_ids[place // each], day)
+            for place, number in enumerate(replies[:existing])
+            if number
+            for day in self.days[place % each * GROUP :][:GROUP]
+        ]
+        return days, hot_of(self.always, replies[existing:])
+
+
+def asking_for(partition: int, names: Sequence[str]) -> list[Command]:
+    """The commands that tell which of these days have users that MongoDB lacks, and which tallies have counts."""
+    return [("SMISMEMBER", keys.unsaved_users(partition), *names), ("SMEMBERS", keys.dirty_courses(partition))]
+
+
+def unsaved(names: Sequence[str], is_unsaved: Reply) -> set[str]:
+    """The days whose users are not all in MongoDB."""
+    return {name for name, each in zip(names, _listed(is_unsaved)) if each}  # noqa: B905 - of a spoilt set there is no list
 
 
 def _any_of(partition: int, name: str) -> tuple[str, ...]:
     """Every key that is there while Redis has anything of a tally."""
     return (*hashes(partition, name), keys.flushed_batch(partition, name))
-
-
-def found(always: Sequence[Tally], days: Sequence[Tally], replies: Sequence[Reply]) -> Found:
-    """The replies to `finding`."""
-    is_unsaved, dirty, *existing = replies
-    listed = zip([*always, *days], _listed(is_unsaved))  # noqa: B905 - of a spoilt set there is no list
-    unsaved = {tally.name for tally, each in listed if each}
-    return Found(
-        [day for position, day in enumerate(days) if existing[position // GROUP] or day.name in unsaved],
-        first_day(days[0].course_id, dirty),
-        unsaved,
-    )
 
 
 def first_day(course_id: str, dirty: Reply) -> str | None:

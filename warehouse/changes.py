@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from shared.data.tallies import KINDS, Counter, Kind
+from shared.data.tallies import KINDS, Counter, Kind, items_of
 from warehouse.record import UNIQUE_USERS, is_total
 
 Document = Mapping[str, Any]
@@ -21,8 +21,8 @@ def flatten(document: Document, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Every leaf of a document with its dotted path, to any depth. First touches arrive as whole subdocuments."""
     for name, value in document.items():
         path = f"{prefix}{name}"
-        if isinstance(value, Mapping):
-            yield from flatten(value, f"{path}.")
+        if isinstance(value, dict | list):
+            yield from flatten(items_of(value), f"{path}.")
         else:
             yield path, value
 
@@ -52,7 +52,7 @@ def totals_of(kind: Kind, changed: Document) -> Totals:
     """
     totals: dict[str, int] = {}
     odd = []
-    for path, value in flatten(changed):
+    for path, value in flatten({path: value for path, value in changed.items() if _holds_counters(kind, path)}):
         field = field_of(kind, path)
         if field is None:
             continue
@@ -67,8 +67,8 @@ def totals_of(kind: Kind, changed: Document) -> Totals:
 def totals_of_update(kind: Kind, updated: Document, removed: Iterable[str]) -> Totals | None:
     """The totals of an update's changed fields; None if they do not tell which counters are gone.
 
-    That is the case when counters were removed, or a subdocument of several items was replaced. The subdocument of one
-    item, as its first touch writes it, is complete: the counters that it lacks are 0.
+    That is the case when counters were removed (an array of them shortened, too), or a subdocument of several items was
+    replaced. The subdocument of one item, as its first touch writes it, is complete: the counters that it lacks are 0.
     """
     if any(_holds_counters(kind, path) for path in removed):
         return None
@@ -77,9 +77,9 @@ def totals_of_update(kind: Kind, updated: Document, removed: Iterable[str]) -> T
         if not _holds_counters(kind, path):
             continue
         item = _item_at(kind, path)
-        if item and isinstance(value, Mapping) and not any(isinstance(leaf, Mapping) for leaf in value.values()):
+        if item and isinstance(value, dict) and not any(isinstance(leaf, dict) for leaf in value.values()):
             known |= dict.fromkeys(item, 0)
-        elif isinstance(value, Mapping) or field_of(kind, path) is None:
+        elif isinstance(value, dict | list) or field_of(kind, path) is None:
             return None
     totals, odd = totals_of(kind, updated)
     return {**known, **totals}, odd

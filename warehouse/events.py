@@ -106,5 +106,6 @@ def _totals(kind: Kind, event: Document) -> Totals | None:
         return None
     if event["operationType"] == "update":
         changes = event["updateDescription"]
-        return totals_of_update(kind, changes["updatedFields"], changes.get("removedFields", ()))
+        shortened = [array["field"] for array in changes.get("truncatedArrays", ())]
+        return totals_of_update(kind, changes["updatedFields"], [*changes.get("removedFields", ()), *shortened])
     return totals_of(kind, event["fullDocument"])

@@ -143,15 +143,15 @@ class Kind:
             if counter.item is None:
                 counts[counter.name] = {"": count_of(held)}
             elif not counter.leaf:
-                counts[counter.name] = {item: count_of(count) for item, count in _fields(held).items()}
+                counts[counter.name] = {item: count_of(count) for item, count in items_of(held).items()}
             else:
                 leaf = counter.leaf
                 # Nearly every count is an int in a dict: checking that here saves two calls, 30 % of the time.
                 counts[counter.name] = {
                     item: count
                     if type(leaves) is dict and type(count := leaves.get(leaf)) is int
-                    else count_of(_fields(leaves).get(leaf))
-                    for item, leaves in _fields(held).items()
+                    else count_of(items_of(leaves).get(leaf))
+                    for item, leaves in items_of(held).items()
                 }
         return counts
 
@@ -251,7 +251,8 @@ def fields_of(counts: Counts) -> dict[str, int]:
     }
 
 
-def _fields(value: object) -> Mapping[str, Any]:
+def items_of(value: object) -> Mapping[str, Any]:
+    """What a document has below one of its fields, by name; below anything but a document or an array nothing."""
     if isinstance(value, list):  # `$inc` of `segments.0` adds to the first element of an array, if it is one
         return {str(place): held for place, held in enumerate(value) if held is not None}
     return value if isinstance(value, dict) else {}

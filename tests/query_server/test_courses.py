@@ -8,10 +8,13 @@ from bson import Decimal128, ObjectId
 from course_analytics.v1 import dashboard_pb2
 from hypothesis import given
 from hypothesis import strategies as st
+from pymongo.asynchronous.database import AsyncDatabase
 
+from query_server.cold import ColdStore
 from query_server.pages import last_of, token_after
 from shared.serving.errors import InvalidRequest
-from tests.query_server.conftest import TODAY, Dashboards, recorded, token
+from shared.stores.mongo import Document
+from tests.query_server.conftest import TODAY, Dashboards, HotStoreAt, recorded, serving, token
 from tests.query_server.platform import VIEWS, Platform, seconds
 
 ANN = str(ObjectId())
@@ -127,3 +130,46 @@ def test_a_page_token_is_valid_for_its_own_list_only(noise: str, creator: str) -
     if noise:
         with pytest.raises(InvalidRequest):
             last_of(noise, creator)
+
+
+class ReadEarly(ColdStore):
+    """Its first read of MongoDB was over before a flush which Redis then shows as done."""
+
+    early: dict[str, Document]
+
+    async def tallies_of(self, *_: object) -> dict[str, Document]:
+        return self.early
+
+
+@pytest.mark.parametrize("has_document", [False, True])
+async def test_a_flush_between_the_two_reads_leaves_no_dip_in_a_list(
+    has_document: bool, platform: Platform, redis_url: str, database: AsyncDatabase[Document]
+) -> None:
+    course = await platform.add_course(["A"], creator=ANN)
+    await recorded(platform, "2026-11-25")
+    if has_document:
+        await platform.flushed(course, "A", totalViews=2)
+        await platform.stored(course, "2026-11-25", "A", lectureViews=2)
+    cold_store = ReadEarly(database)
+    cold_store.early = await ColdStore(database).tallies_of([course.course_id], ["2026-11-25"])
+    await platform.flushed(course, "A", "B", totalViews=5)
+    await platform.stored(course, "2026-11-25", "A", "B", lectureViews=4)
+    for item in ("", "2026-11-25"):
+        await platform.cleared(course, "B", item)
+
+    async with HotStoreAt(redis_url) as hot_store, serving(hot_store, cold_store) as callers:
+        (shown,) = (await listed(callers)).courses
+
+    assert (5, [4]) == (shown.total_views, [day.lecture_views for day in shown.last28_days])
+
+
+@pytest.mark.parametrize(("batches", "views"), [(["A"], 7), (["A", "B"], 4)])
+async def test_a_day_that_is_being_flushed_is_counted_once(
+    batches: list[str], views: int, platform: Platform, reports: Dashboards
+) -> None:
+    course = await platform.add_course(["A"], creator=ANN)
+    await recorded(platform, "2026-11-25")
+    await platform.stored(course, "2026-11-25", *batches, lectureViews=4)
+    await platform.tally(course, "2026-11-25", "flushing", "B", {f"lecture_views:{course.lectures[0]}": 3})
+    (shown,) = (await listed(reports)).courses
+    assert [views] == [day.lecture_views for day in shown.last28_days]

@@ -11,6 +11,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from query_server.cold import OUTLINE_SECONDS, ColdStore
 from query_server.cold import Course as ColdCourse
 from query_server.hot import HotStore
+from query_server.replies import GROUP, Look
 from shared.data.days import every_day
 from shared.data.tallies import day_tally
 from shared.stores.mongo import Document
@@ -176,21 +177,59 @@ async def test_how_often_mongodb_is_read_again_is_counted(platform: Platform, da
     assert 1 == counted() - before
 
 
-async def test_days_without_keys_in_redis_are_not_read(platform: Platform, hot_store: HotStore) -> None:
+async def test_a_report_is_one_transaction_while_redis_has_none_of_its_days(
+    platform: Platform, hot_store: HotStore
+) -> None:
     before = await redis_commands(platform)
-    found = await hot_store.read_days([], [day_tally("0" * 24, "2026-01-01")])
-    assert ({}, None) == (found.tallies, found.first_day)
-    assert 1 == (await redis_commands(platform) - before)["exec"]
+    found = await hot_store.read_days(day_tally("0" * 24, "2026-01-02"), ["2026-01-01"])
+    assert ([f"{'0' * 24}/2026-01-02"], None) == (list(found.tallies), found.first_day)
+    asked = await redis_commands(platform) - before
+    assert (1, 3) == (asked["exec"], asked["hgetall"])
 
 
 async def test_a_day_that_is_always_read_brings_no_other_with_it(platform: Platform, hot_store: HotStore) -> None:
     course = await platform.add_course(["A"])
     await platform.tally(course, "2026-01-02", "counting", "A", {"course_views": 1})
     before = await redis_commands(platform)
-    today, yesterday = day_tally(course.course_id, "2026-01-02"), day_tally(course.course_id, "2026-01-01")
-    found = await hot_store.read_days([today], [yesterday])
+    today = day_tally(course.course_id, "2026-01-02")
+    found = await hot_store.read_days(today, ["2026-01-01"])
     assert ({today.name}, "2026-01-02") == (set(found.tallies), found.first_day)
     assert 3 == (await redis_commands(platform) - before)["hgetall"]
+
+
+async def test_only_the_days_near_one_that_redis_has_are_read(platform: Platform, hot_store: HotStore) -> None:
+    course = await platform.add_course(["A"])
+    days = every_day("2026-01-01", "2026-01-28")
+    await platform.tally(course, days[20], "quarantined", "A", {"course_views": 1})
+    today = day_tally(course.course_id, "2026-01-29")
+    found = await hot_store.read_days(today, days)
+    near = {day_tally(course.course_id, day).name for day in days[20 - 20 % GROUP : 20 - 20 % GROUP + GROUP]}
+    assert {today.name, *near} == set(found.tallies)
+    assert [{"course_views": 1}] == [batch.counts for batch in found.tallies[f"{course.course_id}/{days[20]}"].batches]
+
+
+async def test_totals_are_read_in_one_transaction_with_the_days_that_redis_has(
+    platform: Platform, hot_store: HotStore
+) -> None:
+    course = await platform.add_course(["A"])
+    await platform.tally(course, "2026-01-01", "flushing", "A", {"course_views": 1})
+    before = await redis_commands(platform)
+    found = await hot_store.read_courses([course.course_id], ["2026-01-01"])
+    assert {course.course_id, f"{course.course_id}/2026-01-01"} == set(found)
+    asked = await redis_commands(platform) - before
+    assert (2, 2) == (asked["exec"], asked["pfcount"])  # the totals twice
+
+
+def test_each_found_day_is_of_the_course_that_has_it() -> None:
+    courses, days = ["a" * 24, "b" * 24], every_day("2026-01-01", "2026-01-28")
+    look = Look(0, [], courses, days)
+    groups = len(look.commands()) - 1  # and TIME
+    for course_id, day in ((courses[0], days[0]), (courses[1], days[-1])):
+        has = [int(f"course_counters:{{0}}:{course_id}/{day}" in command) for command in look.commands()[:-1]]
+        found, _ = look.found([*has, (1, 0)])
+        assert (1, {course_id}) == (sum(has), {tally.course_id for tally in found})
+        assert day in {tally.item for tally in found}
+    assert groups == 2 * -(-28 // GROUP)
 
 
 async def test_several_partitions_are_a_transaction_each_and_all_of_a_node_one_write(
@@ -206,6 +245,7 @@ async def test_several_partitions_are_a_transaction_each_and_all_of_a_node_one_w
 
     monkeypatch.setattr(hot_store, "_ask", counted)
     before = await redis_commands(platform)
-    found = await hot_store.read_many_days([([], [day_tally(course, "2026-01-01")]) for course in courses])
-    assert 3 == len(found) == (await redis_commands(platform) - before)["exec"]
+    found = await hot_store.read_courses(courses, ["2026-01-01"])
+    assert set(courses) == set(found)
+    assert 3 == (await redis_commands(platform) - before)["exec"]
     assert 1 == len(writes)

@@ -12,10 +12,10 @@ from pymongo.asynchronous.change_stream import AsyncChangeStream
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError
 
-from shared.data.tallies import COURSE, DAY, KINDS, LECTURE, tally_of
+from shared.data.tallies import COURSE, DAY, KINDS, LECTURE, fields_of, tally_of
 from warehouse.changes import totals_of
 from warehouse.events import PIPELINE, Events
-from warehouse.record import Record
+from warehouse.record import UNIQUE_USERS, Record
 from warehouse.rows import Key, Rows, add, key_of, live
 from warehouse.snapshot import Snapshot
 
@@ -49,11 +49,16 @@ PATHS: dict[str, dict[str, Any]] = {
     COURSE.name: STATS,
     DAY.name: STATS,
     LECTURE.name: {
-        "playbacks": number,
-        "segments": st.dictionaries(st.sampled_from(["3", "4"]), of_a_segment),
+        "playbacks": st.one_of(number, st.lists(number, max_size=1)),
+        "segments": st.one_of(
+            st.dictionaries(st.sampled_from(["3", "4"]), of_a_segment),
+            st.lists(st.one_of(of_a_segment, number, st.none()), max_size=5),
+        ),
         "segments.3": of_a_segment,
         "segments.4.views": number,
-        "durations": st.dictionaries(st.sampled_from(["60", "600"]), number),
+        "durations": st.one_of(
+            st.dictionaries(st.sampled_from(["60", "600"]), number), st.lists(st.one_of(number, st.none()), max_size=5)
+        ),
         "durations.60": number,
     },
 }
@@ -73,7 +78,7 @@ COUNTED = {
 def writes(draw: st.DrawFn, identities: list[tuple[Any, dict[str, Any]]]) -> tuple[Any, Any]:
     """One write, by a flusher or by hand: the kind, and what is done with its collection."""
     kind, identity = draw(st.sampled_from(identities))
-    what = draw(st.sampled_from(["count", "count", "set", "set", "unset", "forget", "replace", "delete"]))
+    what = draw(st.sampled_from(["count", "count", "set", "set", "unset", "shorten", "forget", "replace", "delete"]))
     if what == "delete":
         return kind, DeleteOne(identity)
     if what == "replace":
@@ -84,6 +89,7 @@ def writes(draw: st.DrawFn, identities: list[tuple[Any, dict[str, Any]]]) -> tup
         "count": {"$inc": COUNTED[kind.name]},
         "set": {"$set": {path: draw(PATHS[kind.name][path])}},
         "unset": {"$unset": {path: ""}},
+        "shorten": [{"$set": {path: {"$cond": [{"$isArray": f"${path}"}, {"$slice": [f"${path}", 1]}, f"${path}"]}}}],
         "forget": [{"$unset": ["lectureStats", "totalViews", "uniqueActiveUsers", "segments", "playbacks"]}],
     }[what]
     return kind, UpdateOne(identity, update, upsert=what in ("count", "set"))
@@ -117,6 +123,10 @@ async def told(database: Database) -> dict[Key, int]:
             assert tally_of(name)
             totals, odd = totals_of(kind, document)
             assert [] == odd
+            shown = fields_of(kind.counts_of(document)).items()
+            assert {field: count for field, count in shown if count and kind.has(field)} == {
+                field: total for field, total in totals.items() if total and field != UNIQUE_USERS
+            }
             found |= {key_of(name, field): total for field, total in totals.items() if total}
     return found
 
