@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from ingest_server.durations import Durations
-from ingest_server.events import ID_WEIGHT, CourseView, Event, Played, Telemetry, weight
+from ingest_server.events import CourseView, Event, Played, Telemetry, weight
 from ingest_server.today import UTC_TODAY, Day
 from shared.data import keys
 from shared.data.tallies import (
@@ -32,8 +32,8 @@ LECTURE_WEIGHT = 4
 
 
 def watch_weight(watch_credit: float | None) -> int:
-    """What each ping adds where watch time is bounded: its user's key costs as much as an id."""
-    return 0 if watch_credit is None else ID_WEIGHT
+    """What each ping adds where watch time is bounded: its user's key is read and written."""
+    return 0 if watch_credit is None else 2
 
 
 # The outcome of one call's events in one partition: the reasons of the refused ones, by position in the call.

@@ -56,7 +56,7 @@ class Refused(NamedTuple):
 
 
 # What an event or playback id, or a playback's bitmap, adds to the weight.
-ID_WEIGHT = 2
+ID_WEIGHT = 1
 
 
 def weight(event: Event) -> int:

@@ -6,24 +6,27 @@
 --         5 event ids of this window   6 playback ids of this window
 --         7 forgotten:{p}, from a lecture's tally to when it was emptied, in milliseconds of this server's clock
 --         8 to 11 such accounts of the previous version, which exist while ids that it wrote may be alive
---         then as many names of sets of ids as argument 8 says, by the caller's clock: a cluster must know all keys
---       then for each course and day: course_counters and course_users of the course, the same two of the day,
---         course_counters of each lecture whose segments were played, and the keys of its guarded events, in their
---         order: seen: of the segments of a playback (b), watch: of a bounded ping
+--         then as many names of sets of ids as argument 9 says, by the caller's clock: a cluster must know all keys
+--       then for each course and day: course_counters and course_users of the course, the same two of the day, and
+--         course_counters of each lecture whose segments were played
+--       then the keys of the guarded events, in their order: seen: of the segments of a playback (b), watch: of a bounded
+--         ping
 -- ARGV  1 number of the commit   2 id of the batch, should this commit start one
 --       3 seconds that an event id is remembered   4 the same for a playback id, after its last ping
---       5 the watch credit in milliseconds, 0 where watch time is not bounded   6 1 with guarded events, else 0
---       7 how many bytes of ids of a kind a user may add in a window   8 how many sets of ids are among the KEYS
+--       5 the watch credit in milliseconds, 0 where watch time is not bounded
+--       6 how many keys of guarded events there are, -1 without guarded events
+--       7 how many bytes of ids of a kind a user may add in a window   8 of how many charges one is made, by chance, and that many times as large
+--       9 how many sets of ids are among the KEYS
 --       with guarded events the digests of their ids, in their order, in three arguments: event ids of course views, those of
 --         pings, and playback ids
 --       then for each course and day: names of the course's tally and of the day's, when the day's users expire;
---         how many sums, users that count for certain, users, lectures, keys of guarded events;
+--         how many sums, users that count for certain, users, lectures;
 --         the sums: field, count;   the users;   the lectures: name of the tally, how many sums; field, count;
 --         with guarded events three arguments: the digests of the users, for their accounts; the ids of the lectures that
---           the events name; and in JSON a list with seven entries an event: which user, position, whether it has an event
---           id, which lecture, 0 for a course view, seconds, whether it has a playback id, and what it played: false, or a
---           list of which lecture's tally, the duration or 0, and of each segment its number, the tenths of a second
---           played, whether that is a view
+--           the events name; and the events, packed without a gap. Of each, in two bytes, low one first: which user,
+--           position, which lecture, 0 for a course view, seconds; in one byte what it has: 1 an event id, 2 a playback
+--           id, 4 played segments. Then of those in two bytes: which lecture's tally, the duration or 0, how many; and of
+--           each its number, 32768 more if that is a view, and the tenths of a second played
 -- Returns 1 if it was counted, 0 if this commit of the process has already run: the reply to it was lost. If pings were
 -- refused, in both cases a text: <position>:<reason>, separated by spaces. Refused pings are neither counted nor
 -- remembered, except for the refusal itself. WRONGTYPE if a later commit has already run, or if that is unknown.
@@ -35,7 +38,8 @@
 -- An id is a digest in a set seen:{p}:<kind><window> (v, t: event ids of course views and of pings; p: playback ids). The
 -- window, by this server's clock, is that in which the id arrived, or its playback had its last ping. Event ids are looked up
 -- in this window and the last, each as long as the ids are remembered; playback ids in this and the last two, each half as long.
--- A user is charged at least the memory that an id takes in Redis. A user who has reached the limit of a window may still
+-- A user is charged at least the memory that an id takes in Redis: by chance only for one of so many, and that many times
+-- its bytes. An account has an entry with an empty name once a user has reached the limit of its window. That user may still
 -- repeat events, and continue playbacks that have begun, up to twice the limit: each window in which one goes on charges
 -- it anew.
 --
@@ -63,15 +67,32 @@ end
 if not last or last > number then
   return redis.error_reply('WRONGTYPE ' .. KEYS[1])
 end
-local credit, guarding, limit = tonumber(ARGV[5]), ARGV[6] == '1', tonumber(ARGV[7])
+local credit, guarded_keys = tonumber(ARGV[5]), tonumber(ARGV[6])
+local guarding = guarded_keys >= 0
 if last == number then
   local refused = guarding and redis.pcall('GET', KEYS[4]) -- of another type: not written by this commit
   return type(refused) == 'string' and string.match(refused, '^' .. ARGV[1] .. ' (.+)') or 0
 end
 
+local k, a = guarding and 12 + ARGV[9] or 4, 10
+local last_key = #KEYS - math.max(guarded_keys, 0) -- before those of the guarded events
+local function next_key()
+  k = k + 1
+  return KEYS[k - 1]
+end
+local g = last_key
+local function next_guarded_key()
+  g = g + 1
+  return KEYS[g]
+end
+local function next_argument()
+  a = a + 1
+  return ARGV[a - 1]
+end
+
 -- Checked first: if it were found later, half of the partition would have been counted.
 local wrong = {}
-for i = 4, #KEYS do
+for i = k, last_key do
   if string.sub(KEYS[i], 1, 16) == 'course_counters:' then
     local found = redis.call('TYPE', KEYS[i]).ok
     if found ~= 'hash' and found ~= 'none' then
@@ -84,15 +105,6 @@ if #wrong > 0 then
 end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', 3600)
 
-local k, a = 4, 9
-local function next_key()
-  k = k + 1
-  return KEYS[k - 1]
-end
-local function next_argument()
-  a = a + 1
-  return ARGV[a - 1]
-end
 -- The parts of the next argument, each of which has this length.
 local function next_parts(length)
   local text, parts = next_argument(), {}
@@ -101,18 +113,20 @@ local function next_parts(length)
   end
   return parts
 end
+
 local dirty, refused = {}, {}
-local has_forgotten = false
-if guarding then
-  k = 12 + ARGV[8]
-  has_forgotten = redis.call('EXISTS', KEYS[7]) == 1
-end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
--- The live ids of the users of one course and day. An account is a hash, its values by user, and the users charged.
-local ID_BYTES = 120
-local events, playbacks
+-- Whether a command was refused for what the key holds. Raises any other error, such as a missing permission: nothing may be
+-- counted as if there was nothing.
+local function is_spoilt(reply)
+  local err = type(reply) == 'table' and reply.err
+  if err and not (string.find(err, 'WRONGTYPE') or string.find(err, 'integer') or string.find(err, 'overflow')) then
+    error(reply)
+  end
+  return err
+end
 
 -- Calls f with the first and last index of each step: unpack() has a limit of several thousand.
 local function in_steps(count, f)
@@ -136,6 +150,8 @@ local function name_before(digest)
   return string.sub(table.concat(letters), 1, math.ceil(#digest * 4 / 3))
 end
 
+local has_forgotten, has_older, has_bits -- has_bits: whether any playback has bits, whose expiry is to be renewed
+
 -- The next digests, and which are already stored: `known` in any of the windows looked up, `current` in this one.
 local function recall(kind, seconds, older)
   local ids = next_parts(16)
@@ -145,9 +161,7 @@ local function recall(kind, seconds, older)
     local missing = {}
     in_steps(#rest, function(first, last)
       local found = redis.pcall('SMISMEMBER', name .. window - back, unpack(rest, first, last))
-      if found.err and not string.find(found.err, 'WRONGTYPE') then
-        error(found) -- such as a missing permission: no id would be known
-      end
+      is_spoilt(found)
       for i = first, last do
         local id = rest[i]
         if found[i - first + 1] == 1 then
@@ -159,7 +173,7 @@ local function recall(kind, seconds, older)
     end)
     rest = missing
   end
-  if #rest > 0 and redis.call('EXISTS', KEYS[8], KEYS[9], KEYS[10], KEYS[11]) > 0 then
+  if has_older then
     for _, id in ipairs(rest) do
       known[id] = redis.call('EXISTS', name .. name_before(id)) == 1 or nil
     end
@@ -193,40 +207,51 @@ local function keep(memory)
   end)
 end
 
-local views, pings, plays
-if guarding then
-  views, pings, plays = recall('v', ARGV[3], 1), recall('t', ARGV[3], 1), recall('p', ARGV[4] / 2, 2)
+-- How many bytes of ids the users have added in this window, and whether any of them has reached the limit.
+local function account(key, seconds)
+  local has_full = redis.pcall('HMGET', key, '')[1]
+  return { key = key, seconds = seconds, charges = tonumber(time[2]), has_full = has_full }
 end
 
-local function account(key, users)
-  local bytes = {}
-  in_steps(#users, function(first, last)
-    local found = redis.pcall('HMGET', key, unpack(users, first, last))
-    for i = first, last do
-      bytes[i] = tonumber(found[i - first + 1] or 0) or 0
-    end
+local views, pings, plays, events, playbacks
+if guarding then
+  has_forgotten = redis.call('EXISTS', KEYS[7]) == 1
+  has_older = redis.call('EXISTS', KEYS[8], KEYS[9], KEYS[10], KEYS[11]) > 0
+  in_steps(guarded_keys, function(first, last)
+    has_bits = redis.call('EXISTS', unpack(KEYS, last_key + first, last_key + last)) > 0 or has_bits
   end)
-  return { key = key, bytes = bytes, charged = {} }
+  views, pings, plays = recall('v', ARGV[3], 1), recall('t', ARGV[3], 1), recall('p', ARGV[4] / 2, 2)
+  events, playbacks = account(KEYS[5], ARGV[3]), account(KEYS[6], ARGV[4])
 end
+
+local ID_BYTES = 120
+-- As bits of an event's last byte, and of a segment's number.
+local PLAYED, VIEW = 4, 32768
+local limit, charged_one_in = tonumber(ARGV[7]), tonumber(ARGV[8])
 
 local function charge(to, user, bytes)
-  to.bytes[user], to.charged[user] = to.bytes[user] + bytes, true
+  to.charges = to.charges + 1
+  if to.charges % charged_one_in > 0 then
+    return
+  end
+  bytes = bytes * charged_one_in
+  local total = redis.pcall('HINCRBY', to.key, user, bytes)
+  if is_spoilt(total) then
+    redis.pcall('HSET', to.key, user, bytes)
+    total = bytes
+  end
+  if total == bytes then -- the user was added to it
+    redis.call('EXPIRE', to.key, 2 * to.seconds)
+  end
+  if total >= limit then
+    redis.pcall('HSET', to.key, '', 1)
+    to.has_full = true
+  end
 end
 
 local function is_full(of, user, times)
-  return of.bytes[user] >= limit * (times or 1)
-end
-
-local function close_account(of, users, seconds)
-  local pairs_of = {}
-  for user in pairs(of.charged) do
-    pairs_of[#pairs_of + 1], pairs_of[#pairs_of + 2] = users[user], of.bytes[user]
-  end
-  in_steps(#pairs_of, function(first, last)
-    if redis.pcall('HSET', of.key, unpack(pairs_of, first, last)) ~= 0 then -- users were added to it
-      redis.call('EXPIRE', of.key, 2 * seconds)
-    end
-  end)
+  local bytes = of.has_full and tonumber(redis.pcall('HMGET', of.key, user)[1] or 0) or 0
+  return of.has_full and bytes >= limit * (times or 1)
 end
 
 local function add(sums, field, count)
@@ -240,21 +265,39 @@ local function add_arguments(sums, fields)
   a = a + 2 * fields
 end
 
+-- Adds to one field; overwrites it if it is not a number.
+local function increment(counters, field, count)
+  if is_spoilt(redis.pcall('HINCRBY', counters, field, count)) then
+    redis.call('HSET', counters, field, count)
+  end
+end
+
 -- Adds the sums to a tally; returns whether its hash is new.
 local function write(sums, counters, tally)
-  if next(sums) == nil then
-    return false
+  local fields, is_new = {}, false
+  for field in pairs(sums) do
+    fields[#fields + 1] = field
   end
-  local is_new = redis.call('HSETNX', counters, 'batch', ARGV[2]) == 1
-  dirty[#dirty + 1] = tally
-  for field, count in pairs(sums) do
-    local result = redis.pcall('HINCRBY', counters, field, count)
-    if type(result) == 'table' then
-      if not string.find(result.err, 'integer') and not string.find(result.err, 'overflow') then
-        error(result) -- such as a missing permission
-      end
-      redis.call('HSET', counters, field, count) -- the field is not a number
+  in_steps(#fields, function(first, last)
+    local found, changed = redis.call('HMGET', counters, 'batch', unpack(fields, first, last)), {}
+    if not found[1] then
+      is_new = redis.call('HSETNX', counters, 'batch', ARGV[2]) == 1
     end
+    for i = first, last do
+      local field, before = fields[i], found[i - first + 2] or '0'
+      local known = #before < 16 and number_in(before) -- Lua's numbers are exact up to that length
+      if known then
+        changed[#changed + 1], changed[#changed + 2] = field, known + sums[field]
+      else
+        increment(counters, field, sums[field])
+      end
+    end
+    if #changed > 0 then
+      redis.call('HSET', counters, unpack(changed))
+    end
+  end)
+  if #fields > 0 then
+    dirty[#dirty + 1] = tally
   end
   return is_new
 end
@@ -320,22 +363,25 @@ end
 
 -- Counts the segments of a ping, and their first views by its playback; without one nothing is known of views. Returns by
 -- how many bytes the playback's bits have grown, and to how many.
-local function count_segments(sums, played, key)
+local function count_segments(sums, duration, segments, key)
   local before = key and redis.pcall('GET', key)
   before = type(before) == 'string' and before or '' -- of another type: overwritten
   if key and before == '' then
     add(sums, 'playbacks', 1)
-    if played[2] > 0 then
-      add(sums, 'duration:' .. played[2], 1)
+    if duration > 0 then
+      add(sums, 'duration:' .. duration, 1)
     end
   end
   local bits, is_new = with_bit(before, 0), nil
-  for i = 3, #played, 3 do
-    add(sums, 'segment_watched:' .. played[i], played[i + 1])
-    if key and played[i + 2] then
-      bits, is_new = with_bit(bits, played[i] + 1)
+  for at = 1, #segments, 4 do
+    local number, tenths = struct.unpack('<HH', segments, at)
+    local is_view = number >= VIEW
+    number = number % VIEW
+    add(sums, 'segment_watched:' .. number, tenths)
+    if key and is_view then
+      bits, is_new = with_bit(bits, number + 1)
       if is_new then
-        add(sums, 'segment_views:' .. played[i], 1)
+        add(sums, 'segment_views:' .. number, 1)
       end
     end
   end
@@ -356,24 +402,27 @@ local function refuse(sums, reason, position, seconds)
 end
 
 -- Counts the guarded events of a course, or the reasons why they are refused; returns which users have one that counts.
-local function guard(course, sums, tallies, keys)
-  local lectures, told, has_counted = next_parts(24), cjson.decode(next_argument()), {}
-  local view_fields, watch_time_fields = {}, {}
+local function guard(course, sums, tallies)
+  local accounts, lectures, told = next_argument(), next_parts(24), next_argument()
+  local has_counted, view_fields, watch_time_fields = {}, {}, {}
   for i, lecture in ipairs(lectures) do
     view_fields[i], watch_time_fields[i] = 'lecture_views:' .. lecture, 'lecture_watchtime:' .. lecture
   end
-  -- Where nobody says which segments were played, there are no bits whose expiry is to be renewed.
-  local has_bits = false
-  in_steps(keys, function(first, last)
-    has_bits = redis.call('EXISTS', unpack(KEYS, k + first - 1, k + last - 1)) > 0 or has_bits
-  end)
 
-  for at = 1, #told, 7 do
-    local user, position, has_event, lecture, seconds, has_playback, played = unpack(told, at, at + 6)
+  local at = 1
+  while at <= #told do
+    local place, position, lecture, seconds, has
+    place, position, lecture, seconds, has, at = struct.unpack('<HHHHB', told, at)
+    local tally, duration, segments
+    if has >= PLAYED then
+      tally, duration, segments, at = struct.unpack('<HHH', told, at)
+      segments, at = string.sub(told, at, at + 4 * segments - 1), at + 4 * segments
+    end
+    local user = string.sub(accounts, 16 * place - 15, 16 * place)
     local is_ping = lecture > 0
     local memory = is_ping and pings or views
-    local event, playback = has_event and next_id(memory), has_playback and next_id(plays)
-    local bits, watched = playback and next_key(), is_ping and credit > 0 and next_key()
+    local event, playback = has % 2 == 1 and next_id(memory), has % PLAYED >= 2 and next_id(plays)
+    local bits, watched = playback and next_guarded_key(), is_ping and credit > 0 and next_guarded_key()
 
     local reason = judge(memory, event, playback, watched, seconds, user)
     if reason then
@@ -391,8 +440,8 @@ local function guard(course, sums, tallies, keys)
       if bits and has_forgotten then
         forget_bits(bits, course .. '/' .. lectures[lecture])
       end
-      if played then
-        local more, bytes = count_segments(tallies[played[1]], played, bits)
+      if tally then
+        local more, bytes = count_segments(tallies[tally], duration, segments, bits)
         if bits then
           charge(playbacks, user, (is_charged or more == bytes) and ID_BYTES + bytes or more)
         end
@@ -402,7 +451,7 @@ local function guard(course, sums, tallies, keys)
     else
       add(sums, 'course_views', 1)
     end
-    has_counted[user] = has_counted[user] or not reason
+    has_counted[place] = has_counted[place] or not reason
   end
   return has_counted
 end
@@ -417,11 +466,10 @@ local function add_users(key, users, expires)
   end)
 end
 
-while k <= #KEYS do
+while k <= last_key do
   local course_counters, course_users, day_counters, day_users = next_key(), next_key(), next_key(), next_key()
   local course, day, expires = next_argument(), next_argument(), next_argument()
-  local fields, certain, people = next_argument(), next_argument(), next_argument()
-  local lectures, guarded_keys = next_argument(), next_argument()
+  local fields, certain, people, lectures = next_argument(), next_argument(), next_argument(), next_argument()
 
   local sums = {}
   add_arguments(sums, fields)
@@ -436,16 +484,12 @@ while k <= #KEYS do
   end
 
   if guarding then
-    local accounts = next_parts(16)
-    events, playbacks = account(KEYS[5], accounts), account(KEYS[6], accounts)
-    local has_counted = guard(course, sums, tallies, guarded_keys)
+    local has_counted = guard(course, sums, tallies)
     for i = #users, certain + 1, -1 do
       if not has_counted[i] then
         table.remove(users, i)
       end
     end
-    close_account(events, accounts, ARGV[3])
-    close_account(playbacks, accounts, ARGV[4])
   end
 
   write(sums, course_counters, course)

@@ -187,10 +187,10 @@ def _last_days(course: Summary) -> Any:  # noqa: ANN401 - dicts, as in `funnel_s
 def _numbers(day: Day) -> Any:  # noqa: ANN401 - a dict, as in `funnel_steps`: what ReportDay and Today share
     return {
         "day": day.day,
-        "course_views": int32(day.course_views),
-        "unique_users": int32(day.users),
+        "course_views": min(day.course_views, MAX_INT32),
+        "unique_users": min(day.users, MAX_INT32),
         "watch_time_seconds": day.watch_seconds,
-        "lecture_views": int32(day.lecture_views),
+        "lecture_views": min(day.lecture_views, MAX_INT32),
     }
 
 

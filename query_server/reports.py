@@ -66,21 +66,22 @@ class Reports:
         stretch = periods.stretch_of(request.period, request.from_day, request.to_day, today=today, zone=self._zone.key)
         before = stretch.before()
         tally = day_tally(course_id, today)
-        asked = [*before.days(), *stretch.days()]
+        days_before, its_days = before.days(), stretch.days()
         stages = [
             documents.days(course_id, before.first, stretch.last),
             documents.whole_day(tally),
             *documents.beginnings(course_id),
         ]
         question = Question(course_id, user_id, stages)
-        hot, course = await read_both(self._hot_store.read_days(tally, asked), self._cold_store, question, until)
+        asked = self._hot_store.read_days(tally, [*days_before, *its_days])
+        hot, course = await read_both(asked, self._cold_store, question, until)
         since = _first_day(hot, course)
-        shown = [day for day in stretch.days() if since and day >= since]
+        shown = [day for day in its_days if since and day >= since]
         with MERGE_SECONDS.time():
             in_range, overview = await self._stretches.add_up(shown, hot, course, until)
             previous = None
             if since and since <= before.first:
-                _, previous = await self._stretches.add_up(before.days(), hot, course, until)
+                _, previous = await self._stretches.add_up(days_before, hot, course, until)
             now = await self._stretches.day(today, hot, course)
         return Report(
             stretch=stretch,

@@ -113,8 +113,11 @@ def _collect(sketch: bytes, collected: bytearray) -> None:
     """Raises the registers, a byte each, to those of a sparse sketch."""
     runs = list(_runs(sketch))  # decode all before applying any: a malformed sketch changes nothing
     for start, length, value in runs:
-        for register in range(start, start + length):
-            collected[register] = max(collected[register], value)
+        if length == 1:  # nearly every one
+            collected[start] = max(collected[start], value)
+        else:
+            for register in range(start, start + length):
+                collected[register] = max(collected[register], value)
 
 
 def _runs(sketch: bytes) -> Iterator[tuple[int, int, int]]:

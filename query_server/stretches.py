@@ -6,7 +6,6 @@ range, so tomorrow's reports reuse them.
 """
 
 import asyncio
-import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
@@ -86,8 +85,11 @@ def in_both(shown: Sequence[str], hot: HotTallies, found: Mapping[str, Document]
 
 
 def _blocks(shown: Sequence[str]) -> Iterator[Days]:
-    for _, block in itertools.groupby(shown, lambda day: days.number_of(day) // BLOCK_DAYS):
-        yield tuple(block)
+    """Consecutive days, cut where blocks begin."""
+    if shown:
+        place = days.number_of(shown[0]) % BLOCK_DAYS
+        for start in range(-place, len(shown), BLOCK_DAYS):
+            yield tuple(shown[max(0, start) : start + BLOCK_DAYS])
 
 
 def _is_changing(shown: Days, hot: HotTallies, course: Course) -> bool:
@@ -111,4 +113,4 @@ def _added_up(
 
 def _joined(blocks: Sequence[Block], course: Course) -> tuple[list[Day], Overview]:
     numbers = [day for block, _ in blocks for day in block]
-    return numbers, overview_of(numbers, together([sums for _, sums in blocks]), course.outline)
+    return numbers, overview_of(numbers, together([sums for _, sums in blocks], course.outline), course.outline)

@@ -1,16 +1,17 @@
 """Compares every counter of every tally in the store with MongoDB's documents."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 from bson import ObjectId
+from bson.errors import InvalidBSON
 from pymongo.asynchronous.database import AsyncDatabase
 
 from shared.data.parts import parts
 from shared.data.tallies import COURSE, KINDS, Kind, tally_of
 from warehouse.changes import totals_of
-from warehouse.record import Malformed
+from warehouse.record import UNIQUE_USERS, Malformed
 from warehouse.rows import Key, key_of, live
 from warehouse.snapshot import LEFT_OUT
 from warehouse.store import Store
@@ -38,7 +39,7 @@ async def audit(
         differences = {
             key: now for key, now in later.items() if key in differences and not _moves(differences[key], now)
         }
-    lines = [f"not comparable: {name}" for name in odd[:SHOWN]]
+    lines = [f"not comparable: {name}" for name in [*dict.fromkeys(odd)][:SHOWN]]
     if not differences:
         return True, [*lines, f"equal: {counters} counters"]
     shown = [
@@ -95,7 +96,7 @@ async def _cold(
     """The totals in the documents of the courses, without zeros; `odd` collects malformed ones."""
     found: dict[Key, int] = {}
     for kind in KINDS:
-        async for document in database[kind.collection].find(_of_courses(kind, course_ids), LEFT_OUT):
+        async for document in _readable(database, kind, course_ids, odd):
             tally = tally_of(str(document.get(kind.key)))
             if tally is None or tally.course_id not in course_ids:
                 continue
@@ -106,6 +107,24 @@ async def _cold(
             except Malformed as reason:
                 odd.append(str(reason))
     return found
+
+
+async def _readable(
+    database: AsyncDatabase[dict[str, Any]], kind: Kind, course_ids: Sequence[str], odd: list[str]
+) -> AsyncIterator[Mapping[str, Any]]:
+    """The documents of the courses, some twice if one cannot be decoded: nothing of its course is then comparable."""
+    collection, asked = database[kind.collection], _of_courses(kind, course_ids)
+    try:
+        async for document in collection.find(asked, LEFT_OUT):
+            yield document
+    except InvalidBSON:
+        async for named in collection.find(asked, {"courseId": 1}):
+            try:
+                found = await collection.find_one({"_id": named["_id"]}, LEFT_OUT)
+            except InvalidBSON:
+                odd += [f"{named.get('courseId')} {counter}" for counter in (*kind.counters, UNIQUE_USERS)]
+            else:
+                yield found or {}
 
 
 def _of_courses(kind: Kind, course_ids: Sequence[str]) -> Mapping[str, Any]:

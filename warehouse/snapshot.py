@@ -8,7 +8,9 @@ set that lags would leave a gap between the two.
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import structlog
 from bson import Timestamp
+from bson.errors import InvalidBSON
 from pymongo.asynchronous.database import AsyncDatabase
 
 from shared.data.tallies import KINDS, Kind, tally_of
@@ -23,6 +25,8 @@ Known = Callable[[], Awaitable[Sequence[str]]]  # the tallies that have rows in 
 READ_DOCUMENTS = 1_000
 # The fields of a document other than its counters; some are large.
 LEFT_OUT = {"usersSketch": 0, "recentBatches": 0}
+
+log = structlog.get_logger()
 
 
 async def cluster_time(database: Database) -> Timestamp:
@@ -39,27 +43,41 @@ async def read_all(database: Database, kind: Kind, *, after: Timestamp, generati
         if last is not None:
             # `min` covers ids of all types, a comparison only one type. It includes the id itself.
             query |= {"hint": {"_id": 1}, "min": {"_id": last}}
-        documents, at = await _read(database, kind, query, after, generation)
-        documents = [document for document in documents if document["_id"] != last]
-        if not documents:
+        try:
+            documents, at = await _read(database, kind, query, after, generation)
+            records = list(_records(kind, (document for document in documents if document["_id"] != last), at))
+        except InvalidBSON:
+            documents, _ = await _read(database, kind, {**query, "projection": {"_id": 1}}, after, generation)
+            records = [
+                record
+                for document in documents
+                if document["_id"] != last
+                for record in await read_one(database, kind, document["_id"], after=after, generation=generation)
+            ]
+        if not documents or documents[-1]["_id"] == last:
             return
         last = documents[-1]["_id"]
-        for record in _records(kind, documents, at):
+        for record in records:
             yield record
 
 
 async def read_one(
     database: Database, kind: Kind, document_id: object, *, after: Timestamp, generation: int
 ) -> list[Record]:
-    """The record of one document as it is now; none if it is gone."""
-    documents, at = await _read(database, kind, {"filter": {"_id": document_id}, "limit": 1}, after, generation)
+    """The record of one document as it is now; none if it is gone, or was stored so that no driver can decode it."""
+    try:
+        documents, at = await _read(database, kind, {"filter": {"_id": document_id}, "limit": 1}, after, generation)
+    except InvalidBSON as error:
+        metrics.REJECTED.inc()
+        log.warning("a document cannot be decoded", collection=kind.collection, id=str(document_id), reason=str(error))
+        return []
     return list(_records(kind, documents, at))
 
 
 async def _read(
     database: Database, kind: Kind, query: Mapping[str, Any], after: Timestamp, generation: int
 ) -> tuple[Sequence[Mapping[str, Any]], int]:
-    """Some documents, and the time at which they were read: `after`, or later."""
+    """Some documents, and the time at which they were read: `after`, or later. Raises InvalidBSON, PyMongoError."""
     find = {"find": kind.collection, "projection": LEFT_OUT, "singleBatch": True}
     concern = {"level": "snapshot", "afterClusterTime": after}
     reply = await database.command({**find, **query, "readConcern": concern})

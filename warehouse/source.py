@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import structlog
 from bson import Timestamp
+from bson.errors import InvalidBSON
 from pymongo.asynchronous.change_stream import AsyncChangeStream
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure
@@ -83,7 +84,7 @@ class Source:
             self._place = token
         try:
             await self._watch(stop, resume_after=token)
-        except (OperationFailure, Lost) as error:
+        except (OperationFailure, Lost, InvalidBSON) as error:
             if isinstance(error, OperationFailure) and error.code in PASSING:
                 raise
             log.warning("the change stream is incomplete: all documents are read again", reason=str(error)[:500])

@@ -8,7 +8,9 @@ CREATE SETTINGS PROFILE IF NOT EXISTS analytics_warehouse SETTINGS insert_quorum
 -- `python -m warehouse`, its `audit` and its `snapshot`.
 CREATE USER IF NOT EXISTS warehouse IDENTIFIED WITH sha256_password BY 'PLACEHOLDER' SETTINGS PROFILE 'analytics_warehouse';
 GRANT CREATE TABLE, SELECT, INSERT ON analytics.* TO warehouse;
+-- Used where the server requires it (`table_engines_require_grant`).
+GRANT TABLE ENGINE ON ReplacingMergeTree TO warehouse;
 
--- Grafana, and analysts.
-CREATE USER IF NOT EXISTS analyst IDENTIFIED WITH sha256_password BY 'PLACEHOLDER' SETTINGS readonly = 1;
+-- Grafana, and analysts. Grafana's ClickHouse plugin sets a time limit with every query.
+CREATE USER IF NOT EXISTS analyst IDENTIFIED WITH sha256_password BY 'PLACEHOLDER' SETTINGS readonly = 1, max_execution_time = 30 CHANGEABLE_IN_READONLY;
 GRANT SELECT ON analytics.tallies TO analyst;

@@ -4,7 +4,8 @@
 #
 #   BOOTSTRAP=kafka-1:9092 ADMIN=admin.properties sh setup.sh
 #
-# The users are those of ANALYTICS_KAFKA_USER. Neither program may create a topic.
+# The users are those of ANALYTICS_KAFKA_USER. Neither program may create a topic. `snapshot` runs as the relay's user.
+# The relay's producer is idempotent: before Kafka 3.0 that also needs the operation IdempotentWrite on the cluster.
 set -eu
 
 for topic in course-analytics.tallies course-analytics.tallies.rejected; do

@@ -93,9 +93,10 @@ def seen(partition: int, kind: str, rest: str) -> str:
 
 
 def alive(partition: int, kind: str, window: int) -> str:
-    """Hash from a user's digest to the bytes of their ids that arrived in that window.
+    """Hash from a user's digest to the bytes of their ids that arrived in that window, as far as they were charged.
 
-    Only ingest uses it. It lives for two windows, of 900 s for events and 24 h for playbacks.
+    It has an entry with an empty name once a user has reached the limit. Only ingest uses it. It lives for two windows,
+    of 900 s for events and 24 h for playbacks.
     """
     return f"alive:{{{partition}}}:{kind}{window}"
 

@@ -18,8 +18,9 @@ from flusher.steps.wave import Stores
 from flusher.tools import invariants, quarantine, status
 from flusher.tools.forget import forget
 from ingest_server.commit import Commit
-from ingest_server.events import CourseView, Played, Segment, Telemetry
+from ingest_server.events import CourseView, Event, Played, Segment, Telemetry
 from ingest_server.recorder import Recorder
+from ingest_server.script_call import CHARGED_ONE_IN
 from query_server.hot import HotStore
 from shared.data import keys
 from shared.data.tallies import day_tally, lecture_tally
@@ -73,12 +74,15 @@ async def ingest(url: str) -> None:
         await recorder.probe()
         for number, course_id in enumerate((COURSE, REFUSED)):
             commit = Commit(watch_credit=300)
-            user, event = b"learner", f"event-{number}"
+            user, event_id = b"learner", f"event-{number}"
             played = Played([Segment(0, 50, is_view=True)], 600)
-            ping = Telemetry(course_id, user, event, LECTURE, 5, "one", played)
+            ping = Telemetry(course_id, user, event_id, LECTURE, 5, "one", played)
             too_much = Telemetry(course_id, user, None, LECTURE, 300, None)
-            for one in (ping, too_much, CourseView(course_id, user, None)):
-                commit.add(one, asyncio.get_running_loop().create_future())
+            # So many that at least one is charged.
+            views = [CourseView(course_id, user, f"{event_id}-{each}") for each in range(CHARGED_ONE_IN)]
+            events: list[Event] = [ping, too_much, CourseView(course_id, user, None), *views]
+            for event in events:
+                commit.add(event, asyncio.get_running_loop().create_future())
             for outcome in (await recorder.record(commit)).values():
                 if isinstance(outcome, Exception):
                     raise outcome

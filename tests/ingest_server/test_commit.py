@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest_server.commit import Commit, CourseCommit, Told
-from ingest_server.events import ID_WEIGHT, CourseView, Event, Played, Segment, Telemetry
+from ingest_server.events import CourseView, Event, Played, Segment, Telemetry
 from ingest_server.today import Today
 from shared.data import keys
 from shared.data.days import start_of
@@ -144,7 +144,7 @@ def test_a_commit_weighs_its_courses_and_its_events_which_weigh_more_with_ids() 
     course, lecture = COURSES[0], LECTURES[0]
     plain = Telemetry(course, b"ann", None, lecture, 5, None)
     guarded = Telemetry(course, b"ann", "e", lecture, 5, "p")
-    assert 16 + 4 + 1 + 5 + 3 == commit_of([plain, guarded, CourseView(course, b"ann", "e")]).weight
+    assert 16 + 4 + 1 + 3 + 2 == commit_of([plain, guarded, CourseView(course, b"ann", "e")]).weight
     assert 16 + 16 + 4 + 1 + 1 == commit_of([plain, CourseView(COURSES[1], b"ann", None)]).weight
 
 
@@ -167,9 +167,9 @@ def test_each_lecture_of_pings_weighs_its_counters_whatever_ids_they_have(
     assert 8 == weight(first, second, played=played) - weight(first, first, played=played)
 
 
-def test_a_ping_weighs_as_much_as_another_id_where_watch_time_is_bounded() -> None:
+def test_a_ping_weighs_two_more_where_watch_time_is_bounded() -> None:
     ping = Telemetry(COURSES[0], b"ann", None, LECTURES[0], 5, None)
-    assert ID_WEIGHT == commit_of([ping], watch_credit=60).weight - commit_of([ping]).weight
+    assert 2 == commit_of([ping], watch_credit=60).weight - commit_of([ping]).weight
 
 
 class Clock:

@@ -183,7 +183,8 @@ class TestWhatIsInRedis:
 
     async def test_an_event_id_and_a_playback_id_leave_one_key_each(self, player: Player, stored: Stored) -> None:
         await player.ping(event="e", playback="p")
-        assert (1, 1, 11) == (len(stored.seen("t")), len(stored.seen("p")), len(stored.keys()))
+        accounts = len(stored.redis.keys("alive:*"))  # there by chance
+        assert (1, 1, 9) == (len(stored.seen("t")), len(stored.seen("p")), len(stored.keys()) - accounts)
 
     async def test_the_course_and_its_day_are_dirty(self, player: Player, stored: Stored) -> None:
         await player.view()

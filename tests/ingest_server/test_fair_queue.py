@@ -9,14 +9,15 @@ import pytest
 
 from ingest_server import committer as committer_module
 from ingest_server.committer import Committer
-from ingest_server.events import CourseView, Event, Telemetry, weight
+from ingest_server.events import CourseView, Event, Played, Segment, Telemetry, weight
 from shared.serving.errors import Overloaded, Unavailable
 from tests.ingest_server.test_committer import Recording, at_once, running
 from tests.servers import PATIENCE
 
 ANN, BOB, EVE = "ann", "bob", "eve"
 COURSE = "650000000000000000000001"
-PING = Telemetry(COURSE, b"ann", "e", COURSE, 5, "p")  # weighs 9
+PLAYED = Played([Segment(number, 10, is_view=True) for number in range(5)], None)
+PING = Telemetry(COURSE, b"ann", "e", COURSE, 5, "p", PLAYED)  # weighs 9
 VIEW = CourseView(COURSE, b"ann", None)
 
 

@@ -110,9 +110,9 @@ async def test_ids_weigh_before_a_batch_is_judged(
 ) -> None:
     async with AsyncMongoClient[mongo.Document](mongo_url) as client:
         refusals = Refusals(Catalog(client.get_default_database()), committer)
-        monkeypatch.setattr(committer_module, "QUEUE_WEIGHT_FOR_BATCHES", 3)
-        batches.check_room([heavy], ANN, committer, refusals)
         monkeypatch.setattr(committer_module, "QUEUE_WEIGHT_FOR_BATCHES", 2)
+        batches.check_room([heavy], ANN, committer, refusals)
+        monkeypatch.setattr(committer_module, "QUEUE_WEIGHT_FOR_BATCHES", 1)
         with pytest.raises(Overloaded):
             batches.check_room([heavy], ANN, committer, refusals)
 

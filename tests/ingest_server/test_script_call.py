@@ -2,8 +2,8 @@
 
 import base64
 import hashlib
-import json
 import re
+import struct
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, cast
 
@@ -36,11 +36,28 @@ def call(number: int, partition: PartitionCommit) -> Call:
     return Call(*script_call(number, partition, process="p", commit=7, batch="p-7-0", now=NOW))
 
 
-class Reader:
-    """Reads a call as the script does."""
+class Packed:
+    """Reads numbers one after the other."""
 
-    def __init__(self, call: Call) -> None:
-        self.keys = iter(call.keys)
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+        self._at = 0
+
+    def __bool__(self) -> bool:
+        return self._at < len(self._text)
+
+    def next(self, form: str) -> list[int]:
+        found = struct.unpack_from(f"<{form}", self._text, self._at)
+        self._at += struct.calcsize(f"<{form}")
+        return list(found)
+
+
+class Reader:
+    """Reads a call as the script does, with so many keys of guarded events."""
+
+    def __init__(self, call: Call, guarded_keys: int) -> None:
+        self.keys = iter(call.keys[: len(call.keys) - guarded_keys])
+        self.guarded_keys = iter(call.keys[len(call.keys) - guarded_keys :])
         self.arguments = iter(call.arguments)
         self.guarding = False
         self.ids: dict[str, Iterator[bytes]] = {}
@@ -51,28 +68,36 @@ class Reader:
     def number(self) -> int:
         return int(next(self.arguments))
 
+    def text(self) -> bytes:
+        text = next(self.arguments)
+        assert isinstance(text, bytes)
+        return text
+
     def sums(self, fields: int) -> dict[Argument, Argument]:
         return {next(self.arguments): next(self.arguments) for _ in range(fields)}
 
     def parts(self, length: int) -> list[bytes]:
-        text = cast("bytes", next(self.arguments))
+        text = self.text()
         return [text[at : at + length] for at in range(0, len(text), length)]
 
     def guarded(self, everybody: Sequence[Argument]) -> Iterator[tuple[Guarded, int]]:
         """Guarded events, and which lecture's segments each has, 0 for none."""
         lectures = [None, *re.findall(".{24}", str(next(self.arguments)))]
-        entries = iter(json.loads(str(next(self.arguments))))
-        for user, position, has_event, lecture, seconds, has_playback, what in zip(*[entries] * 7, strict=True):
-            found = Guarded(bytes(everybody[user - 1]), position, None, lectures[lecture], seconds)
-            if has_event:
+        packed = Packed(self.text())
+        while packed:
+            user, position, lecture, seconds, has = packed.next("HHHHB")
+            found = Guarded(cast("bytes", everybody[user - 1]), position, None, lectures[lecture], seconds)
+            if has & 1:
                 found.event = next(self.ids["t" if lecture else "v"])
-            if has_playback:
-                found.playback, found.bitmap_key = next(self.ids["p"]), next(self.keys)
-            if what:
-                _, duration, *cut = what
-                segments = [Segment(*each) for each in zip(*[iter(cut)] * 3, strict=True)]
+            if has & 2:
+                found.playback, found.bitmap_key = next(self.ids["p"]), next(self.guarded_keys)
+            tally = 0
+            if has & 4:
+                tally, duration, count = packed.next("HHH")
+                cut = [packed.next("HH") for _ in range(count)]
+                segments = [Segment(number % 32_768, tenths, number >= 32_768) for number, tenths in cut]
                 found.played = Played(segments, duration or None)
-            yield found, what[0] if what else 0
+            yield found, tally
 
 
 def read_course(reader: Reader, number: int, sent: CourseCommit) -> None:
@@ -81,8 +106,7 @@ def read_course(reader: Reader, number: int, sent: CourseCommit) -> None:
     assert [
         f"{kind}:{{{number}}}:{tally}" for tally in (course_id, day) for kind in ("course_counters", "course_users")
     ] == [next(reader.keys) for _ in range(4)]
-    fields, certain, people, lectures, guarded_keys = (reader.number() for _ in range(5))
-    assert guarded_keys == sum(one.bitmap_key is not None for one in sent.guarded)
+    fields, certain, people, lectures = (reader.number() for _ in range(4))
     assert sent.sums == reader.sums(fields)
     everybody = reader.take(people)
     assert sent.users == set(everybody[:certain])
@@ -107,10 +131,13 @@ def read_course(reader: Reader, number: int, sent: CourseCommit) -> None:
 def test_a_call_says_what_the_commit_holds(events: list[Event]) -> None:
     for number, partition in commit_of(events).partitions.items():
         sent = call(number, partition)
-        reader = Reader(sent)
-        guarding = reader.guarding = any(course.guarded for course in partition.courses.values())
+        guarded = [one for course in partition.courses.values() for one in course.guarded]
+        guarded_keys = sum(one.bitmap_key is not None for one in guarded)
+        reader = Reader(sent, guarded_keys)
+        guarding = reader.guarding = bool(guarded)
         sets = sets_of(number, partition)
-        assert [7, "p-7-0", 900, 86400, 0, int(guarding), 2**19, len(sets)] == reader.take(8)
+        assert [7, "p-7-0", 900, 86400, 0] == reader.take(5)
+        assert [guarded_keys if guarding else -1, 2**19, 8, len(sets)] == reader.take(4)
         header = [f"commit:{{{number}}}:p", f"dirty_analytics_courses:{{{number}}}", f"unsaved_users:{{{number}}}"]
         if guarding:
             header += [
@@ -126,7 +153,8 @@ def test_a_call_says_what_the_commit_holds(events: list[Event]) -> None:
         assert header == [next(reader.keys) for _ in header]
         for course in partition.courses.values():
             read_course(reader, number, course)
-        assert [] == [*reader.keys, *reader.arguments, *(each for ids in reader.ids.values() for each in ids)]
+        assert [] == [*reader.keys, *reader.guarded_keys, *reader.arguments]
+        assert [] == [each for ids in reader.ids.values() for each in ids]
 
 
 def sets_of(number: int, partition: PartitionCommit) -> list[str]:

@@ -47,6 +47,7 @@ class Counting:
 @pytest.fixture
 async def counting(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Counting]:
     monkeypatch.setattr(script_call, "USER_BYTES", LIMIT)
+    monkeypatch.setattr(script_call, "CHARGED_ONE_IN", 1)
     async with Recorder(redis_url, Barrier("none"), process="p") as recorder:
         yield Counting(recorder)
 
@@ -141,6 +142,26 @@ async def test_a_watch_key_is_charged_when_it_begins(counting: Counting, stored:
     assert 120 == charged(stored, EVENTS)
 
 
+async def test_of_so_many_ids_one_is_charged_for_all(
+    counting: Counting, stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(script_call, "USER_BYTES", 2**20)
+    monkeypatch.setattr(script_call, "CHARGED_ONE_IN", 8)
+    assert await counting.count(*(view(f"e{number}") for number in range(80))) is None
+    assert 80 * 120 == charged(stored, EVENTS)
+
+
+async def test_single_ids_are_charged_by_chance(
+    counting: Counting, stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(script_call, "CHARGED_ONE_IN", 2)
+    told = [await counting.count(view(f"e{number}")) for number in range(60)]
+    reached = told.index({0: "USER_LIMIT"})
+    assert 5 <= reached  # 5 charges of 240 bytes are the limit
+    assert {None} == set(told[:reached])
+    assert [reached, reached] == [60 - told.count({0: "USER_LIMIT"}), stored.ids("v")]
+
+
 def before_it(stored: Stored, kind: str, text: str, *, earlier: bool = False) -> None:
     """An id as the version before has kept it: as a key, beside an account of its user, `earlier` in the last window.
 
@@ -184,9 +205,8 @@ async def test_what_is_charged_is_about_what_redis_needs(counting: Counting, sto
 
 
 async def test_a_caller_gets_the_reason(player: Player, stored: Stored) -> None:
-    for prefix in (EVENTS, PLAYBACKS):
-        await player.ping(event=prefix[-1], playback=prefix[-1])
-    for account in stored.redis.keys(f"{EVENTS}*"):
-        stored.redis.hset(account, script_call._account_of(b"ann"), 2**20)
+    window = int(time.time()) // script_call.EVENT_SECONDS
+    for account in (f"{EVENTS}{window}", f"{EVENTS}{window + 1}"):
+        stored.redis.hset(account, mapping={script_call._account_of(b"ann"): 2**20, "": 1})
     refused = await refusal(player.view(event="new"))
     assert ("RESOURCE_EXHAUSTED", "USER_LIMIT") == (refused.code.name, refused.reason)

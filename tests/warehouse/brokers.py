@@ -1,15 +1,16 @@
 """A Kafka for tests: librdkafka's mock cluster, which speaks the protocol over TCP to any process.
 
-It keeps its log in memory: ended and started again it is empty, as after the loss of a cluster. A real one is taken
-where the environment names it, or in a container; neither has been run here.
+It keeps its log in memory: ended and started again it is empty, as after the loss of a cluster. Another one is taken
+where the environment names it (it has been run with Tansu), or in a container, which has not been run.
 """
 
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from functools import partial
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -44,17 +45,37 @@ def kafka_of_this_run() -> Iterator[str]:
 
 
 def make_topics_again(brokers: str) -> None:
-    """Topics without a record, and no group that remembers one."""
+    """Topics without a record, and no group that remembers one.
+
+    Kafka deletes after it has answered, and a reader that was killed is a member until its session is over.
+    """
     admin = AdminClient({"bootstrap.servers": brokers})
     topics = [TOPIC, REJECTED_TOPIC]
     there = admin.list_topics(timeout=10).topics.keys() & topics
-    deleted = admin.delete_topics([*there]) if there else {}
-    for removed in (*deleted.values(), *admin.delete_consumer_groups([GROUP]).values()):
-        with suppress(KafkaException):  # a group that is not there
-            removed.result()
+    for deleted in (admin.delete_topics([*there]) if there else {}).values():
+        deleted.result()
     wait_until(lambda: not admin.list_topics(timeout=10).topics.keys() & topics, 60, "the topics are still there")
-    for made in admin.create_topics([NewTopic(topic, num_partitions=4) for topic in topics]).values():
-        made.result()
+    wait_until(partial(is_forgotten, admin), 60, "the group has members")
+    for topic in topics:
+        new = NewTopic(topic, num_partitions=4)
+        wait_until(partial(is_made, admin, new), 60, f"{topic} is still there")
+
+
+def is_forgotten(admin: AdminClient) -> bool:
+    """Whether the group is gone now; one that is not there is refused, too."""
+    problem = admin.delete_consumer_groups([GROUP])[GROUP].exception()
+    return not (isinstance(problem, KafkaException) and problem.args[0].code() == KafkaError.NON_EMPTY_GROUP)
+
+
+def is_made(admin: AdminClient, new: NewTopic) -> bool:
+    """Whether the topic is made now; not while an earlier one of its name is being deleted. Raises KafkaException."""
+    try:
+        admin.create_topics([new])[new.topic].result()
+    except KafkaException as refused:
+        if refused.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise
+        return False
+    return True
 
 
 def at(brokers: str) -> dict[str, str]:

@@ -7,15 +7,13 @@ import pytest
 from bson import ObjectId, Timestamp
 
 from tests.servers import PATIENCE
-from tests.warehouse.stage import COURSE_ID, Database, flush, following, until_equal
+from tests.warehouse.stage import COURSE_ID, OTHER_COURSE, Database, flush, following, until_equal
 from warehouse.audit import audit
 from warehouse.events import Events
 from warehouse.record import Record, moment
 from warehouse.sink import Sink, known_tallies
 from warehouse.snapshot import Snapshot
 from warehouse.store import Store
-
-OTHER_COURSE = "650000000000000000000002"
 
 
 async def test_a_snapshot_restores_lost_records(database: Database, store: Store) -> None:

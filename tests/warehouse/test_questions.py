@@ -1,6 +1,7 @@
-"""The questions of docs/warehouse.md are answered by the real engine."""
+"""The questions of docs/warehouse.md, and Grafana's panels, are answered by the real engine."""
 
 import datetime as dt
+import json
 import re
 from pathlib import Path
 
@@ -10,8 +11,14 @@ from warehouse.record import Record
 from warehouse.sink import Sink
 from warehouse.store import Store
 
-PAGE = Path(__file__).parents[2] / "docs" / "warehouse.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "warehouse.md"
 QUESTIONS = re.findall(r"^([^\n]+):\n\n```sql\n(.*?)\n```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+
+PANELS = {
+    panel["title"]: panel["targets"][0]["rawSql"]
+    for panel in json.loads((ROOT / "deploy" / "grafana" / "warehouse.json").read_text())["panels"]
+}
 
 COURSE, OTHER, LECTURE = "650000000000000000000001", "650000000000000000000002", "650000000000000000000011"
 TODAY = dt.datetime.now(dt.UTC).date()
@@ -33,11 +40,25 @@ RECORDS = [
 
 @pytest.mark.parametrize(("question", "sql"), QUESTIONS, ids=[question for question, _ in QUESTIONS])
 async def test_a_question_has_an_answer(store: Store, question: str, sql: str) -> None:
+    assert EXPECTED[question] == await answer(store, sql)
+
+
+@pytest.mark.parametrize("title", PANELS)
+async def test_a_panel_shows_the_days_of_the_range_that_grafana_asks_for(store: Store, title: str) -> None:
+    """Grafana's ClickHouse plugin puts the condition in."""
+    asked = PANELS[title].replace("$__dateFilter(day)", f"day >= toDate('{EARLIER}') AND day <= toDate('{TODAY}')")
+    assert SHOWN[title] == await answer(store, asked)
+
+
+async def answer(store: Store, sql: str) -> list[list[object]]:
     await Sink(store).write(RECORDS)
-    answer = [
-        [value.decode() if isinstance(value, bytes) else value for value in row] for row in await store.query(sql)
-    ]
-    assert EXPECTED[question] == answer
+    return [[plain(value) for value in row] for row in await store.query(sql)]
+
+
+def plain(value: object) -> object:
+    if isinstance(value, dt.datetime):
+        return str(value.date())
+    return value.decode() if isinstance(value, bytes) else value
 
 
 EXPECTED = {
@@ -54,6 +75,16 @@ EXPECTED = {
     "The part of all videos that is played again most": [[COURSE, LECTURE, 30, 1.8]],
     "Courses that nobody has opened for thirty days": [[OTHER, dt.date.fromisoformat(LONG_AGO)]],
     "How concentrated the audience is: the share of all views that the ten largest courses have": [[1.0]],
+}
+
+
+SHOWN = {
+    "Hours watched": [[RECENT, 1.0]],
+    "Lecture views": [[RECENT, 7]],
+    "Active courses": [[RECENT, 1]],
+    "Courses by lecture views": [[COURSE, 7, 1.0]],
+    "Lectures by seconds a view": [],
+    "Events not counted": [["REPEATED", 2]],
 }
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from bson import ObjectId
 
-from tests.warehouse.stage import COURSE_ID, DAY, LECTURE, Database, flush, following, until_equal
+from tests.undecodable import undecodable
+from tests.warehouse.stage import COURSE_ID, DAY, LECTURE, OTHER_COURSE, Database, flush, following, until_equal
 from warehouse import sink
 from warehouse.audit import _moves, audit
 from warehouse.record import Record
@@ -96,6 +97,22 @@ async def test_counters_in_an_array_are_read_by_their_places(database: Database,
     rows = live(await store.totals([COURSE_ID]))
     expected = {("duration", 0): 4, ("segment_views", 0): 1, ("segment_views", 2): 7}
     assert expected == {(key.counter, key.item): total for key, total in rows.items() if key.kind == "lecture"}
+
+
+async def test_a_document_that_cannot_be_decoded_delays_no_other(database: Database, store: Store) -> None:
+    """Whether it is there from the start or comes later; nobody can say what it counts."""
+    other, name = {"courseId": ObjectId(OTHER_COURSE)}, f"{OTHER_COURSE}/{DAY[25:]}"
+    await flush(database, 3)
+    await database["courseanalytics"].insert_one(undecodable({"_id": ObjectId(), **other}, "epoch"))
+    async with following(database, store):
+        await until_equal(database, store)
+        await database["courseanalyticsdays"].insert_one(undecodable({"_id": name, **other, "totalViews": 7}, "epoch"))
+        await database["courseanalyticsdays"].update_one({"_id": name}, {"$inc": {"totalViews": 1}})
+        await flush(database, 4)
+        await until_equal(database, store)
+
+    _, lines = await audit(database, store, again_after=0)
+    assert f"not comparable: {OTHER_COURSE} course_views" in lines
 
 
 async def test_two_sources_at_once_do_no_harm(database: Database, store: Store) -> None:
