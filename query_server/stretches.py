@@ -44,7 +44,7 @@ class Stretches:
         self, shown: Sequence[str], hot: HotTallies, course: Course, until: float
     ) -> tuple[Sequence[Day], Overview]:
         """The days and their overview. The course has these days without lectures. Raises Unavailable, StoreRefuses."""
-        blocks = [await self._block(block, hot, course, until) for block in _blocks(shown)]
+        blocks = [await self._block(block, hot, course, until) for block in in_blocks(shown)]
         return await self._away(lambda: _joined(blocks, course))
 
     async def day(self, day: str, hot: HotTallies, course: Course) -> Day:
@@ -84,7 +84,7 @@ def in_both(shown: Sequence[str], hot: HotTallies, found: Mapping[str, Document]
     return hot_days(shown, lambda day: f"{course_id}/{day}", hot.tallies, hot.unsaved, found)
 
 
-def _blocks(shown: Sequence[str]) -> Iterator[Days]:
+def in_blocks(shown: Sequence[str]) -> Iterator[Days]:
     """Consecutive days, cut where blocks begin."""
     if shown:
         place = days.number_of(shown[0]) % BLOCK_DAYS
