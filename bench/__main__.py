@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from bench import dashboard, flush, gateway, ingest, report, reports, sweep, warehouse
+from bench import dashboard, flush, gateway, ingest, report, reports, start, sweep, warehouse
 from bench.report import Row
 from bench.stage import Stage, stage
 from shared import logs
@@ -21,6 +21,7 @@ Section = Callable[[Stage, int, float, Callable[[str], None]], Coroutine[Any, An
 SECTIONS: dict[str, Section] = {
     "ingest": ingest.single,
     "sweep": sweep.rates,
+    "start": start.cold,
     "batch": ingest.batches,
     "ids": ingest.identified,
     "workers": ingest.workers,

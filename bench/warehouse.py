@@ -136,6 +136,7 @@ async def beside(stage: Stage, rounds: int, seconds: float, say: Say) -> list[Ro
     """The flush and ingest, alternately with a relay beside them and without."""
     flushes: dict[bool, list[float]] = {True: [], False: []}
     pings: dict[bool, list[float]] = {True: [], False: []}
+    busy: dict[bool, list[float]] = {True: [], False: []}  # ingest's CPU time of a ping, in µs
     calls, server = ingest.ping_calls(stage), stage.program("ingest_server")
     async with flush.client_of_flusher(stage) as client:
         database = mongo.database(client)
@@ -145,17 +146,21 @@ async def beside(stage: Stage, rounds: int, seconds: float, say: Say) -> list[Ro
             for number in range(rounds):
                 for with_relay in (number % 2 == 0, number % 2 == 1):  # what comes first has the slower stores
                     with running_relay(stage, brokers, wanted=with_relay):
-                        result, _ = await ingest.closed(server.address, server.pid, calls, seconds)
+                        result, cpu = await ingest.closed(server.address, server.pid, calls, seconds)
                         pings[with_relay].append(result.rate)
+                        busy[with_relay].append(1e6 * cpu / len(result.seconds))
                         stage.redis.flushdb()
                         took = await flush.once(stage, database, COURSES, f"{number}-{with_relay}")
                         flushes[with_relay].append(took)
                 say(f"flush beside a relay {1000 * flushes[True][-1]:.0f} ms, alone {1000 * flushes[False][-1]:.0f} ms")
+                say(f"pings beside a relay {pings[True][-1]:,.0f}/s, alone {pings[False][-1]:,.0f}/s")
     slower = tuple(one / other for one, other in zip(flushes[True], flushes[False], strict=True))
     counted = tuple(one / other for one, other in zip(pings[True], pings[False], strict=True))
+    dearer = tuple(one / other for one, other in zip(busy[True], busy[False], strict=True))
     return [
         Row("warehouse", f"whole flush of {COURSES:,} courses beside a relay ÷ without", "×", slower, "≤ 1.1"),
         Row("warehouse", "pings beside a relay ÷ without", "×", counted, "1"),
+        Row("warehouse", "ingest's CPU time of a ping beside a relay ÷ without", "×", dearer, "1"),
     ]
 
 
