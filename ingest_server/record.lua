@@ -15,7 +15,7 @@
 --       3 seconds that an event id is remembered   4 the same for a playback id, after its last ping
 --       5 the watch credit in milliseconds, 0 where watch time is not bounded
 --       6 how many keys of guarded events there are, -1 without guarded events
---       7 how many bytes of ids of a kind a user may add in a window   8 of how many charges one is made, by chance, and that many times as large
+--       7 how many bytes of ids of a kind a user may add in a window   8 in what steps of bytes an account grows
 --       9 how many sets of ids are among the KEYS
 --       with guarded events the digests of their ids, in their order, in three arguments: event ids of course views, those of
 --         pings, and playback ids
@@ -38,10 +38,10 @@
 -- An id is a digest in a set seen:{p}:<kind><window> (v, t: event ids of course views and of pings; p: playback ids). The
 -- window, by this server's clock, is that in which the id arrived, or its playback had its last ping. Event ids are looked up
 -- in this window and the last, each as long as the ids are remembered; playback ids in this and the last two, each half as long.
--- A user is charged at least the memory that an id takes in Redis: by chance only for one of so many, and that many times
--- its bytes. An account has an entry with an empty name once a user has reached the limit of its window. That user may still
--- repeat events, and continue playbacks that have begun, up to twice the limit: each window in which one goes on charges
--- it anew.
+-- A user is charged at least the memory that an id takes in Redis, in steps: whoever's id completes one is charged all of
+-- it. A commit starts within a step by chance. An account has an entry with an empty name once a user has reached the limit
+-- of its window. That user may still repeat events, and continue playbacks that have begun, up to twice the limit: each
+-- window in which one goes on charges it anew.
 --
 -- The bits of a playback's segments: bit 0 that it was counted as a playback, bit n + 1 its view of segment n. They live
 -- as long as the playback's id. They are reset when the lecture's tally was emptied after its last ping: no segment has
@@ -210,7 +210,7 @@ end
 -- How many bytes of ids the users have added in this window, and whether any of them has reached the limit.
 local function account(key, seconds)
   local has_full = redis.pcall('HMGET', key, '')[1]
-  return { key = key, seconds = seconds, charges = tonumber(time[2]), has_full = has_full }
+  return { key = key, seconds = seconds, bytes = tonumber(time[2]), has_full = has_full }
 end
 
 local views, pings, plays, events, playbacks
@@ -227,14 +227,15 @@ end
 local ID_BYTES = 120
 -- As bits of an event's last byte, and of a segment's number.
 local PLAYED, VIEW = 4, 32768
-local limit, charged_one_in = tonumber(ARGV[7]), tonumber(ARGV[8])
+local limit, step = tonumber(ARGV[7]), tonumber(ARGV[8])
 
 local function charge(to, user, bytes)
-  to.charges = to.charges + 1
-  if to.charges % charged_one_in > 0 then
+  local before = to.bytes
+  to.bytes = before + bytes
+  bytes = (math.floor(to.bytes / step) - math.floor(before / step)) * step
+  if bytes == 0 then
     return
   end
-  bytes = bytes * charged_one_in
   local total = redis.pcall('HINCRBY', to.key, user, bytes)
   if is_spoilt(total) then
     redis.pcall('HSET', to.key, user, bytes)

@@ -12,9 +12,9 @@ from shared.data.tallies import day_tally, lecture_tally
 EVENT_SECONDS = 900
 
 # The bytes that the event ids of one user may take in one window and partition, and the playback ids: some 4,000 ids.
-# Those of two windows are alive. Of so many charges one is made, by chance, and that many times as large.
+# Those of two windows are alive. An account grows in such steps: by chance, one of eight ids makes one.
 USER_BYTES = 512 * 1024
-CHARGED_ONE_IN = 8
+STEP_BYTES = 960
 
 # How an event is packed, what it has, and how its segments are packed: see `record.lua`.
 _EVENT = struct.Struct("<HHHHB")
@@ -49,7 +49,7 @@ def script_call(
     events = [event for course in partition.courses.values() for event in course.guarded]
     guarded_keys = [key for event in events for key in (event.bitmap_key, event.watch_key) if key is not None]
     arguments: list[Argument] = [commit, batch, EVENT_SECONDS, keys.PLAYBACK_SECONDS, credit]
-    arguments += (len(guarded_keys) if guarded else -1, USER_BYTES, CHARGED_ONE_IN, len(sets))
+    arguments += (len(guarded_keys) if guarded else -1, USER_BYTES, STEP_BYTES, len(sets))
     arguments += map(b"".join, ids.values())
     for course in partition.courses.values():
         _add_course(names, arguments, number, course, guarding=guarded)

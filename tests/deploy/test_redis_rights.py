@@ -20,7 +20,7 @@ from flusher.tools.forget import forget
 from ingest_server.commit import Commit
 from ingest_server.events import CourseView, Event, Played, Segment, Telemetry
 from ingest_server.recorder import Recorder
-from ingest_server.script_call import CHARGED_ONE_IN
+from ingest_server.script_call import STEP_BYTES
 from query_server.hot import HotStore
 from shared.data import keys
 from shared.data.tallies import day_tally, lecture_tally
@@ -79,7 +79,7 @@ async def ingest(url: str) -> None:
             ping = Telemetry(course_id, user, event_id, LECTURE, 5, "one", played)
             too_much = Telemetry(course_id, user, None, LECTURE, 300, None)
             # So many that at least one is charged.
-            views = [CourseView(course_id, user, f"{event_id}-{each}") for each in range(CHARGED_ONE_IN)]
+            views = [CourseView(course_id, user, f"{event_id}-{each}") for each in range(STEP_BYTES // 120)]
             events: list[Event] = [ping, too_much, CourseView(course_id, user, None), *views]
             for event in events:
                 commit.add(event, asyncio.get_running_loop().create_future())

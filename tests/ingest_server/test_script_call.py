@@ -137,7 +137,7 @@ def test_a_call_says_what_the_commit_holds(events: list[Event]) -> None:
         guarding = reader.guarding = bool(guarded)
         sets = sets_of(number, partition)
         assert [7, "p-7-0", 900, 86400, 0] == reader.take(5)
-        assert [guarded_keys if guarding else -1, 2**19, 8, len(sets)] == reader.take(4)
+        assert [guarded_keys if guarding else -1, 2**19, 960, len(sets)] == reader.take(4)
         header = [f"commit:{{{number}}}:p", f"dirty_analytics_courses:{{{number}}}", f"unsaved_users:{{{number}}}"]
         if guarding:
             header += [

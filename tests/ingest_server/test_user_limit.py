@@ -47,7 +47,7 @@ class Counting:
 @pytest.fixture
 async def counting(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Counting]:
     monkeypatch.setattr(script_call, "USER_BYTES", LIMIT)
-    monkeypatch.setattr(script_call, "CHARGED_ONE_IN", 1)
+    monkeypatch.setattr(script_call, "STEP_BYTES", 1)
     async with Recorder(redis_url, Barrier("none"), process="p") as recorder:
         yield Counting(recorder)
 
@@ -146,15 +146,27 @@ async def test_of_so_many_ids_one_is_charged_for_all(
     counting: Counting, stored: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(script_call, "USER_BYTES", 2**20)
-    monkeypatch.setattr(script_call, "CHARGED_ONE_IN", 8)
+    monkeypatch.setattr(script_call, "STEP_BYTES", 960)
     assert await counting.count(*(view(f"e{number}") for number in range(80))) is None
     assert 80 * 120 == charged(stored, EVENTS)
+
+
+async def test_no_order_of_events_hides_some_bytes(
+    counting: Counting, stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(script_call, "USER_BYTES", 2**20)
+    monkeypatch.setattr(script_call, "STEP_BYTES", 960)
+    repeats = [ping(None, "p", 4319)] * 6  # they add nothing
+    playbacks = [[ping(None, f"p{number}", 4319), *repeats] for number in range(20)]
+    assert await counting.count(ping(None, "p", 4319), *(each for some in playbacks for each in some)) is None
+    needed = 21 * (120 + 120 + 541)
+    assert needed - 960 < charged(stored, PLAYBACKS) < needed + 960
 
 
 async def test_single_ids_are_charged_by_chance(
     counting: Counting, stored: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(script_call, "CHARGED_ONE_IN", 2)
+    monkeypatch.setattr(script_call, "STEP_BYTES", 240)
     told = [await counting.count(view(f"e{number}")) for number in range(60)]
     reached = told.index({0: "USER_LIMIT"})
     assert 5 <= reached  # 5 charges of 240 bytes are the limit
