@@ -22,6 +22,8 @@ SHOWN = 20
 
 EQUAL, DIFFERENT = "equal", "different"
 
+A_COURSE = {"courseId": {"$type": ["objectId", "string"]}}  # anything else names none, and may not be decodable
+
 Differences = dict[Key, tuple[int, int]]  # what MongoDB has, and what the store has
 
 
@@ -85,7 +87,7 @@ async def _courses(
     if only is None:
         known = set(rows)
         for kind in KINDS:
-            known |= {str(course_id) for course_id in await database[kind.collection].distinct("courseId")}
+            known |= {str(course_id) for course_id in await database[kind.collection].distinct("courseId", A_COURSE)}
         only = sorted(name for name in known if tally_of(name))
     return parts({course_id: rows.get(course_id, 0) for course_id in only}, names=COURSES, total=ROWS)
 

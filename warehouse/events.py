@@ -25,6 +25,9 @@ PIPELINE: Sequence[Mapping[str, Any]] = [
     }
 ]
 
+# As text, because no driver may be able to decode what somebody stored as the course's id.
+NAMED = {COURSE.key: {"$convert": {"input": f"${COURSE.key}", "to": "string", "onError": None, "onNull": None}}}
+
 
 class Lost(Exception):
     """The events do not describe every change: all documents must be read."""
@@ -40,7 +43,7 @@ class Events:
 
     async def learn_courses(self) -> None:
         """Reads to which course each document belongs now."""
-        documents = self._database[COURSE.collection].find({}, {COURSE.key: 1})
+        documents = self._database[COURSE.collection].find({}, NAMED)
         self._courses = {document["_id"]: str(document.get(COURSE.key)) async for document in documents}
 
     async def records(self, event: Document) -> list[Record]:
@@ -90,7 +93,7 @@ class Events:
 
     async def _looked_up(self, document_id: object) -> str:
         """For a document that was inserted while another relay ran; "" if it is gone, as a later event will tell."""
-        found = await self._database[COURSE.collection].find_one({"_id": document_id}, {COURSE.key: 1})
+        found = await self._database[COURSE.collection].find_one({"_id": document_id}, NAMED)
         if found is None:
             return ""
         self._courses[document_id] = str(found.get(COURSE.key))

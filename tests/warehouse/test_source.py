@@ -99,11 +99,12 @@ async def test_counters_in_an_array_are_read_by_their_places(database: Database,
     assert expected == {(key.counter, key.item): total for key, total in rows.items() if key.kind == "lecture"}
 
 
-async def test_a_document_that_cannot_be_decoded_delays_no_other(database: Database, store: Store) -> None:
+@pytest.mark.parametrize("field", ["epoch", "courseId"])
+async def test_a_document_that_cannot_be_decoded_delays_no_other(field: str, database: Database, store: Store) -> None:
     """Whether it is there from the start or comes later; nobody can say what it counts."""
     other, name = {"courseId": ObjectId(OTHER_COURSE)}, f"{OTHER_COURSE}/{DAY[25:]}"
     await flush(database, 3)
-    await database["courseanalytics"].insert_one(undecodable({"_id": ObjectId(), **other}, "epoch"))
+    await database["courseanalytics"].insert_one(undecodable({"_id": ObjectId(), **other}, field))
     async with following(database, store):
         await until_equal(database, store)
         await database["courseanalyticsdays"].insert_one(undecodable({"_id": name, **other, "totalViews": 7}, "epoch"))
