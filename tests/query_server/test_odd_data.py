@@ -5,15 +5,18 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import bson
 import grpc
 import pytest
 from bson import Binary, Code, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from bson.dbref import DBRef
+from bson.raw_bson import RawBSONDocument
 from course_analytics.v1 import dashboard_pb2
 from google.protobuf.message import Message
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from query_server.cold import RAW, Documents
 from shared.stores.mongo import COURSE_ANALYTICS
 from tests.query_server.conftest import TODAY, Dashboards, recorded, report, token
 from tests.query_server.platform import VIEWS, Course, Platform, seconds, views
@@ -257,6 +260,13 @@ async def test_a_document_that_cannot_be_decoded_is_empty_and_spoils_nothing_els
     ]
     for answer in await everything(reports, odd):
         assert_sound(answer)
+
+
+def test_a_document_is_named_without_decoding_what_is_below_its_fields() -> None:
+    """A dashboard of 1,000 lectures would take 0.6 ms longer."""
+    document = {"lectureStats": undecodable({}, "views"), "_id": DAY}
+    nested = RawBSONDocument(bson.encode({"": document}), RAW)[""]  # at the top `_id` would come first
+    assert [DAY] == [*Documents("", [nested])]
 
 
 async def test_what_was_acknowledged_is_shown_beside_an_odd_number(platform: Platform, dashboards: Dashboards) -> None:
