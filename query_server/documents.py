@@ -44,7 +44,7 @@ def owned(course_id: str, user_id: str, *, outline: bool) -> list[Document]:
         _lookup(SECTIONS, "sectionKeys", {"lectures": _references("$lectures", at_most=MAX_LECTURES + 1)}),
         _unless_too_large(SECTIONS_FOUND, {"$sum": {"$map": {"input": f"${SECTIONS_FOUND}", "in": _lectures_of_this}}}),
         {"$set": {"lectureKeys": _keys(_every_lecture)}},
-        _lookup(LECTURES, "lectureKeys", {"lectureTitle": 1}),
+        _lookup(LECTURES, "lectureKeys", {"lectureTitle": {"$cond": [_is_a_title, "$lectureTitle", None]}}),
         {"$unset": ["sectionKeys", "lectureKeys"]},
     ]
 
@@ -138,6 +138,9 @@ _every_lecture: Document = {
         "in": {"$concatArrays": ["$$value", "$$this"]},
     }
 }
+
+# Anything else is none, and possibly no driver can decode it.
+_is_a_title: Document = {"$or": [{"$isNumber": "$lectureTitle"}, {"$eq": [{"$type": "$lectureTitle"}, "string"]}]}
 
 
 def _references(path: str, *, at_most: int | None = None) -> Document:

@@ -308,6 +308,13 @@ async def test_a_reference_may_be_a_string_or_a_document(
     assert (course.lectures, ["A", "B", "C"]) == ([step.lecture_id for step in shown], [step.title for step in shown])
 
 
+async def test_a_lecture_whose_title_cannot_be_decoded_has_none(platform: Platform, dashboards: Dashboards) -> None:
+    course = await platform.add_course(["A"])
+    lecture = await platform.database["lectures"].find_one_and_delete({"_id": ObjectId(course.lectures[0])})
+    await platform.database["lectures"].insert_one(undecodable(lecture or {}, "lectureTitle"))
+    assert [""] == [step.title for step in (await dashboards.of(course)).engagement_funnel]
+
+
 @pytest.mark.parametrize(("title", "shown"), [(7, "7"), (1.5, "1.5"), (True, ""), (["x"], ""), (None, ""), ("é", "é")])
 async def test_a_malformed_title_is_shown_as_far_as_possible(
     title: object, shown: str, platform: Platform, dashboards: Dashboards
