@@ -120,11 +120,12 @@ async def _readable(
         async for document in collection.find(asked, LEFT_OUT):
             yield document
     except InvalidBSON:
-        async for named in collection.find(asked, {"courseId": 1}):
+        async for named in collection.find(asked, {kind.key: 1}):
             try:
                 found = await collection.find_one({"_id": named["_id"]}, LEFT_OUT)
             except InvalidBSON:
-                odd += [f"{named.get('courseId')} {counter}" for counter in (*kind.counters, UNIQUE_USERS)]
+                course_id = str(named[kind.key]).partition("/")[0]
+                odd += [f"{course_id} {counter}" for counter in (*kind.counters, UNIQUE_USERS)]
             else:
                 yield found or {}
 

@@ -116,6 +116,14 @@ async def test_a_document_that_cannot_be_decoded_delays_no_other(field: str, dat
     assert f"not comparable: {OTHER_COURSE} course_views" in lines
 
 
+async def test_a_day_that_cannot_be_decoded_is_not_comparable_by_its_name(database: Database, store: Store) -> None:
+    await flush(database, 3)
+    day = undecodable({"_id": f"{COURSE_ID}/2026-11-25", "totalViews": 7}, "epoch")
+    await database["courseanalyticsdays"].insert_one(day)
+    _, lines = await audit(database, store, again_after=0)
+    assert f"not comparable: {COURSE_ID} course_views" in lines
+
+
 async def test_two_sources_at_once_do_no_harm(database: Database, store: Store) -> None:
     async with following(database, store), following(database, store):
         for _ in range(5):
