@@ -44,3 +44,14 @@ def with_bucket(tokens: int, most: int) -> Callable[[str], str]:
         return text.replace(f"max_tokens: {tokens}\n", f"max_tokens: {most}\n")
 
     return change
+
+
+def in_rotation(admin_url: str) -> set[str]:
+    """The ingest servers that the gateway holds for healthy."""
+    clusters = httpx.get(f"{admin_url}/clusters?format=json", trust_env=False).json()["cluster_statuses"]
+    (ingest,) = (cluster for cluster in clusters if cluster["name"] == "ingest")
+    return {
+        f"{host['address']['socket_address']['address']}:{host['address']['socket_address']['port_value']}"
+        for host in ingest["host_statuses"]
+        if host["health_status"] == {"eds_health_status": "HEALTHY"}
+    }

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 
 import yaml
 
+from devstack.child import wait_until
 from devstack.programs import Program
 from devstack.seed import DEMO_COURSE
 from devstack.servers import EnvoyServer
 from tests.gateway.conftest import caller
-from tests.gateway.rest import TELEMETRY, ping
+from tests.gateway.rest import TELEMETRY, in_rotation, ping
 from tests.servers import PATIENCE
 from tests.stage import platform
 
@@ -25,8 +26,10 @@ def test_no_ping_fails_while_each_of_two_ingest_servers_is_restarted(
     with platform(mongo_server_url, DEMO_COURSE) as mongo_url:
         servers = [start_program("ingest_server", mongo_url=mongo_url) for _ in range(2)]
         first, second = (server.address for server in servers)
-        with pinging(start_gateway(ingest=first, change=also_to(second))) as answers:
+        gateway = start_gateway(ingest=first, change=also_to(second))
+        with pinging(gateway) as answers:
             for server in servers:
+                wait_until(lambda: {first, second} == in_rotation(gateway.admin_url), PATIENCE, "not both got calls")
                 assert 0 == server.stop()
                 server.start()
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import httpx
 import yaml
 from pymongo import MongoClient
 
@@ -13,7 +12,7 @@ from devstack.programs import Program
 from devstack.seed import DEMO_COURSE, write_course
 from tests.faults.proxy import Proxy
 from tests.gateway.conftest import caller
-from tests.gateway.rest import TELEMETRY, TRACKED, ping
+from tests.gateway.rest import TELEMETRY, TRACKED, in_rotation, ping
 from tests.servers import PATIENCE, running
 
 
@@ -48,14 +47,3 @@ def add_ingest_server(path: Path, added: str) -> None:
     endpoints = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
     endpoints.append({"endpoint": {"address": address(added)}})
     path.write_text(yaml.safe_dump(configuration))
-
-
-def in_rotation(admin_url: str) -> set[str]:
-    """The ingest servers that the gateway holds for healthy."""
-    clusters = httpx.get(f"{admin_url}/clusters?format=json", trust_env=False).json()["cluster_statuses"]
-    (ingest,) = (cluster for cluster in clusters if cluster["name"] == "ingest")
-    return {
-        f"{host['address']['socket_address']['address']}:{host['address']['socket_address']['port_value']}"
-        for host in ingest["host_statuses"]
-        if host["health_status"] == {"eds_health_status": "HEALTHY"}
-    }
