@@ -1,8 +1,8 @@
-"""A load generator for unary gRPC calls over HTTP/2, so light that it measures the server and not itself.
+"""A load generator for unary gRPC and REST calls over HTTP/2, so light that it measures the server and not itself.
 
-It sends prepared frames and reads only what it must: that a stream ended, and with which trailers. gRPC's own Python
-client costs more per call than the servers that it would measure. RFC 9113 (frames) and RFC 7541 (headers, without a
-dynamic table in either direction, so that equal trailers are equal bytes).
+It sends prepared frames and reads only what it must: that a stream ended, and with which headers or trailers. gRPC's
+own Python client costs more per call than the servers that it would measure. RFC 9113 (frames) and RFC 7541 (headers,
+without a dynamic table in either direction, so that equal trailers are equal bytes).
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import functools
 import struct
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -27,6 +27,10 @@ OK_TRAILERS = (
     b"\x88\x9a\xca\xc8\xb2\x124\xda\x8f\x010",
     b"\x88\x9a\xca\xc8\xb2\x124\xda\x8f\x81\x07",
 )
+
+
+# `:status: 200`, indexed; what resizes the dynamic table may stand before it.
+OK_STATUS = b"\x88"
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
@@ -52,7 +56,7 @@ def _text(text: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A prepared call: header block and length-prefixed message."""
+    """A prepared call: header block, and length-prefixed message or JSON."""
 
     headers: bytes
     data: bytes
@@ -60,22 +64,24 @@ class Call:
     @classmethod
     def grpc(cls, path: str, token: str, message: bytes) -> "Call":
         """A unary gRPC call."""
-        fields = {
-            ":method": "POST",
-            ":scheme": "http",
-            ":path": path,
-            ":authority": "bench",
-            "te": "trailers",
-            "content-type": "application/grpc",
-            "authorization": f"Bearer {token}",
-        }
-        block = b"".join(literal(name, value) for name, value in fields.items())
-        return cls(block, b"\x00" + struct.pack(">I", len(message)) + message)
+        headers = _headers(path, token, {"te": "trailers", "content-type": "application/grpc"})
+        return cls(headers, b"\x00" + struct.pack(">I", len(message)) + message)
+
+    @classmethod
+    def rest(cls, path: str, token: str, body: bytes) -> "Call":
+        """A POST of JSON."""
+        return cls(_headers(path, token, {"content-type": "application/json"}), body)
+
+
+def _headers(path: str, token: str, more: Mapping[str, str]) -> bytes:
+    fields = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "bench"}
+    fields |= {**more, "authorization": f"Bearer {token}"}
+    return b"".join(literal(name, value) for name, value in fields.items())
 
 
 @dataclass(slots=True)
 class Result:
-    """The outcome of the calls: the seconds that each took, failures by their trailers, and the total duration."""
+    """The outcome of the calls: the seconds that each took, failures by their last headers, and the total duration."""
 
     seconds: list[float] = field(default_factory=list)
     failed: Counter[bytes] = field(default_factory=Counter)
@@ -101,6 +107,7 @@ class Connection(asyncio.Protocol):
         self._on_end = on_end
         self._buffer = bytearray()
         self._started: dict[int, float] = {}
+        self._answered: dict[int, bytes] = {}  # the headers of answers that have not ended
         self._next_stream = 1
         self._next_call = 0
         self._window = FIRST_WINDOW
@@ -148,7 +155,13 @@ class Connection(asyncio.Protocol):
 
     def _frame(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         if kind == HEADERS and flags & END_STREAM:
-            self._ended(stream, payload)
+            self._answered.pop(stream, None)
+            self._ended(stream, payload, ok=any(trailer in payload for trailer in OK_TRAILERS))
+        elif kind == HEADERS:
+            self._answered[stream] = payload
+        elif kind == DATA and flags & END_STREAM:
+            headers = self._answered.pop(stream)
+            self._ended(stream, headers, ok=OK_STATUS in headers[:2])
         elif kind == WINDOW_UPDATE and stream == 0:
             self._window += int.from_bytes(payload)
             for _ in range(len(self._waiting)):
@@ -159,12 +172,12 @@ class Connection(asyncio.Protocol):
         elif kind == GOAWAY:
             raise ConnectionError(f"the server ended the connection: {payload!r}")
 
-    def _ended(self, stream: int, trailers: bytes) -> None:
+    def _ended(self, stream: int, block: bytes, *, ok: bool) -> None:
         took = time.perf_counter() - self._started.pop(stream)
-        if any(ok in trailers for ok in OK_TRAILERS):
+        if ok:
             self._result.seconds.append(took)
         else:
-            self._result.failed[trailers] += 1
+            self._result.failed[block] += 1
         self._on_end(self)
 
     def close(self) -> None:
