@@ -1,4 +1,4 @@
-"""Reports five seconds of a lecture: `python docs/examples/report.py TOKEN COURSE LECTURE [ADDRESS]`."""
+"""Reports five seconds of a lecture: `.venv/bin/python docs/examples/report.py TOKEN COURSE LECTURE [ADDRESS]`."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-// node report.mjs ADDRESS LEARNER_TOKEN INSTRUCTOR_TOKEN COURSE LECTURE
+// npm install && node report.mjs ADDRESS LEARNER_TOKEN INSTRUCTOR_TOKEN COURSE LECTURE
 import {randomUUID} from "node:crypto";
 import {call, clients, stream} from "./client.mjs";
 
