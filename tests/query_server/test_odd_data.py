@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from shared.stores.mongo import COURSE_ANALYTICS
 from tests.query_server.conftest import TODAY, Dashboards, recorded, token
-from tests.query_server.odd import assert_sound, everything, values
+from tests.query_server.odd import assert_sound, every, everything, values
 from tests.query_server.platform import VIEWS, Platform, seconds, views
 
 DAY = "2026-11-25"
@@ -127,6 +127,20 @@ async def test_a_number_of_any_type_is_read_for_what_it_is(
     answer = await dashboards.of(course)
     assert (int(shown), shown) == (answer.overview.total_views, answer.overview.total_watch_time_seconds)
     assert shown == answer.engagement_funnel[0].watch_time_seconds
+
+
+async def test_a_count_beyond_what_an_answer_holds_is_the_largest_that_it_holds(
+    platform: Platform, reports: Dashboards
+) -> None:
+    course = await platform.add_course(["A"])
+    await recorded(platform, "2026-11-01")
+    many = Int64(2**40)
+    await platform.flushed(course, totalViews=many, uniqueActiveUsers=many)
+    for day in (DAY, TODAY):
+        await platform.stored(course, day, totalViews=many, lectureViews=many, uniqueActiveUsers=many)
+    await platform.stored(course, course.lectures[0], playbacks=many, segments={"0": {"views": many}})
+    for answer in await everything(reports, course):
+        assert 2**31 - 1 == max(number for _, number in every(answer))
 
 
 @pytest.mark.parametrize("holds", [lambda its: [its], lambda its: [its, ObjectId()], lambda its: [[its], its]])
