@@ -163,7 +163,7 @@ async def test_a_playback_that_goes_on_in_a_new_window_is_charged_with_all_its_s
 
 
 async def test_ids_and_segments_of_one_commit_are_those_of_their_own_pings(counting: Counting, stored: Stored) -> None:
-    await counting.count(ping(None, None, 0), ping(None, "p", 1))
+    await counting.count(ping("e", None, 0), ping(None, "p", 1))
     watched = {"segment_watched:0": 100, "segment_watched:1": 100}
     assert {"playbacks": 1, **watched, "segment_views:1": 1} == stored.lecture()
 
