@@ -168,6 +168,29 @@ async def test_a_key_of_any_type_spoils_at_most_the_counts_of_its_own_course(
         assert 2 * counted == own
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("999999999999999", "1000000000000000"),
+        ("9007199254740993", "9007199254740994"),  # no floating-point number
+        (str(2**63 - 2), str(2**63 - 1)),
+        (str(2**63 - 1), "1"),
+        ("-7", "-6"),
+        ("1.5", "1"),
+        ("0x10", "1"),
+        ("odd", "1"),
+        ("", "1"),
+    ],
+)
+async def test_a_count_is_exact_however_long_it_is_and_replaces_what_is_none(
+    before: str, after: str, redis_url: str, stored: Stored
+) -> None:
+    stored.redis.hset(key("course_counters"), "course_views", before)
+    async with Recorder(redis_url, Barrier("none"), process=PROCESS) as recorder:
+        assert await record(recorder, commit_of(CourseView(COURSE, b"ann", None))) is None
+    assert after == stored.redis.hget(key("course_counters"), "course_views")
+
+
 async def test_a_commit_whose_number_was_spoilt_meanwhile_is_not_counted_again(redis_url: str, stored: Stored) -> None:
     name = touched()["commit"]
     async with Recorder(redis_url, Barrier("none"), process=PROCESS) as recorder:

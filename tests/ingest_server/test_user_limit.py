@@ -108,6 +108,14 @@ async def test_one_commit_goes_no_further_than_the_limit(counting: Counting) -> 
     assert dict.fromkeys(range(9, 12), "USER_LIMIT") == told
 
 
+async def test_who_is_charged_exactly_the_limit_has_reached_it(
+    counting: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(script_call, "USER_BYTES", 8 * 120)
+    assert await counting.count(*(view(f"e{number}") for number in range(8))) is None
+    assert {0: "USER_LIMIT"} == await counting.count(view("new"))
+
+
 async def test_a_new_window_has_a_limit_of_its_own(
     full: Counting, stored: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,10 +144,58 @@ async def test_the_segments_of_a_playback_are_charged_by_their_bytes(counting: C
     assert 120 + 120 + 45 == charged(stored, PLAYBACKS)
 
 
+async def test_the_first_segments_of_a_playback_are_charged_as_another_key(counting: Counting, stored: Stored) -> None:
+    await counting.count(ping(None, "p"))
+    await counting.count(ping(None, "p", 0))
+    assert 120 + 120 + 1 == charged(stored, PLAYBACKS)
+
+
+async def test_a_playback_that_goes_on_in_a_new_window_is_charged_with_all_its_segments(
+    counting: Counting, stored: Stored
+) -> None:
+    await counting.count(ping(None, "p", 358))
+    (account,), (ids,) = stored.redis.keys(f"{PLAYBACKS}*"), stored.seen("p")
+    stored.redis.delete(account)
+    window = int(ids.rpartition(":p")[2])
+    stored.redis.rename(ids, ids.replace(f":p{window}", f":p{window - 1}"))
+    await counting.count(ping(None, "p", 0))
+    assert 120 + 120 + 45 == charged(stored, PLAYBACKS)
+
+
+async def test_ids_and_segments_of_one_commit_are_those_of_their_own_pings(counting: Counting, stored: Stored) -> None:
+    await counting.count(ping("e", None, 0), ping(None, "p", 1))
+    watched = {"segment_watched:0": 100, "segment_watched:1": 100}
+    assert {"playbacks": 1, **watched, "segment_views:1": 1} == stored.lecture()
+
+
+async def test_a_playback_lives_on_whatever_a_large_commit_holds_beside_it(counting: Counting, stored: Stored) -> None:
+    await counting.count(ping(None, "p", 0))
+    (bitmap,) = stored.seen("b")
+    stored.redis.expire(bitmap, 100)
+    await counting.count(ping(None, "p"), *(ping(None, "other", user=b"bob") for _ in range(1000)))
+    assert stored.redis.ttl(bitmap) > 100
+
+
 async def test_a_watch_key_is_charged_when_it_begins(counting: Counting, stored: Stored) -> None:
     for _ in range(2):
         await counting.count(ping(None), credit=60)
     assert 120 == charged(stored, EVENTS)
+
+
+async def test_an_account_that_holds_no_number_begins_anew(counting: Counting, stored: Stored) -> None:
+    window = int(time.time()) // script_call.EVENT_SECONDS
+    for account in (f"{EVENTS}{window}", f"{EVENTS}{window + 1}"):
+        stored.redis.hset(account, script_call._account_of(b"ann"), "odd")
+    await counting.count(view("e"))
+    assert "120" in [stored.redis.hvals(account)[0] for account in stored.redis.keys(f"{EVENTS}*")]
+
+
+async def test_an_id_that_completes_no_step_has_no_account(
+    counting: Counting, stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(script_call, "STEP_BYTES", 2**20)  # more than any start within it and an id
+    await counting.count(view("e"))
+    assert ([], 1) == (stored.redis.keys("alive:*"), stored.ids("v"))
 
 
 async def test_of_so_many_ids_one_is_charged_for_all(

@@ -80,6 +80,18 @@ def test_a_video_has_all_its_segments_and_the_last_one_has_the_rest() -> None:
     assert 1.5 == heatmap.segments[2].passes
 
 
+def test_a_segment_beyond_the_duration_has_full_length() -> None:
+    heatmap = heatmap_of(counts(watched={3: 1}, s14=1))
+    assert [10, 4, 10, 10] == [segment.length for segment in heatmap.segments]
+
+
+def test_nothing_is_shown_of_zeros_and_of_what_is_beyond_the_longest_video() -> None:
+    heatmap = heatmap_of(counts(views={0: 1, 1: 0, 4_320: 1}, watched={2: 0, 4_319: 1}))
+    assert 4_320 == len(heatmap.segments)
+    assert [0, 4_319] == [number for number, each in enumerate(heatmap.segments) if each.views or each.watched]
+    assert 1 == len(heatmap_of(counts(views={0: 1, 1: 0}, watched={2: 0})).segments)
+
+
 def test_the_duration_is_the_one_that_is_reported_most() -> None:
     assert 600 == heatmap_of(counts(s590=2, s600=3, s43201=9)).duration
 

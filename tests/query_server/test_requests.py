@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 from pymongo.asynchronous.database import AsyncDatabase
+from redis.exceptions import ResponseError
 
 from query_server.cold import OUTLINE_SECONDS, ColdStore
 from query_server.cold import Course as ColdCourse
@@ -15,7 +16,7 @@ from query_server.replies import GROUP, Look
 from shared.data.days import every_day
 from shared.data.tallies import day_tally
 from shared.stores.mongo import Document
-from shared.stores.redis_connection import Command, Reply
+from shared.stores.redis_connection import Command, RedisUnreachable, Reply
 from tests.query_server.conftest import Dashboards, recorded, report, serving
 from tests.query_server.platform import VIEWS, Course, Platform
 
@@ -230,6 +231,24 @@ def test_each_found_day_is_of_the_course_that_has_it() -> None:
         assert (1, {course_id}) == (sum(has), {tally.course_id for tally in found})
         assert day in {tally.item for tally in found}
     assert groups == 2 * -(-28 // GROUP)
+
+
+@pytest.mark.parametrize("refusal", [RedisUnreachable("lost"), ResponseError("EXECABORT")])
+async def test_partitions_that_are_not_answered_together_are_asked_one_by_one(
+    refusal: Exception, platform: Platform, hot_store: HotStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    course, other = await platform.add_course(["A"]), await platform.add_course(["B"])
+    await platform.counting(course, "A", {VIEWS: 1})
+    ask = hot_store._ask
+
+    async def refused(node: str, *commands: Any) -> Any:
+        if commands.count(("EXEC",)) > 1:
+            raise refusal
+        return await ask(node, *commands)
+
+    monkeypatch.setattr(hot_store, "_ask", refused)
+    found = await hot_store.read_courses([course.course_id, other.course_id], ["2026-01-01"])
+    assert [[{VIEWS: 1}], []] == [[batch.counts for batch in found[each.course_id].batches] for each in (course, other)]
 
 
 async def test_several_partitions_are_a_transaction_each_and_all_of_a_node_one_write(

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 import redis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from query_server.sketches import NotASketch, _runs, estimate, union, users_of
@@ -31,6 +31,7 @@ stretches = st.tuples(st.integers(0, 20_000), sizes).map(lambda each: range(each
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(stretches, max_size=5), st.randoms(use_true_random=False))
+@example([range(500), range(1_000, 1_500)], random.Random(1))  # sparse ones that share registers
 def test_a_union_is_what_pfcount_says_of_the_same_keys_in_any_order_and_repeated(
     store: "redis.Redis", days: list[range], order: random.Random
 ) -> None:

@@ -1,6 +1,7 @@
 """Calls are accepted ahead, and none that has come is lost when the server stops."""
 
 import asyncio
+import gc
 import socket
 import struct
 from collections.abc import AsyncIterator
@@ -72,6 +73,18 @@ def read_answers(connection: socket.socket) -> int:
         come += more
         answers = sum(come.count(ok) for ok in OK_TRAILERS)
     return answers
+
+
+async def test_a_server_that_has_stopped_leaves_no_error_that_nobody_has_seen() -> None:
+    errors: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+    async with serving():
+        pass
+    if left := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(left, timeout=PATIENCE)
+        left.clear()
+    gc.collect()  # a task's exception that nobody has taken is reported then
+    assert [] == errors
 
 
 async def test_the_installed_grpc_is_one_that_this_was_tried_with() -> None:

@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 from devstack.child import HOST, free_port, wait_until
 from devstack.servers import RedisServer
 from shared.stores import redis_connection
-from shared.stores.redis_connection import RedisConnection, RedisUnreachable
+from shared.stores.redis_connection import RedisConnection, RedisUnreachable, texts_of
 from tests.servers import PATIENCE
 
 
@@ -28,6 +28,11 @@ async def test_a_command_that_is_refused_is_answered_in_its_place(redis_url: str
     assert (b"PONG", b"x") == (first, last)
     assert isinstance(refused, ResponseError)
     await connection.close()
+
+
+def test_names_of_any_bytes_are_texts_from_which_the_bytes_can_be_told() -> None:
+    names = [b"course_views", "\u00e9".encode(), b"\xff", b"\xfe"]
+    assert names == [text.encode(errors="surrogateescape") for text in texts_of(names)]
 
 
 async def test_no_command_has_no_reply(redis_url: str) -> None:

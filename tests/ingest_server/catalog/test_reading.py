@@ -17,7 +17,7 @@ from shared.stores.mongo import Document
 from tests.faults.loss import End, containing
 from tests.faults.proxy import Proxy
 from tests.ingest_server.catalog.conftest import COURSE, FIRST, NONE, SECOND, SECTION, Requests, has, write
-from tests.query_server.test_odd_data import references
+from tests.query_server.odd import references
 from tests.servers import PATIENCE
 from tests.undecodable import undecodable
 
