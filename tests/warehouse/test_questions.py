@@ -37,6 +37,15 @@ RECORDS = [
     Record(f"{COURSE}/{LECTURE}", 5, {"segment_views:3": 10, "segment_watched:3": 1800}),
 ]
 
+FOR_PANELS = [
+    Record(
+        f"{OTHER}/{LONG_AGO}",
+        6,
+        {f"lecture_views:{LECTURE}": 200, f"lecture_watchtime:{LECTURE}": 7200, "not_counted:INVALID_FIELDS": 3},
+    ),
+    Record(COURSE, 6, {"not_counted:REPEATED": 50}),
+]
+
 
 @pytest.mark.parametrize(("question", "sql"), QUESTIONS, ids=[question for question, _ in QUESTIONS])
 async def test_a_question_has_an_answer(store: Store, question: str, sql: str) -> None:
@@ -45,13 +54,23 @@ async def test_a_question_has_an_answer(store: Store, question: str, sql: str) -
 
 @pytest.mark.parametrize("title", PANELS)
 async def test_a_panel_shows_the_days_of_the_range_that_grafana_asks_for(store: Store, title: str) -> None:
-    """Grafana's ClickHouse plugin puts the condition in."""
-    asked = PANELS[title].replace("$__dateFilter(day)", f"day >= toDate('{EARLIER}') AND day <= toDate('{TODAY}')")
-    assert SHOWN[title] == await answer(store, asked)
+    asked = within(EARLIER, PANELS[title])
+    assert SHOWN[title] == await answer(store, asked, *FOR_PANELS)
 
 
-async def answer(store: Store, sql: str) -> list[list[object]]:
-    await Sink(store).write(RECORDS)
+@pytest.mark.parametrize("title", PANELS)
+async def test_a_panel_counts_days_and_no_totals_of_courses(store: Store, title: str) -> None:
+    asked = within("1970-01-01", PANELS[title])
+    assert SHOWN_OF_ALL[title] == await answer(store, asked, *FOR_PANELS)
+
+
+def within(first_day: str, sql: str) -> str:
+    """The condition as Grafana's ClickHouse plugin puts it in."""
+    return sql.replace("$__dateFilter(day)", f"day >= toDate('{first_day}') AND day <= toDate('{TODAY}')")
+
+
+async def answer(store: Store, sql: str, *more: Record) -> list[list[object]]:
+    await Sink(store).write([*RECORDS, *more])
     return [[plain(value) for value in row] for row in await store.query(sql)]
 
 
@@ -85,6 +104,15 @@ SHOWN = {
     "Courses by lecture views": [[COURSE, 7, 1.0]],
     "Lectures by seconds a view": [],
     "Events not counted": [["REPEATED", 2]],
+}
+
+SHOWN_OF_ALL = {
+    "Hours watched": [[LONG_AGO, 2.0], [RECENT, 1.0]],
+    "Lecture views": [[LONG_AGO, 200], [RECENT, 7]],
+    "Active courses": [[LONG_AGO, 1], [RECENT, 1]],
+    "Courses by lecture views": [[OTHER, 200, 2.0], [COURSE, 7, 1.0]],
+    "Lectures by seconds a view": [[OTHER, LECTURE, 36.0]],
+    "Events not counted": [["INVALID_FIELDS", 3], ["REPEATED", 2]],
 }
 
 
