@@ -9,7 +9,7 @@ from shared.data.tallies import COURSE, Kind, tally_of
 from warehouse import metrics
 from warehouse.changes import KIND_OF_COLLECTION, Document, Totals, totals_of, totals_of_update
 from warehouse.record import Record, moment
-from warehouse.snapshot import read_one
+from warehouse.snapshot import place_of, read_one
 
 PIPELINE: Sequence[Mapping[str, Any]] = [
     {
@@ -39,12 +39,12 @@ class Events:
     def __init__(self, database: AsyncDatabase[dict[str, Any]], generation: int) -> None:
         self._database = database
         self._generation = generation
-        self._courses: dict[Any, str] = {}
+        self._courses: dict[bytes, str] = {}  # by `place_of`
 
     async def learn_courses(self) -> None:
         """Reads to which course each document belongs now."""
         documents = self._database[COURSE.collection].find({}, NAMED)
-        self._courses = {document["_id"]: str(document.get(COURSE.key)) async for document in documents}
+        self._courses = {place_of(document["_id"]): str(document.get(COURSE.key)) async for document in documents}
 
     async def records(self, event: Document) -> list[Record]:
         """The records of an event; none for a document of no tally, which `flusher verify` names. Raises Lost."""
@@ -75,14 +75,15 @@ class Events:
         document_id = event["documentKey"]["_id"]
         if kind is not COURSE:
             return str(document_id)
-        known = self._courses.get(document_id)
+        place = place_of(document_id)
+        known = self._courses.get(place)
         if event["operationType"] == "delete":
             if known is None:
                 raise Lost("a document was deleted, and its course is not known")
             return known
         if "fullDocument" in event:
             name = str(event["fullDocument"].get(COURSE.key))
-            self._courses[document_id] = name
+            self._courses[place] = name
             if known not in (None, name):
                 raise Lost("a document was moved to another course")
             return name
@@ -96,8 +97,8 @@ class Events:
         found = await self._database[COURSE.collection].find_one({"_id": document_id}, NAMED)
         if found is None:
             return ""
-        self._courses[document_id] = str(found.get(COURSE.key))
-        return self._courses[document_id]
+        name = self._courses[place_of(document_id)] = str(found.get(COURSE.key))
+        return name
 
 
 def _totals(kind: Kind, event: Document) -> Totals | None:

@@ -8,8 +8,9 @@ set that lags would leave a gap between the two.
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import bson
 import structlog
-from bson import Timestamp
+from bson import MaxKey, Timestamp
 from bson.errors import InvalidBSON
 from pymongo.asynchronous.database import AsyncDatabase
 
@@ -37,28 +38,37 @@ async def cluster_time(database: Database) -> Timestamp:
 
 async def read_all(database: Database, kind: Kind, *, after: Timestamp, generation: int) -> AsyncIterator[Record]:
     """The records of all documents of a kind. Each clears the earlier records of its tally."""
-    last: object = None
+    bounds: dict[str, Any] = {}
+    last = b""
     while True:
-        query: dict[str, Any] = {"sort": {"_id": 1}, "limit": READ_DOCUMENTS + 1}
-        if last is not None:
-            # `min` covers ids of all types, a comparison only one type. It includes the id itself.
-            query |= {"hint": {"_id": 1}, "min": {"_id": last}}
+        query = {"sort": {"_id": 1}, "limit": READ_DOCUMENTS + 1, **bounds}
         try:
             documents, at = await _read(database, kind, query, after, generation)
-            records = list(_records(kind, (document for document in documents if document["_id"] != last), at))
+            records = list(_records(kind, _beyond(last, documents), at))
         except InvalidBSON:
             documents, _ = await _read(database, kind, {**query, "projection": {"_id": 1}}, after, generation)
             records = [
                 record
-                for document in documents
-                if document["_id"] != last
+                for document in _beyond(last, documents)
                 for record in await read_one(database, kind, document["_id"], after=after, generation=generation)
             ]
-        if not documents or documents[-1]["_id"] == last:
-            return
-        last = documents[-1]["_id"]
         for record in records:
             yield record
+        end = documents[-1]["_id"] if documents else MaxKey()
+        if place_of(end) == last or isinstance(end, MaxKey):  # the greatest there is
+            return
+        last = place_of(end)
+        # `min` covers ids of all types, a comparison only one type. It includes the id itself.
+        bounds = {"hint": {"_id": 1}, "min": {"_id": end}}
+
+
+def place_of(document_id: object) -> bytes:
+    """Equal only for equal ids. They may be of any type, and not all types can be hashed, or equal themselves."""
+    return bson.encode({"_id": document_id})
+
+
+def _beyond(last: bytes, documents: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    return documents[1:] if documents and place_of(documents[0]["_id"]) == last else documents
 
 
 async def read_one(

@@ -116,6 +116,30 @@ async def test_who_is_charged_exactly_the_limit_has_reached_it(
     assert {0: "USER_LIMIT"} == await counting.count(view("new"))
 
 
+async def test_one_commit_of_others_goes_no_further_either_once_somebody_is_full(full: Counting) -> None:
+    assert await full.count(*(view(f"a{number}", b"bob") for number in range(4))) is None
+    told = await full.count(*(each for n in range(7) for each in (view(f"b{n}", b"bob"), view(f"c{n}", b"eve"))))
+    assert dict.fromkeys((10, 12), "USER_LIMIT") == told
+
+
+async def test_a_full_account_is_read_once_for_all_users_of_a_commit(full: Counting, stored: Stored) -> None:
+    def reads() -> int:
+        return int(stored.redis.info("commandstats")["cmdstat_hmget"]["calls"])
+
+    times = [reads()]
+    for users in (1, 20):
+        assert await full.count(*(view(f"e{user}", b"%d" % user) for user in range(users))) is None
+        times.append(reads())
+    assert times[1] - times[0] == times[2] - times[1]
+
+
+async def test_no_user_of_a_full_account_is_searched_for(full: Counting, stored: Stored) -> None:
+    """Else each of thousands of events would take as long as there are users."""
+    await full.count(view("new"))
+    (account,) = stored.redis.keys(f"{EVENTS}*")
+    assert "hashtable" == stored.redis.object("encoding", account)
+
+
 async def test_a_new_window_has_a_limit_of_its_own(
     full: Counting, stored: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,11 +1,13 @@
 """What MongoDB's documents say arrives in the store, and the audit says so."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from bson import ObjectId
+from bson import Code, Decimal128, MaxKey, ObjectId
 
+from shared.data.tallies import KINDS
 from tests.undecodable import undecodable
 from tests.warehouse.stage import COURSE_ID, DAY, LECTURE, OTHER_COURSE, Database, flush, following, until_equal
 from warehouse import sink
@@ -114,6 +116,22 @@ async def test_a_document_that_cannot_be_decoded_delays_no_other(field: str, dat
 
     _, lines = await audit(database, store, again_after=0)
     assert f"not comparable: {OTHER_COURSE} course_views" in lines
+
+
+@pytest.mark.parametrize("odd", [{"of": {"a": 1}}, None, Decimal128("1"), math.nan, MaxKey(), Code("x"), True])
+async def test_a_document_with_an_id_of_any_type_delays_no_other(odd: Any, database: Database, store: Store) -> None:
+    """The only one of its collection, and then one of several."""
+    for kind in KINDS:
+        await database[kind.collection].insert_one({"_id": odd, "courseId": ObjectId(OTHER_COURSE), "totalViews": 5})
+    async with following(database, store):
+        await until_equal(database, store)
+        await flush(database, 3)
+        await database["courseanalytics"].update_one({"totalViews": 5}, {"$inc": {"totalViews": 1}})
+        await until_equal(database, store)
+    async with following(database, store):
+        await database["courseanalytics"].delete_one({"totalViews": 6})
+        await flush(database, 4)
+        await until_equal(database, store)
 
 
 async def test_a_day_that_cannot_be_decoded_is_not_comparable_by_its_name(database: Database, store: Store) -> None:
