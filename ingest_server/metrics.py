@@ -52,7 +52,7 @@ WEIGHT_WAITING = Gauge(
 COURSES_FETCHED = Counter(
     "analytics_catalog_courses_fetched_total",
     "Courses that were not in the catalog's cache, or had expired: MongoDB had them (found), did not have them "
-    "(missing), or did not answer (failed).",
+    "(missing), or did not answer, or in a way that cannot be decoded (failed).",
     ["result"],
 )
 COURSES_FOUND = COURSES_FETCHED.labels("found")

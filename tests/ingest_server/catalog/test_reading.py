@@ -7,6 +7,7 @@ import pytest
 from bson import ObjectId
 from bson.raw_bson import RawBSONDocument
 from hypothesis import HealthCheck, given, settings
+from prometheus_client import REGISTRY
 from pymongo.asynchronous.database import AsyncDatabase
 
 from ingest_server import catalog
@@ -174,6 +175,18 @@ class TestOddData:
         await courses.load({before: {FIRST}, COURSE: {FIRST}})
         assert [True, True] == [await has(courses, before, SECOND), await has(courses, COURSE, FIRST)]
         assert not await has(courses, COURSE, SECOND), "the circuit is open, and nothing is checked"
+
+    async def test_a_course_that_cannot_be_decoded_is_a_metric(
+        self, courses: Catalog, database: AsyncDatabase[Document]
+    ) -> None:
+        def failed() -> float:
+            return REGISTRY.get_sample_value("analytics_catalog_courses_fetched_total", {"result": "failed"}) or 0.0
+
+        before = failed()
+        await database.sections.insert_one(undecodable({"_id": ObjectId(SECOND)}, "lectures"))
+        await database.courses.insert_one({"_id": ObjectId(SECOND), "sections": [ObjectId(SECOND)]})
+        await courses.load({SECOND: {FIRST}})
+        assert 1 == failed() - before
 
 
 @pytest.mark.usefixtures("patient")
